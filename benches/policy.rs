@@ -1,0 +1,71 @@
+//! What a decision costs natively, by the number of hosts, and what loading a policy costs.
+//!
+//! `./build.sh bench`, or `cargo bench`. Times compare within one run on one machine.
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use egress_warden::config;
+use egress_warden::policy::{Policy, Request};
+use std::hint::black_box;
+
+const SIZES: [usize; 3] = [10, 1_000, 100_000];
+
+criterion_group!(benches, decide, load);
+criterion_main!(benches);
+
+/// One request against a list of hosts: parse the authority, decide. The requests go round over
+/// many hosts, so that the index is not asked for one cached entry again and again.
+fn decide(criterion: &mut Criterion) {
+    let exact = |index: usize| format!("h{index}.example.com");
+    let wildcard = |index: usize| format!("*.h{index}.example.com");
+    let under_wildcard = |index: usize| format!("a.b.h{index}.example.com");
+    let unlisted = |index: usize| format!("a.b.u{index}.example.com");
+    for (name, host_of, authority_of) in [
+        ("exact", &exact as &dyn Fn(usize) -> String, &exact as &dyn Fn(usize) -> String),
+        ("wildcard", &wildcard, &under_wildcard),
+        ("miss", &exact, &unlisted),
+        ("miss among wildcards", &wildcard, &unlisted),
+    ] {
+        let mut group = criterion.benchmark_group(format!("decide/{name}"));
+        for size in SIZES {
+            let policy = load_policy(&text(size, host_of));
+            // 7919 is prime to the sizes, so the hosts are spread over the whole list.
+            let authorities: Vec<String> =
+                (0..4096).map(|round| authority_of(round * 7919 % size)).collect();
+            let mut authorities = authorities.iter().cycle();
+            group.bench_function(BenchmarkId::from_parameter(size), |bencher| {
+                bencher.iter(|| {
+                    authorities.next().map(|authority| {
+                        policy.decide(&Request::new(black_box(authority.as_bytes()), b"GET"))
+                    })
+                });
+            });
+        }
+        group.finish();
+    }
+}
+
+/// A policy's JSON text to a policy at work.
+fn load(criterion: &mut Criterion) {
+    let text = text(100_000, &|index| format!("h{index}.example.com"));
+    let mut group = criterion.benchmark_group("load");
+    group.sample_size(20);
+    group.throughput(Throughput::Elements(100_000));
+    group.bench_function("100000 hosts", |bencher| {
+        bencher.iter(|| load_policy(black_box(&text)));
+    });
+    group.finish();
+}
+
+/// One allow rule that lists the hosts.
+fn text(hosts: usize, host_of: &dyn Fn(usize) -> String) -> String {
+    let hosts: Vec<String> = (0..hosts).map(host_of).collect();
+    serde_json::json!({
+        "policy": "bench",
+        "rules": [{ "id": "listed", "action": "allow", "to": [{ "hosts": hosts }] }],
+    })
+    .to_string()
+}
+
+fn load_policy(text: &str) -> Policy {
+    config::read(text.as_bytes()).expect("a policy without faults").policy
+}

@@ -1,0 +1,66 @@
+//! Policy text -> [`Config`], or every fault of the text in one go.
+//!
+//! Reading is a pure function of the bytes: no clock, no proxy, the same answer in every worker.
+
+mod fault;
+mod json;
+mod object;
+mod policy;
+mod rule;
+mod stamp;
+
+pub use fault::{Fault, Faults};
+
+use crate::answer::Answer;
+use crate::policy::Policy;
+use crate::stamp::Stamps;
+
+/// Largest text, in bytes.
+pub const MAX_TEXT: usize = 64 << 20;
+/// Most hosts, `notHosts` included, over all rules.
+pub const MAX_HOSTS: usize = 1_000_000;
+/// Most rules.
+pub const MAX_RULES: usize = 100_000;
+/// Most headers that one stamp sets, and most that it removes.
+pub const MAX_STAMPS: usize = 64;
+/// Deepest nesting of arrays and objects.
+pub const MAX_DEPTH: usize = 64;
+/// Longest name of a policy and longest id of a rule, in bytes.
+pub const MAX_NAME: usize = 63;
+/// Longest note and longest message, in bytes.
+pub const MAX_MESSAGE: usize = 256;
+
+/// All that a policy text says: the policy that decides, and what is done about a decision.
+#[derive(Debug)]
+pub struct Config {
+    /// The policy's name.
+    pub name: Box<str>,
+    /// The policy as records name it: `name@` and the first 12 hex digits of the SHA-256 of its
+    /// canonical JSON (RFC 8785).
+    pub revision: Box<str>,
+    /// What decides.
+    pub policy: Policy,
+    /// What is written to the headers of requests that pass.
+    pub stamps: Stamps,
+    /// What callers of refused requests are told.
+    pub answer: Answer,
+    /// Which requests leave a JSON line in the proxy's log.
+    pub log: LogRequests,
+}
+
+/// Which requests leave a JSON line in the proxy's log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogRequests {
+    /// Those refused, and those that would be.
+    Denied,
+    /// Every one.
+    All,
+    /// None.
+    None,
+}
+
+/// Reads a policy in JSON. A text with any fault makes no policy, and the error holds all of them.
+pub fn read(text: &[u8]) -> Result<Config, Faults> {
+    let node = json::parse(text).map_err(Faults::one)?;
+    policy::read(&node)
+}

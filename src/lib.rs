@@ -1,0 +1,27 @@
+//! An egress policy filter for Envoy and Istio, and the policy it decides by.
+#![warn(missing_docs, unreachable_pub)]
+#![deny(unsafe_code)]
+#![deny(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::todo,
+    clippy::unimplemented,
+    clippy::unreachable,
+    clippy::unwrap_used
+)]
+
+#[cfg(any(target_os = "wasi", not(target_family = "wasm")))]
+mod abi;
+pub mod answer;
+pub mod config;
+pub mod counters;
+pub mod filter;
+mod hash;
+pub mod header_map;
+pub mod host;
+mod json_line;
+pub mod policy;
+pub mod record;
+pub mod stamp;
+mod token;

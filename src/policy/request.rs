@@ -1,0 +1,232 @@
+//! The facts of one request that a verdict may depend on.
+
+use super::path::Readings;
+use crate::host::{Authority, Host, Malformed};
+use crate::token::is_token;
+use std::cell::OnceCell;
+
+/// A request, as far as a policy asks about it. Facts that [`super::Reads`] does not name may be
+/// left absent.
+#[derive(Clone, Debug)]
+pub struct Request<'a> {
+    /// `:authority`, read.
+    pub authority: Result<Authority<'a>, Malformed>,
+    /// The method that the request is judged by, see [`judged_method`].
+    pub method: &'a [u8],
+    /// `:path`, as sent, with its query.
+    pub path: Option<&'a [u8]>,
+    /// The port in the name of the route's cluster.
+    pub cluster_port: ClusterPort,
+    /// The caller's verified SPIFFE id, without `spiffe://`.
+    pub principal: Option<&'a str>,
+    /// Whether the connection is TLS, and then its server name; empty where it sent none.
+    pub server_name: Option<&'a [u8]>,
+    /// Nanoseconds since the Unix epoch, by the proxy's clock.
+    pub now: Option<u64>,
+}
+
+impl<'a> Request<'a> {
+    /// A request of which nothing but its authority and its method is known.
+    pub fn new(authority: &'a [u8], method: &'a [u8]) -> Self {
+        Self {
+            authority: Authority::parse(authority),
+            method,
+            path: None,
+            cluster_port: ClusterPort::Unsaid,
+            principal: None,
+            server_name: None,
+            now: None,
+        }
+    }
+
+    /// The port that will be dialled; absent where neither the route nor the authority says, and
+    /// where they differ.
+    pub fn port(&self) -> Option<u16> {
+        match Port::of(self.cluster_port, self.authority.as_ref().ok()?.port) {
+            Port::Known(port) => Some(port),
+            Port::Unsaid | Port::Unknown => None,
+        }
+    }
+}
+
+/// The method by which an upgrade is judged: its own, and CONNECT for `connect-udp` (RFC 9298) and
+/// `connect-ip` (RFC 9484). Envoy shows an extended CONNECT (RFC 8441) as the GET that the same
+/// upgrade is over HTTP/1.1.
+///
+/// `protocols` are the values of `:protocol` and of every `upgrade` header.
+pub fn judged_method<'a>(
+    method: &'a [u8],
+    mut protocols: impl Iterator<Item = &'a [u8]>,
+) -> &'a [u8] {
+    let tunnels = protocols.any(|value| {
+        value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).any(|protocol| {
+            protocol.eq_ignore_ascii_case(b"connect-udp")
+                || protocol.eq_ignore_ascii_case(b"connect-ip")
+        })
+    });
+    if tunnels { b"CONNECT" } else { method }
+}
+
+/// What the route's cluster says of the port that will be dialled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClusterPort {
+    /// Nothing: there is no cluster, or Istio did not name it.
+    Unsaid,
+    /// This one.
+    Said(u16),
+    /// The cluster's name could not be read.
+    Unknown,
+}
+
+impl ClusterPort {
+    /// Reads the name of a cluster: Istio's is `outbound|P|subset|host`. None has an empty name.
+    pub fn of(cluster: &[u8]) -> Self {
+        if cluster.is_empty() {
+            return Self::Unknown;
+        }
+        let port = || {
+            let port = cluster.strip_prefix(b"outbound|")?.split(|&byte| byte == b'|').next()?;
+            std::str::from_utf8(port).ok()?.parse().ok().filter(|&port| port != 0)
+        };
+        port().map_or(Self::Unsaid, Self::Said)
+    }
+}
+
+/// A well-formed request, with what follows from its facts.
+#[derive(Debug)]
+pub(super) struct Facts<'a> {
+    pub(super) host: &'a Host<'a>,
+    pub(super) method: &'a [u8],
+    pub(super) is_connect: bool,
+    pub(super) port: Port,
+    pub(super) principal: Option<&'a str>,
+    pub(super) now: Option<u64>,
+    server_name: Option<&'a [u8]>,
+    path: Option<&'a [u8]>,
+    readings: OnceCell<Option<Readings<'a>>>,
+}
+
+/// What is known of the port that will be dialled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Port {
+    /// This one.
+    Known(u16),
+    /// Neither the route nor the authority says: 80 and 443 both count.
+    Unsaid,
+    /// The authority says another than the route dials, or the route could not be read.
+    Unknown,
+}
+
+impl Port {
+    /// What the route and the authority say together.
+    fn of(cluster_port: ClusterPort, said: Option<u16>) -> Self {
+        match (cluster_port, said) {
+            (ClusterPort::Unknown, _) => Self::Unknown,
+            (ClusterPort::Said(dialled), Some(said)) if dialled != said => Self::Unknown,
+            (ClusterPort::Said(port), _) | (ClusterPort::Unsaid, Some(port)) => Self::Known(port),
+            (ClusterPort::Unsaid, None) => Self::Unsaid,
+        }
+    }
+}
+
+impl<'a> Facts<'a> {
+    /// `None` where the request is malformed: the authority is not a host with an optional port,
+    /// the method is not a token, or a CONNECT has no port.
+    pub(super) fn of(request: &'a Request<'a>) -> Option<Self> {
+        let authority = request.authority.as_ref().ok()?;
+        // An upstream may fold the case, so every spelling is held to what CONNECT is held to.
+        let is_connect = request.method.eq_ignore_ascii_case(b"CONNECT");
+        if !is_token(request.method) || (is_connect && authority.port.is_none()) {
+            return None;
+        }
+        Some(Self {
+            host: &authority.host,
+            method: request.method,
+            is_connect,
+            port: Port::of(request.cluster_port, authority.port),
+            principal: request.principal,
+            now: request.now,
+            server_name: request.server_name,
+            path: request.path,
+            readings: OnceCell::new(),
+        })
+    }
+
+    /// Whether the TLS server name is the host or the mesh's own form; true without TLS.
+    pub(super) fn server_name_is_host(&self) -> bool {
+        self.server_name.is_none_or(|name| {
+            name.starts_with(b"outbound_.")
+                || Host::parse(name).is_ok_and(|host| host == *self.host)
+        })
+    }
+
+    /// The namespace of a principal that is exactly `domain/ns/NAMESPACE/sa/ACCOUNT`.
+    pub(super) fn namespace(&self) -> Option<&'a str> {
+        namespace_of(self.principal?)
+    }
+
+    /// The readings of the path; `None` where it is absent or unclear.
+    pub(super) fn readings(&self) -> Option<&Readings<'a>> {
+        self.readings.get_or_init(|| self.path.and_then(Readings::of)).as_ref()
+    }
+}
+
+/// The namespace of a principal that is exactly `domain/ns/NAMESPACE/sa/ACCOUNT`.
+pub(crate) fn namespace_of(principal: &str) -> Option<&str> {
+    let mut segments = principal.split('/');
+    let mut next = || segments.next().filter(|segment| !segment.is_empty());
+    match (next()?, next()?, next()?, next()?, next()?, next()) {
+        (_domain, "ns", namespace, "sa", _account, None) if !principal.ends_with('/') => {
+            Some(namespace)
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wasm_bindgen_test::wasm_bindgen_test;
+
+    #[wasm_bindgen_test(unsupported = test)]
+    fn upgrades_are_judged_as_their_method() {
+        let judged = |method: &'static str, protocols: &[&'static str]| {
+            judged_method(method.as_bytes(), protocols.iter().map(|it| it.as_bytes()))
+        };
+        assert_eq!(judged("GET", &[]), b"GET");
+        assert_eq!(judged("GET", &["websocket"]), b"GET");
+        assert_eq!(judged("CONNECT", &["websocket"]), b"CONNECT");
+        assert_eq!(judged("GET", &["connect-udp"]), b"CONNECT");
+        assert_eq!(judged("GET", &["websocket", "foo, Connect-IP"]), b"CONNECT");
+    }
+
+    #[wasm_bindgen_test(unsupported = test)]
+    fn only_istios_outbound_clusters_name_a_port() {
+        assert_eq!(ClusterPort::of(b"outbound|443||api.example.com"), ClusterPort::Said(443));
+        assert_eq!(ClusterPort::of(b"outbound|8443|v1|api.example.com"), ClusterPort::Said(8443));
+        assert_eq!(ClusterPort::of(b"outbound|22||\xff"), ClusterPort::Said(22));
+        for name in ["external", "outbound|", "outbound|0||x", "outbound|70000||x", "inbound|80||"]
+        {
+            assert_eq!(ClusterPort::of(name.as_bytes()), ClusterPort::Unsaid, "{name}");
+        }
+        assert_eq!(ClusterPort::of(b""), ClusterPort::Unknown);
+    }
+
+    #[wasm_bindgen_test(unsupported = test)]
+    fn only_istios_form_of_a_spiffe_id_has_a_namespace() {
+        assert_eq!(namespace_of("cluster.local/ns/payments/sa/api"), Some("payments"));
+        for principal in [
+            "",
+            "cluster.local",
+            "cluster.local/ns/payments",
+            "cluster.local/ns//sa/api",
+            "cluster.local/ns/payments/sa/",
+            "cluster.local/ns/payments/sa/api/",
+            "cluster.local/ns/payments/sa/api/x",
+            "cluster.local/sa/api/ns/payments",
+            "/ns/a/sa/b",
+        ] {
+            assert_eq!(namespace_of(principal), None, "{principal}");
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! A decision as a record: filter-state pairs for the proxy's access log, and a JSON line.
+
+use crate::json_line::JsonLine;
+use crate::policy::{Action, Decision, Policy, Reason, Verdict};
+use std::time::{Duration, SystemTime};
+
+/// The name and value of one key of a record.
+pub type Pair<'a> = (&'static str, &'a str);
+
+/// What the request is decided to be, in the words of records.
+#[derive(Clone, Copy, Debug)]
+pub struct Record<'a> {
+    decision: Decision,
+    rule: Option<&'a str>,
+    would_rule: Option<&'a str>,
+    policy: &'a str,
+}
+
+/// Facts of a request that only the JSON line holds.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Details<'a> {
+    /// When the verdict fell, in nanoseconds since the Unix epoch.
+    pub start_time: Option<u64>,
+    /// The canonical host; absent where the authority is malformed.
+    pub host: Option<&'a str>,
+    /// `:authority`, as sent.
+    pub authority: Option<&'a [u8]>,
+    /// The port that was judged.
+    pub port: Option<u16>,
+    /// `:method`, as sent.
+    pub method: Option<&'a [u8]>,
+    /// `:path`, as sent; its query is left out here.
+    pub path: Option<&'a [u8]>,
+    /// The caller's SPIFFE id as the certificate has it.
+    pub source_principal: Option<&'a [u8]>,
+    /// The caller's address and port.
+    pub downstream_remote_address: Option<&'a [u8]>,
+    /// The TLS server name.
+    pub requested_server_name: Option<&'a [u8]>,
+    /// `x-request-id`, as sent.
+    pub request_id: Option<&'a [u8]>,
+}
+
+impl<'a> Record<'a> {
+    /// Takes a decision of this policy and the policy's name with its hash.
+    pub fn new(decision: Decision, policy: &'a Policy, revision: &'a str) -> Self {
+        let id = |verdict: Verdict| policy.rules().get(verdict.rule?).map(|rule| &*rule.id);
+        let would_rule = decision.would.and_then(id);
+        Self { decision, rule: id(decision.verdict), would_rule, policy: revision }
+    }
+
+    /// The id of the rule that is named.
+    pub fn rule(&self) -> Option<&'a str> {
+        self.rule
+    }
+
+    /// Whether the request is refused or would be: then its line is a warning.
+    pub fn is_refusal(&self) -> bool {
+        let refuses = |verdict: Verdict| verdict.action == Action::Deny;
+        refuses(self.decision.verdict) || self.decision.would.is_some_and(refuses)
+    }
+
+    /// The filter-state pairs. A reason that a rule's id says already is left out.
+    pub fn filter_state(&self) -> impl Iterator<Item = Pair<'a>> {
+        self.keys(|reason| (reason != Reason::Rule).then(|| reason.as_str()))
+    }
+
+    /// The JSON line, without its line end.
+    pub fn line(&self, details: &Details<'_>) -> String {
+        let start_time = details.start_time.map(rfc3339);
+        let path = details.path.and_then(|path| path.split(|&byte| byte == b'?').next());
+        let mut line = JsonLine::new();
+        for (key, value) in self.keys(|reason| Some(reason.as_str())) {
+            line.text(key, Some(value));
+        }
+        line.text("start_time", start_time.as_deref())
+            .text("host", details.host)
+            .bytes("authority", details.authority)
+            .number("port", details.port)
+            .bytes("method", details.method)
+            .bytes("path", path)
+            .bytes("source_principal", details.source_principal)
+            .bytes("downstream_remote_address", details.downstream_remote_address)
+            .bytes("requested_server_name", details.requested_server_name)
+            .bytes("request_id", details.request_id)
+            .finish()
+    }
+
+    /// The keys that both forms share, in their order; `reason` says how a reason is written.
+    fn keys(
+        &self,
+        reason: impl Fn(Reason) -> Option<&'static str>,
+    ) -> impl Iterator<Item = Pair<'a>> {
+        let Decision { verdict, would } = self.decision;
+        [
+            ("egress_decision", Some(verdict.action.as_str())),
+            ("egress_rule", self.rule),
+            ("egress_reason", reason(verdict.reason)),
+            ("egress_policy", Some(self.policy)),
+            ("egress_would", would.map(|would| would.action.as_str())),
+            ("egress_would_rule", self.would_rule),
+            ("egress_would_reason", would.and_then(|would| reason(would.reason))),
+        ]
+        .into_iter()
+        .filter_map(|(key, value)| Some((key, value?)))
+    }
+}
+
+/// RFC 3339 in UTC with milliseconds, as Envoy's `%START_TIME%`.
+fn rfc3339(nanoseconds: u64) -> String {
+    let time = SystemTime::UNIX_EPOCH + Duration::from_nanos(nanoseconds);
+    // 2^64 nanoseconds end in the year 2554, so that the time can always be written.
+    humantime::format_rfc3339_millis(time).to_string()
+}

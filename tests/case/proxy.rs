@@ -1,0 +1,125 @@
+//! A proxy in memory, with Envoy's semantics: what it holds after the filter ran is what is tested.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use egress_warden::filter::{Failed, Flow, LocalResponse, Proxy};
+use egress_warden::header_map::HeaderMap;
+use log::Level;
+
+use super::request::{Path, Request};
+
+/// Header names, in lower case, and values in the order of the map.
+pub(crate) type Headers = Vec<(Vec<u8>, Vec<u8>)>;
+
+pub(crate) struct MemoryProxy {
+    arrived: Headers,
+    headers: RefCell<Headers>,
+    properties: BTreeMap<Path, Vec<u8>>,
+    clock: Option<u64>,
+    filter_state: RefCell<Vec<(String, Vec<u8>)>>,
+    answers: RefCell<Vec<Answer>>,
+    counters: RefCell<BTreeMap<String, u64>>,
+}
+
+/// A local response, owned.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) details: String,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+    pub(crate) grpc_status: Option<u32>,
+}
+
+/// All that a request left behind.
+pub(crate) struct Outcome {
+    pub(crate) passed: bool,
+    pub(crate) arrived: Headers,
+    pub(crate) headers: Headers,
+    pub(crate) filter_state: Vec<(String, Vec<u8>)>,
+    pub(crate) answers: Vec<Answer>,
+    pub(crate) counters: BTreeMap<String, u64>,
+    pub(crate) lines: Vec<(Level, String)>,
+}
+
+impl MemoryProxy {
+    pub(crate) fn new(request: &Request) -> Self {
+        let arrived = request.header_pairs();
+        Self {
+            headers: RefCell::new(arrived.clone()),
+            arrived,
+            properties: request.properties().collect(),
+            clock: request.clock(),
+            filter_state: RefCell::default(),
+            answers: RefCell::default(),
+            counters: RefCell::default(),
+        }
+    }
+
+    pub(crate) fn into_outcome(self, flow: Flow, lines: Vec<(Level, String)>) -> Outcome {
+        Outcome {
+            passed: matches!(flow, Flow::Continue),
+            arrived: self.arrived,
+            headers: self.headers.into_inner(),
+            filter_state: self.filter_state.into_inner(),
+            answers: self.answers.into_inner(),
+            counters: self.counters.into_inner(),
+            lines,
+        }
+    }
+}
+
+impl Proxy for MemoryProxy {
+    fn request_headers(&self) -> Result<HeaderMap, Failed> {
+        let headers = self.headers.borrow();
+        Ok(HeaderMap::from_pairs(headers.iter().map(|(name, value)| (&name[..], &value[..]))))
+    }
+
+    fn property(&self, path: &[&str]) -> Result<Option<Vec<u8>>, Failed> {
+        Ok(self.properties.get(path).cloned())
+    }
+
+    fn now(&self) -> Option<u64> {
+        self.clock
+    }
+
+    fn set_filter_state(&self, key: &str, value: &[u8]) {
+        self.filter_state.borrow_mut().push((key.to_owned(), value.to_vec()));
+    }
+
+    fn set_request_header(&self, name: &[u8], value: &[u8]) -> Result<(), Failed> {
+        self.remove_request_header(name)?;
+        self.headers.borrow_mut().push((name.to_ascii_lowercase(), value.to_vec()));
+        Ok(())
+    }
+
+    fn remove_request_header(&self, name: &[u8]) -> Result<(), Failed> {
+        self.headers.borrow_mut().retain(|(present, _)| !present.eq_ignore_ascii_case(name));
+        Ok(())
+    }
+
+    /// No case has trailers.
+    fn request_trailers(&self) -> Result<HeaderMap, Failed> {
+        Ok(HeaderMap::default())
+    }
+
+    fn remove_request_trailer(&self, _name: &[u8]) -> Result<(), Failed> {
+        Err(Failed)
+    }
+
+    fn send_local_response(&self, response: &LocalResponse<'_>) {
+        let owned = |&(name, value): &(&str, &str)| (name.to_owned(), value.to_owned());
+        self.answers.borrow_mut().push(Answer {
+            status: response.status,
+            details: response.details.to_owned(),
+            headers: response.headers.iter().map(owned).collect(),
+            body: response.body.to_vec(),
+            grpc_status: response.grpc_status,
+        });
+    }
+
+    fn increment(&self, counter: &str) {
+        *self.counters.borrow_mut().entry(counter.to_owned()).or_default() += 1;
+    }
+}

@@ -1,0 +1,248 @@
+//! The five steps: what each is expected to show, and what it shows.
+
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::envoy::ACCESS_LOG_FIELDS;
+use crate::envoy::bootstrap::Bootstrap;
+use crate::envoy::call::{Answer, Call};
+use crate::envoy::testbed::{Mesh, Testbed};
+
+/// The version that `build.sh` installs for the demo.
+const ENVOY: &str = "1.40.0";
+
+/// Walks the path; fails where anything differs from what is expected.
+pub(crate) fn main() -> ExitCode {
+    // Anything else is an argument for the tests' usual harness, `cargo test -- --nocapture` say.
+    let keep = std::env::args().any(|argument| argument == "--keep");
+    match run(keep) {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(differences) => {
+            println!("\n{differences} of what came is not what was expected.");
+            ExitCode::FAILURE
+        }
+        Err(fault) => {
+            eprintln!("\n{fault:?}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(keep: bool) -> Result<usize> {
+    let testbed = Testbed::new(ENVOY)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let walked = runtime.block_on(async {
+        let mesh = start(&testbed).await?;
+        let mut walk = Walk::new(&mesh)?;
+        let walked = walk.all_steps().await;
+        // Whoever keeps it up may just be trying a change.
+        if keep {
+            if let Err(fault) = &walked {
+                println!("\n{fault:#}");
+            }
+            walk.stay().await?;
+        }
+        walked.map(|()| walk.differences)
+    });
+    if !matches!(walked, Ok(0)) {
+        println!("\n{}", testbed.logs());
+    }
+    walked
+}
+
+/// On the ports that the files name, which the README and the files' comments speak of; on free
+/// ones where somebody else has one of them.
+async fn start(testbed: &Testbed) -> Result<Mesh> {
+    let [sidecar, gateway, external] =
+        [Bootstrap::sidecar()?, Bootstrap::gateway()?, Bootstrap::external()?];
+    if ![&sidecar, &gateway, &external].iter().all(|bootstrap| bootstrap.ports_are_free()) {
+        return testbed.mesh(gateway).await;
+    }
+    Ok(Mesh {
+        external: testbed.start(&external).await?,
+        gateway: testbed.start(&gateway).await?,
+        sidecar: testbed.start(&sidecar).await?,
+    })
+}
+
+/// The walk along the path, and how often it did not go as expected.
+struct Walk<'a> {
+    mesh: &'a Mesh,
+    allow_any: SocketAddr,
+    registry_only: SocketAddr,
+    differences: usize,
+}
+
+impl<'a> Walk<'a> {
+    fn new(mesh: &'a Mesh) -> Result<Self> {
+        Ok(Self {
+            mesh,
+            allow_any: mesh.sidecar.listener("allow_any")?,
+            registry_only: mesh.sidecar.listener("registry_only")?,
+            differences: 0,
+        })
+    }
+
+    async fn all_steps(&mut self) -> Result<()> {
+        println!("The reference path on Envoy {ENVOY}");
+        println!(
+            "workload -> sidecar {}, {} -> egress gateway {} -> external service {}",
+            self.allow_any,
+            self.registry_only,
+            self.mesh.gateway.listener("egress")?,
+            self.mesh.external.listener("external")?,
+        );
+
+        self.step("1. The sidecar in ALLOW_ANY: every host goes straight out");
+        let answer = self.call(self.allow_any, "foreign.example", "/1").await?;
+        self.expect("status", 301, answer.status);
+        self.expect("requests at the gateway", 0, self.gateway_requests().await?);
+
+        self.step("2. REGISTRY_ONLY: a host that the mesh does not know goes nowhere");
+        let answer = self.call(self.registry_only, "foreign.example", "/2").await?;
+        self.expect("status", 502, answer.status);
+
+        self.step("3. The host is registered: it goes straight out");
+        let answer = self.call(self.registry_only, "registered.example", "/3").await?;
+        self.expect("status", 301, answer.status);
+        self.expect("requests at the gateway", 0, self.gateway_requests().await?);
+
+        self.step("4. The host is routed through the gateway, which keeps a record");
+        let answer = self.call(self.registry_only, "allowed.example", "/4").await?;
+        self.expect("status", 301, answer.status);
+        self.expect("requests at the gateway", 1, self.gateway_requests().await?);
+        let record = self.mesh.gateway.access_log("/4").await?;
+        let fields = ACCESS_LOG_FIELDS.iter().filter(|field| record.get(field).is_some()).count();
+        self.expect("fields of the mesh logged", ACCESS_LOG_FIELDS.len(), fields);
+        println!("  {record}");
+
+        self.step("5. The policy decides: an allowed host leaves, with stamps");
+        let answer = self.call(self.registry_only, "allowed.example", "/5").await?;
+        self.expect("status", 301, answer.status);
+        for (stamp, value) in [("x-egress-team", "shop"), ("x-egress-rule", "shop-to-allowed")] {
+            self.expect(&format!("{stamp} upstream"), value, header(&answer, stamp)?);
+        }
+        self.expect_record("/5", "allow", "shop-to-allowed", "").await?;
+        println!("  the upstream saw:");
+        for line in answer.body.lines() {
+            println!("    {line}");
+        }
+
+        self.step("   A host that the mesh knows and the policy does not is refused");
+        let before = self.external_bytes().await?;
+        let answer = self.call(self.registry_only, "denied.example", "/6").await?;
+        self.expect("status", 403, answer.status);
+        self.expect("bytes upstream", 0, self.external_bytes().await? - before);
+        self.expect_record("/6", "deny", "", "default").await?;
+        println!("  the caller reads:\n    {}", answer.body.trim_end());
+        let (_, line) = self.mesh.gateway.filter_log("/6").await?;
+        println!("  the filter's own line in the gateway's log:\n    {line}");
+        if self.differences == 0 {
+            println!("\nAll that came is what was expected.");
+        }
+        Ok(())
+    }
+
+    async fn call(&self, sidecar: SocketAddr, host: &str, path: &str) -> Result<Answer> {
+        println!("  GET http://{host}{path} by {sidecar}");
+        Call::get(host).path(path).header("user-agent", "demo").http1(sidecar).await
+    }
+
+    /// The verdict in the access log. What is empty is expected to be absent.
+    async fn expect_record(
+        &mut self,
+        path: &str,
+        decision: &str,
+        rule: &str,
+        reason: &str,
+    ) -> Result<()> {
+        let record = self.mesh.gateway.access_log(path).await?;
+        let fields =
+            [("egress_decision", decision), ("egress_rule", rule), ("egress_reason", reason)];
+        for (field, expected) in fields {
+            self.expect(&format!("{field} logged"), expected, record[field].as_str().unwrap_or(""));
+        }
+        println!("  egress_policy: {}", record["egress_policy"].as_str().unwrap_or("absent"));
+        Ok(())
+    }
+
+    async fn gateway_requests(&self) -> Result<u64> {
+        self.mesh.gateway.counter("http.outbound_0.0.0.0_80.downstream_rq_total").await
+    }
+
+    async fn external_bytes(&self) -> Result<u64> {
+        self.mesh.external.counter("http.external.downstream_cx_rx_bytes_total").await
+    }
+
+    fn step(&self, title: &str) {
+        println!("\n{title}");
+    }
+
+    fn expect(&mut self, what: &str, expected: impl Display, came: impl Display) {
+        let absent_as_dash = |value: &dyn Display| match value.to_string() {
+            text if text.is_empty() => "-".to_owned(),
+            text => text,
+        };
+        let (expected, came) = (absent_as_dash(&expected), absent_as_dash(&came));
+        let mark = if expected == came { "ok" } else { "DIFFERS" };
+        self.differences += usize::from(expected != came);
+        println!("  {what:<26} expected {expected:<16} came {came:<16} {mark}");
+    }
+
+    fn print_invitation(&self) {
+        println!("\nAll of it stays up until Ctrl-C. Try:");
+        for (sidecar, request, outcome) in [
+            (self.allow_any, "-H 'host: foreign.example'", "301, straight out"),
+            (self.registry_only, "-H 'host: foreign.example'", "502, unknown to the mesh"),
+            (self.registry_only, "-H 'host: registered.example'", "301, straight out"),
+            (self.registry_only, "-H 'host: allowed.example'", "301, stamps in the body"),
+            (
+                self.registry_only,
+                "-H 'host: allowed.example' -H 'x-egress-team: mine'",
+                "301, x-egress-team: shop, not mine",
+            ),
+            (
+                self.registry_only,
+                "-H 'host: allowed.example' -X DELETE",
+                "301, logged: would be refused",
+            ),
+            (self.registry_only, "-H 'host: denied.example'", "403, says why"),
+        ] {
+            println!("  curl -i {request} http://{sidecar}/    # {outcome}");
+        }
+        if let Ok(gateway) = self.mesh.gateway.listener("egress") {
+            println!(
+                "  curl -i -H 'host: allowed.example' http://{gateway}/    # the gateway alone"
+            );
+        }
+        println!("The gateway's access log:");
+    }
+
+    /// Prints what the gateway logs about each request from here on, until a signal says stop.
+    async fn stay(&self) -> Result<()> {
+        self.print_invitation();
+        let mut terminated = signal(SignalKind::terminate())?;
+        let mut printed = self.mesh.gateway.access_log_after(0).len();
+        loop {
+            tokio::select! {
+                interrupted = tokio::signal::ctrl_c() => return Ok(interrupted?),
+                _ = terminated.recv() => return Ok(()),
+                () = tokio::time::sleep(Duration::from_millis(100)) => {}
+            }
+            for line in self.mesh.gateway.access_log_after(printed) {
+                println!("  {line}");
+                printed += 1;
+            }
+        }
+    }
+}
+
+fn header<'a>(answer: &'a Answer, name: &str) -> Result<&'a str> {
+    let seen = answer.seen()?;
+    seen.iter().find(|(seen, _)| *seen == name).map(|(_, value)| *value).context("absent")
+}

@@ -1,0 +1,29 @@
+//! What a proxy calls in a filter.
+
+use super::host::SharedHost;
+
+/// A filter in its VM: the callbacks of Proxy-Wasm 0.2.1 for the life of a root and of an HTTP
+/// stream. As in Envoy, a callback that the guest does not have is skipped.
+///
+/// # Panics
+///
+/// Every callback panics where the guest traps: a scenario in which that happens has failed.
+pub trait Guest: Sized {
+    /// A fresh guest whose host calls go to `host`.
+    fn load(host: SharedHost) -> Self;
+
+    fn initialize(&mut self);
+    /// A root has the parent 0.
+    fn on_context_create(&mut self, context: u32, parent: u32);
+    fn on_vm_start(&mut self, root: u32, configuration_size: u32) -> bool;
+    fn on_configure(&mut self, root: u32, configuration_size: u32) -> bool;
+    /// Returns the action's number: 0 is to go on.
+    fn on_request_headers(&mut self, stream: u32, count: u32, end_of_stream: bool) -> u32;
+    /// Whether the context may be deleted at once.
+    fn on_done(&mut self, context: u32) -> bool;
+    fn on_log(&mut self, context: u32);
+    fn on_delete(&mut self, context: u32);
+
+    /// Bytes of linear memory, where the guest has such a thing.
+    fn memory_size(&self) -> Option<u64>;
+}

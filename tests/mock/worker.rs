@@ -1,0 +1,274 @@
+//! A worker of the proxy, with one VM in it.
+
+use std::cell::{Ref, RefMut};
+use std::collections::BTreeMap;
+
+use super::guest::Guest;
+use super::host::{
+    FILTER_STATE_PREFIX, Headers, Host, Level, Line, LocalReply, SharedHost, StreamState,
+};
+use super::misbehaviour::{Calls, Misbehaviour};
+
+/// Drives a guest as Envoy does: contexts are created, called back and deleted, and every host
+/// call in between is made in the name of the context that is running.
+pub struct Worker<G> {
+    guest: G,
+    host: SharedHost,
+    last_context: u32,
+}
+
+/// One configuration of the plugin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Root {
+    id: u32,
+    /// What the guest said of the configuration.
+    pub accepted: bool,
+}
+
+/// A stream that is open.
+#[derive(Debug)]
+pub struct Stream {
+    id: u32,
+    /// How many lines the log had when the stream began.
+    first_line: usize,
+    /// What the filter did with the request's headers, once it has seen them.
+    action: Option<u32>,
+}
+
+/// What came of a request.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// Whether the request went on to the next filter. One that neither went on nor was answered
+    /// hangs until a timeout of the proxy.
+    pub passed: bool,
+    /// The request's headers as the next filter sees them.
+    pub headers: Headers,
+    /// The replies that the filter asked for. The first is sent.
+    pub replies: Vec<LocalReply>,
+    /// By the name that the filter gave it, in the order in which it was set.
+    pub filter_state: Vec<(String, String)>,
+    /// What was logged since the stream began.
+    pub lines: Vec<Line>,
+}
+
+impl<G: Guest> Worker<G> {
+    /// A worker whose VM has started.
+    pub fn start() -> Self {
+        let host = SharedHost::default();
+        let mut guest = G::load(SharedHost::clone(&host));
+        guest.initialize();
+        Self { guest, host, last_context: 0 }
+    }
+
+    /// Creates a root context and configures it.
+    pub fn configure(&mut self, policy: impl AsRef<[u8]>) -> Root {
+        let policy = policy.as_ref();
+        let size = u32::try_from(policy.len()).expect("a policy is smaller than linear memory");
+        self.configure_announcing(size, policy)
+    }
+
+    /// Configures a root with another size announced than the policy has.
+    pub fn configure_announcing(&mut self, size: u32, policy: impl AsRef<[u8]>) -> Root {
+        let policy = policy.as_ref();
+        let id = self.create(0);
+        let started = self.guest.on_vm_start(id, 0);
+        self.host_mut().plugin_configuration = Some(policy.to_vec());
+        let accepted = started && self.guest.on_configure(id, size);
+        self.host_mut().plugin_configuration = None;
+        Root { id, accepted }
+    }
+
+    /// Ends a root, as Envoy does once another has taken its place.
+    pub fn remove(&mut self, root: Root) {
+        self.delete(root.id);
+    }
+
+    /// A whole request: opens a stream under a root, shows the headers, ends it.
+    pub fn send(&mut self, root: Root, request: Request) -> Outcome {
+        let mut stream = self.open(root);
+        self.show_headers(&mut stream, request);
+        self.close(stream)
+    }
+
+    pub fn open(&mut self, root: Root) -> Stream {
+        let first_line = self.host().lines.len();
+        // The proxy has the stream before the guest hears of it.
+        let id = self.last_context + 1;
+        self.host_mut().streams.insert(id, StreamState::default());
+        assert_eq!(self.create(root.id), id);
+        Stream { id, first_line, action: None }
+    }
+
+    /// Shows a stream the headers of its request. Shown others afterwards, it acts on those.
+    pub fn show_headers(&mut self, stream: &mut Stream, request: Request) {
+        let count = u32::try_from(request.headers.len()).expect("few headers");
+        {
+            let mut host = self.host_mut();
+            host.context = stream.id;
+            let state = host.streams.get_mut(&stream.id).expect("the stream is open");
+            state.request_headers = request.headers;
+            state.properties = request.properties;
+        }
+        stream.action = Some(self.guest.on_request_headers(stream.id, count, true));
+    }
+
+    pub fn close(&mut self, stream: Stream) -> Outcome {
+        self.delete(stream.id);
+        let mut host = self.host_mut();
+        let state = host.streams.remove(&stream.id).expect("the stream is open");
+        let named = |(key, value): (String, Vec<u8>)| {
+            let name = key.strip_prefix(FILTER_STATE_PREFIX).expect("Envoy prefixes every key");
+            (name.to_owned(), String::from_utf8_lossy(&value).into_owned())
+        };
+        Outcome {
+            // After a local reply Envoy stops the request whatever the filter returned.
+            passed: stream.action == Some(0) && state.local_replies.is_empty(),
+            headers: state.request_headers,
+            replies: state.local_replies,
+            filter_state: state.filter_state.into_iter().map(named).collect(),
+            lines: host.lines[stream.first_line..].to_vec(),
+        }
+    }
+
+    /// Lines under this level are dropped; a fresh worker's is `Info`, Envoy's own default.
+    pub fn set_log_level(&mut self, level: Level) {
+        self.host_mut().log_level = level;
+    }
+
+    /// Sets the proxy's clock, in nanoseconds since the Unix epoch; `None`: it cannot be read.
+    pub fn set_clock(&mut self, nanoseconds: Option<u64>) {
+        self.host_mut().clock = nanoseconds;
+    }
+
+    /// Makes some host calls go wrong, and all others go right again.
+    pub fn misbehave(&mut self, calls: Calls, misbehaviour: Misbehaviour) {
+        self.host_mut().misbehaviour = Some((calls, misbehaviour));
+    }
+
+    /// Makes every host call go right again.
+    pub fn behave(&mut self) {
+        self.host_mut().misbehaviour = None;
+    }
+
+    /// Every line that the log has.
+    pub fn lines(&self) -> Vec<Line> {
+        self.host().lines.clone()
+    }
+
+    /// A counter's value; `None` for one that was never defined.
+    pub fn counter(&self, name: &str) -> Option<u64> {
+        self.host().counters.get(name).copied()
+    }
+
+    /// Every counter that was defined.
+    pub fn counters(&self) -> BTreeMap<String, u64> {
+        self.host().counters.clone()
+    }
+
+    /// How often the guest has called an import so far.
+    pub fn calls(&self, import: &str) -> u64 {
+        self.host().calls.get(import).copied().unwrap_or_default()
+    }
+
+    /// Bytes of the guest's linear memory, where it has one of its own.
+    pub fn memory_size(&self) -> Option<u64> {
+        self.guest.memory_size()
+    }
+
+    fn create(&mut self, parent: u32) -> u32 {
+        self.last_context += 1;
+        self.host_mut().context = self.last_context;
+        self.guest.on_context_create(self.last_context, parent);
+        self.last_context
+    }
+
+    fn delete(&mut self, context: u32) {
+        self.host_mut().context = context;
+        assert!(self.guest.on_done(context), "nothing here holds a context back");
+        self.guest.on_log(context);
+        self.guest.on_delete(context);
+    }
+
+    fn host(&self) -> Ref<'_, Host> {
+        self.host.borrow()
+    }
+
+    fn host_mut(&mut self) -> RefMut<'_, Host> {
+        self.host.borrow_mut()
+    }
+}
+
+impl Outcome {
+    /// The reply that is sent.
+    pub fn reply(&self) -> Option<&LocalReply> {
+        self.replies.first()
+    }
+
+    /// The reply's body as JSON.
+    pub fn reply_json(&self) -> serde_json::Value {
+        let reply = self.reply().expect("the request was answered");
+        serde_json::from_slice(&reply.body).expect("the body is JSON")
+    }
+
+    /// The value of filter state that access logs and the guard read.
+    pub fn state(&self, name: &str) -> Option<&str> {
+        let mut latest_first = self.filter_state.iter().rev();
+        latest_first.find(|(set, _)| set == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// The headers of a request and what else the proxy knows of its stream.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    headers: Headers,
+    properties: BTreeMap<String, Vec<u8>>,
+}
+
+impl Request {
+    /// A request with these headers, as Envoy shows them, and nothing else.
+    pub fn new<'a>(headers: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) -> Self {
+        headers
+            .into_iter()
+            .fold(Self::default(), |request, (name, value)| request.header(name, value))
+    }
+
+    /// `GET https://{authority}/` as Envoy shows it.
+    pub fn get(authority: impl AsRef<[u8]>) -> Self {
+        Self::default()
+            .header(":authority", authority)
+            .header(":path", "/")
+            .header(":method", "GET")
+            .header(":scheme", "https")
+    }
+
+    #[must_use]
+    pub fn method(self, method: &str) -> Self {
+        self.without(":method").header(":method", method)
+    }
+
+    #[must_use]
+    pub fn path(self, path: impl AsRef<[u8]>) -> Self {
+        self.without(":path").header(":path", path)
+    }
+
+    /// Adds a header; the name is lowered as Envoy does.
+    #[must_use]
+    pub fn header(mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Self {
+        self.headers.add(name.as_ref(), value.as_ref());
+        self
+    }
+
+    /// Removes every entry of a header.
+    #[must_use]
+    pub fn without(mut self, name: &str) -> Self {
+        self.headers.remove(name.as_bytes());
+        self
+    }
+
+    /// Sets an attribute by its path.
+    #[must_use]
+    pub fn property(mut self, path: &[&str], value: impl AsRef<[u8]>) -> Self {
+        self.properties.insert(path.join("\0"), value.as_ref().to_vec());
+        self
+    }
+}

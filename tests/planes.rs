@@ -1,0 +1,100 @@
+//! The cases of `tests/cases` once more, in the filter as a proxy runs it: through the SDK's
+//! dispatcher, and in the module that is shipped.
+//!
+//! Here the border is tested along with the meaning: the header map as bytes, attributes by their
+//! path, filter state, the local reply, counters and the log as the host has them afterwards.
+#![cfg(not(target_family = "wasm"))]
+
+mod case;
+mod mock;
+
+use case::files::{self, File};
+use case::plane::{Plane, failing_cases};
+use case::proxy::{Answer, Outcome};
+use case::request::Request;
+use mock::{Guest, Level, Module, Native, Root, Worker};
+
+#[test]
+fn the_library_in_the_mock_host_decides_as_the_cases_say() {
+    assert_no_failures::<Native>();
+}
+
+#[test]
+fn the_module_in_the_mock_host_decides_as_the_cases_say() {
+    assert_no_failures::<Module>();
+}
+
+fn assert_no_failures<G: Guest>() {
+    let files = files::read("tests/cases");
+    assert!(!files.is_empty(), "no case file was found");
+    let failures: Vec<_> = files.iter().flat_map(failures_of::<G>).collect();
+    assert!(failures.is_empty(), "{} failed\n\n{}\n", failures.len(), failures.join("\n\n"));
+}
+
+/// A fresh VM for each file.
+fn failures_of<G: Guest>(file: &File) -> Vec<String> {
+    mock::in_a_worker::<G, _>(|worker| failing_cases(file, worker))
+}
+
+impl<G: Guest> Plane for Worker<G> {
+    type Policy = Root;
+
+    fn load(&mut self, text: &str) -> Result<Root, Vec<String>> {
+        let root = self.configure(text);
+        let faults = || self.lines().into_iter().map(|line| line.text).collect();
+        root.accepted.then_some(root).ok_or_else(faults)
+    }
+
+    fn send(&mut self, root: &Root, request: &Request) -> Outcome {
+        let arrived = request.header_pairs();
+        let sent = request.properties().fold(
+            mock::Request::new(arrived.iter().map(|(name, value)| (&name[..], &value[..]))),
+            |sent, (path, value)| sent.property(path, value),
+        );
+        self.set_clock(request.clock());
+        let before = self.counters();
+        let outcome = Worker::send(self, *root, sent);
+        let grown = self.counters().into_iter().filter_map(|(name, value)| {
+            let growth = value - before.get(&name).copied().unwrap_or_default();
+            (growth > 0).then_some((name, growth))
+        });
+        Outcome {
+            passed: outcome.passed,
+            arrived,
+            headers: pairs(&outcome.headers).collect(),
+            filter_state: outcome
+                .filter_state
+                .into_iter()
+                .map(|(name, value)| (name, value.into_bytes()))
+                .collect(),
+            answers: outcome.replies.into_iter().map(answer).collect(),
+            counters: grown.collect(),
+            lines: outcome.lines.into_iter().map(|line| (level(line.level), line.text)).collect(),
+        }
+    }
+}
+
+fn answer(reply: mock::LocalReply) -> Answer {
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("the filter's own headers");
+    Answer {
+        status: u16::try_from(reply.status).expect("a status has three digits"),
+        details: reply.details,
+        headers: pairs(&reply.headers).map(|(name, value)| (text(name), text(value))).collect(),
+        body: reply.body,
+        grpc_status: reply.grpc_status,
+    }
+}
+
+fn pairs(headers: &mock::Headers) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
+    headers.iter().map(|(name, value)| (name.to_vec(), value.to_vec()))
+}
+
+fn level(level: Level) -> log::Level {
+    match level {
+        Level::Trace => log::Level::Trace,
+        Level::Debug => log::Level::Debug,
+        Level::Info => log::Level::Info,
+        Level::Warn => log::Level::Warn,
+        Level::Error | Level::Critical => log::Level::Error,
+    }
+}

@@ -1,0 +1,410 @@
+//! The filter at its border to the proxy: configuration, streams, and each way out of the VM.
+//!
+//! What a policy means is tested elsewhere; here it matters that the verdict arrives.
+#![cfg(not(target_family = "wasm"))]
+
+mod mock;
+
+use mock::{Guest, Level, Native, Request, Root, Worker};
+use serde_json::json;
+
+const POLICY: &str = r#"{
+    "policy": "t",
+    "default": "deny",
+    "rules": [{
+        "id": "a",
+        "action": "allow",
+        "to": [{"hosts": ["api.allow.test"]}],
+        "stamp": {"set": {"x-egress-team": "payments"}}
+    }]
+}"#;
+const ALLOWED: &str = "api.allow.test";
+const DENIED: &str = "deny.test";
+
+mock::scenarios![
+    a_good_policy_is_accepted_in_silence,
+    a_policy_with_faults_is_refused_and_each_fault_logged_once,
+    an_absent_policy_is_refused,
+    faults_beyond_a_thousand_are_counted,
+    a_root_without_a_policy_refuses_every_request,
+    a_new_root_decides_new_streams_and_the_old_root_its_own,
+    reloads_do_not_grow_the_memory,
+    an_allowed_request_goes_on_with_its_stamp,
+    a_stamp_replaces_what_the_caller_sent,
+    an_allowed_request_leaves_its_verdict_in_filter_state,
+    a_denied_request_is_answered_and_goes_no_further,
+    a_denied_request_leaves_its_verdict_in_filter_state,
+    a_denied_grpc_call_gets_permission_denied,
+    a_denied_request_logs_one_line_of_json_as_a_warning,
+    lines_under_the_level_of_the_proxy_are_dropped,
+    a_counter_is_defined_once_and_counts_on,
+    counters_go_on_after_a_reload,
+    header_bytes_that_are_not_utf8_change_nothing,
+    a_request_without_headers_is_refused,
+    a_thousand_headers_change_no_verdict,
+    headers_of_60_kib_change_no_verdict,
+    a_byte_that_is_not_utf8_in_any_header_changes_no_verdict,
+];
+
+fn a_good_policy_is_accepted_in_silence<G: Guest>(worker: &mut Worker<G>) {
+    assert!(worker.configure(POLICY).accepted);
+    assert_eq!(worker.lines(), []);
+}
+
+fn a_policy_with_faults_is_refused_and_each_fault_logged_once<G: Guest>(worker: &mut Worker<G>) {
+    let root = worker.configure(r#"{"policy":"t","default":"deny","colour":1,"taste":2}"#);
+
+    assert!(!root.accepted);
+    let lines = worker.lines();
+    for key in ["colour", "taste"] {
+        assert_eq!(lines.iter().filter(|line| line.text.contains(key)).count(), 1, "{lines:#?}");
+    }
+    assert_eq!(lines.len(), 2);
+    assert!(lines.iter().all(|line| line.level == Level::Error), "{lines:#?}");
+    assert!(lines.iter().all(|line| !line.text.contains('\n')), "{lines:#?}");
+}
+
+fn an_absent_policy_is_refused<G: Guest>(worker: &mut Worker<G>) {
+    assert!(!worker.configure("").accepted);
+    assert_eq!(worker.lines().len(), 1);
+}
+
+fn faults_beyond_a_thousand_are_counted<G: Guest>(worker: &mut Worker<G>) {
+    let unknown: String = (0..1_234).map(|n| format!(r#","unknown-{n}":1"#)).collect();
+    let root = worker.configure(format!(r#"{{"policy":"t","default":"deny"{unknown}}}"#));
+
+    assert!(!root.accepted);
+    let lines = worker.lines();
+    assert_eq!(lines.len(), 1_001);
+    assert!(lines[1_000].text.contains("234"), "{:?}", lines[1_000]);
+}
+
+fn a_root_without_a_policy_refuses_every_request<G: Guest>(worker: &mut Worker<G>) {
+    let root = worker.configure("{}");
+
+    let outcome = worker.send(root, Request::get(ALLOWED));
+
+    assert!(!outcome.passed);
+    assert_eq!(outcome.reply_json(), json!({"error": "egress_denied"}));
+    let reply = outcome.reply().expect("it was answered");
+    assert_eq!(reply.status, 503);
+    assert_eq!(reply.details, "egress_denied[no_policy]");
+    assert_eq!(reply.headers.values("content-type"), [b"application/json"]);
+}
+
+fn a_new_root_decides_new_streams_and_the_old_root_its_own<G: Guest>(worker: &mut Worker<G>) {
+    let old = worker.configure(POLICY);
+    let mut old_stream = worker.open(old);
+
+    let new = worker.configure(POLICY.replace(ALLOWED, "other.test"));
+    assert!(new.accepted);
+    worker.show_headers(&mut old_stream, Request::get(ALLOWED));
+
+    assert!(worker.close(old_stream).passed);
+    assert!(!worker.send(new, Request::get(ALLOWED)).passed);
+    assert!(worker.send(new, Request::get("other.test")).passed);
+
+    // A stream may outlive its root.
+    let mut last = worker.open(old);
+    worker.remove(old);
+    worker.show_headers(&mut last, Request::get(ALLOWED));
+    assert!(worker.close(last).passed);
+}
+
+fn reloads_do_not_grow_the_memory<G: Guest>(worker: &mut Worker<G>) {
+    let hosts: Vec<_> = (0..2_000).map(|n| format!("host-{n}.test")).collect();
+    let hosts = serde_json::to_string(&hosts).expect("strings are JSON");
+    let policy = POLICY.replace(&format!("[\"{ALLOWED}\"]"), &hosts);
+    let mut current = worker.configure(&policy);
+    assert!(current.accepted, "{:#?}", worker.lines());
+    let mut reload = |worker: &mut Worker<G>, times: usize| {
+        for _ in 0..times {
+            let next = worker.configure(&policy);
+            worker.remove(std::mem::replace(&mut current, next));
+            assert!(worker.send(current, Request::get("host-7.test")).passed);
+        }
+        worker.memory_size()
+    };
+
+    // Natively there is no memory of the guest's own to measure.
+    let (Some(settled), Some(after)) = (reload(worker, 10), reload(worker, 190)) else { return };
+    assert!(after * 10 <= settled * 11, "{settled} bytes after 10 reloads, {after} after 200");
+}
+
+fn an_allowed_request_goes_on_with_its_stamp<G: Guest>(worker: &mut Worker<G>) {
+    let root = worker.configure(POLICY);
+
+    let outcome = worker.send(root, Request::get(ALLOWED).path("/v1").header("accept", "*/*"));
+
+    assert!(outcome.passed);
+    assert_eq!(outcome.reply(), None);
+    assert_eq!(outcome.headers.values("x-egress-team"), [b"payments"]);
+    assert_eq!(outcome.headers.values("accept"), [b"*/*"]);
+    assert_eq!(outcome.headers.values(":authority"), [ALLOWED.as_bytes()]);
+    assert_eq!(outcome.headers.values(":path"), [b"/v1"]);
+}
+
+fn a_stamp_replaces_what_the_caller_sent<G: Guest>(worker: &mut Worker<G>) {
+    let root = worker.configure(POLICY);
+    let forged = Request::get(ALLOWED)
+        .header("x-egress-team", "forged")
+        .header("X-Egress-Team", "forged again");
+
+    let outcome = worker.send(root, forged);
+
+    assert_eq!(outcome.headers.values("x-egress-team"), [b"payments"]);
+}
+
+fn an_allowed_request_leaves_its_verdict_in_filter_state<G: Guest>(worker: &mut Worker<G>) {
+    let root = worker.configure(POLICY);
+
+    let outcome = worker.send(root, Request::get(ALLOWED));
+
+    assert_eq!(outcome.state("egress_decision"), Some("allow"));
+    assert_eq!(outcome.state("egress_rule"), Some("a"));
+    assert_eq!(outcome.state("egress_reason"), None);
+    assert_policy_name(outcome.state("egress_policy"));
+    assert_eq!(outcome.filter_state.len(), 3, "{:#?}", outcome.filter_state);
+}
+
+fn a_denied_request_is_answered_and_goes_no_further<G: Guest>(worker: &mut Worker<G>) {
+    let root = worker.configure(POLICY);
+
+    let outcome = worker.send(root, Request::get(DENIED).header("x-request-id", "1234"));
+
+    assert!(!outcome.passed);
+    assert_eq!(outcome.headers.values("x-egress-team"), [b""; 0]);
+    assert_eq!(
+        outcome.reply_json(),
+        json!({
+            "error": "egress_denied",
+            "host": DENIED,
+            "reason": "default",
+            "policy": "t",
+            "request_id": "1234",
+        })
+    );
+    let reply = outcome.reply().expect("it was answered");
+    assert_eq!(reply.status, 403);
+    assert_eq!(reply.grpc_status, None);
+    assert!(reply.details.contains("egress_denied"), "{}", reply.details);
+    assert!(reply.details.contains("default"), "{}", reply.details);
+    assert_eq!(reply.headers.values("content-type"), [b"application/json"]);
+}
+
+fn a_denied_request_leaves_its_verdict_in_filter_state<G: Guest>(worker: &mut Worker<G>) {
+    let root = worker.configure(POLICY);
+
+    let outcome = worker.send(root, Request::get(DENIED));
+
+    assert_eq!(outcome.state("egress_decision"), Some("deny"));
+    assert_eq!(outcome.state("egress_rule"), None);
+    assert_eq!(outcome.state("egress_reason"), Some("default"));
+    assert_policy_name(outcome.state("egress_policy"));
+    assert_eq!(outcome.filter_state.len(), 3, "{:#?}", outcome.filter_state);
+}
+
+fn a_denied_grpc_call_gets_permission_denied<G: Guest>(worker: &mut Worker<G>) {
+    let root = worker.configure(POLICY);
+    let call = Request::get(DENIED).method("POST").header("content-type", "application/grpc+proto");
+
+    let outcome = worker.send(root, call);
+    let reply = outcome.reply().expect("it was answered");
+
+    assert_eq!(reply.grpc_status, Some(7));
+}
+
+fn a_denied_request_logs_one_line_of_json_as_a_warning<G: Guest>(worker: &mut Worker<G>) {
+    let root = worker.configure(POLICY);
+
+    let lines = worker.send(root, Request::get(DENIED).header("x-request-id", "a\"b")).lines;
+
+    assert_eq!(lines.len(), 1, "{lines:#?}");
+    assert_eq!(lines[0].level, Level::Warn);
+    assert!(!lines[0].text.contains('\n'));
+    let record: serde_json::Value = serde_json::from_str(&lines[0].text).expect("it is JSON");
+    assert_eq!(record["egress_decision"], "deny");
+    assert_eq!(record["egress_reason"], "default");
+    assert_eq!(record["host"], DENIED);
+    assert_eq!(record["request_id"], "a\"b");
+    assert_eq!(worker.send(root, Request::get(ALLOWED)).lines, []);
+}
+
+fn lines_under_the_level_of_the_proxy_are_dropped<G: Guest>(worker: &mut Worker<G>) {
+    let everything = POLICY.replacen('{', r#"{"log": {"requests": "all"},"#, 1);
+    let root = worker.configure(everything);
+    assert!(root.accepted, "{:#?}", worker.lines());
+
+    let levels_at = |worker: &mut Worker<G>, level| {
+        worker.set_log_level(level);
+        let mut lines = worker.send(root, Request::get(ALLOWED)).lines;
+        lines.extend(worker.send(root, Request::get(DENIED)).lines);
+        lines.iter().map(|line| line.level).collect::<Vec<_>>()
+    };
+
+    assert_eq!(levels_at(worker, Level::Info), [Level::Info, Level::Warn]);
+    assert_eq!(levels_at(worker, Level::Warn), [Level::Warn]);
+    assert_eq!(levels_at(worker, Level::Error), []);
+}
+
+fn a_counter_is_defined_once_and_counts_on<G: Guest>(worker: &mut Worker<G>) {
+    let root = worker.configure(POLICY);
+    assert_eq!(worker.counter("egress_warden.requests.allow.rule").unwrap_or(0), 0);
+
+    for _ in 0..3 {
+        worker.send(root, Request::get(ALLOWED));
+    }
+    worker.send(root, Request::get(DENIED));
+
+    assert_eq!(worker.counter("egress_warden.requests.allow.rule"), Some(3));
+    assert_eq!(worker.counter("egress_warden.rule.a.allow"), Some(3));
+    assert_eq!(worker.counter("egress_warden.requests.deny.default"), Some(1));
+    assert_eq!(worker.calls("proxy_define_metric"), worker.counters().len() as u64);
+}
+
+fn counters_go_on_after_a_reload<G: Guest>(worker: &mut Worker<G>) {
+    let old = worker.configure(POLICY);
+    worker.send(old, Request::get(DENIED));
+    let new = worker.configure(POLICY);
+    worker.remove(old);
+
+    worker.send(new, Request::get(DENIED));
+
+    assert_eq!(worker.counter("egress_warden.requests.deny.default"), Some(2));
+    assert_eq!(worker.calls("proxy_define_metric"), worker.counters().len() as u64);
+}
+
+fn header_bytes_that_are_not_utf8_change_nothing<G: Guest>(worker: &mut Worker<G>) {
+    let root = worker.configure(POLICY);
+    let bytes = b"\x80\xc3\x28\xff";
+
+    let passed = worker.send(root, Request::get(ALLOWED).header("x-bytes", bytes));
+    assert!(passed.passed);
+    assert_eq!(passed.headers.values("x-bytes"), [bytes]);
+
+    let odd = Request::get(DENIED).path(b"/\xff").header("x-request-id", bytes);
+    let denied = worker.send(root, odd.property(&["connection", "requested_server_name"], bytes));
+    assert_eq!(denied.state("egress_decision"), Some("deny"));
+    assert_eq!(denied.reply_json()["error"], "egress_denied");
+    assert_eq!(denied.lines.len(), 1);
+
+    assert!(!worker.send(root, Request::get(b"\xff.allow.test")).passed);
+}
+
+fn a_request_without_headers_is_refused<G: Guest>(worker: &mut Worker<G>) {
+    let root = worker.configure(POLICY);
+    let nothing = [":authority", ":path", ":method", ":scheme"]
+        .into_iter()
+        .fold(Request::get(ALLOWED), |request, name| request.without(name));
+
+    let outcome = worker.send(root, nothing);
+
+    assert!(!outcome.passed);
+    assert_eq!(outcome.state("egress_decision"), Some("deny"));
+}
+
+fn a_thousand_headers_change_no_verdict<G: Guest>(worker: &mut Worker<G>) {
+    let root = worker.configure(POLICY);
+    let removals = worker.calls("proxy_remove_header_map_value");
+
+    assert_same_verdicts(worker, root, |request| {
+        (0..1_000).fold(request, |request, n| request.header(format!("x-{n}"), "v"))
+    });
+    assert_same_verdicts(worker, root, |request| {
+        (0..1_000).fold(request, |request, _| request.header("x-egress-team", "forged"))
+    });
+    assert_same_verdicts(worker, root, |request| {
+        let spellings = ["X-Egress-Team", "x_egress_team", "x.egress.team", "x-egress_team"];
+        let forged = spellings.into_iter().cycle().take(1_000);
+        forged.fold(request, |request, name| request.header(name, "forged"))
+    });
+    // However often a name stands there, it is removed once.
+    assert_eq!(worker.calls("proxy_remove_header_map_value"), removals + 1 + 4);
+}
+
+fn headers_of_60_kib_change_no_verdict<G: Guest>(worker: &mut Worker<G>) {
+    let root = worker.configure(POLICY);
+    let long = "v".repeat(60 << 10);
+    for name in ["x-long", "x-egress-team", "x-request-id", "connection", "upgrade", "content-type"]
+    {
+        assert_same_verdicts(worker, root, |request| request.header(name, &long));
+    }
+    assert_same_verdicts(worker, root, |request| request.header(long.as_bytes(), "v"));
+    assert_same_verdicts(worker, root, |request| request.path(format!("/{long}")));
+    assert_same_verdicts(worker, root, |request| {
+        request.header("connection", "x-egress-team, ".repeat(4 << 10))
+    });
+    assert_same_verdicts(worker, root, |request| {
+        (0..60).fold(request, |request, n| request.header(format!("x-{n}"), &long[..1 << 10]))
+    });
+}
+
+fn a_byte_that_is_not_utf8_in_any_header_changes_no_verdict<G: Guest>(worker: &mut Worker<G>) {
+    let root = worker.configure(POLICY);
+    let names =
+        ["x-egress-team", "x-request-id", "connection", "upgrade", "content-type", "cookie"];
+    for value in [&b"\xff"[..], b"a\xffb", b"\xc3", b"application/grpc\xff", b"x-egress-team,\xff"]
+    {
+        for name in names {
+            assert_same_verdicts(worker, root, |request| request.header(name, value));
+        }
+        let in_path = [b"/", value].concat();
+        assert_same_verdicts(worker, root, |request| request.path(&in_path));
+        let name = [b"x-", value].concat();
+        assert_same_verdicts(worker, root, |request| request.header(&name, "v"));
+    }
+}
+
+/// A request that is allowed and one that is denied are decided, stamped, answered and recorded as
+/// without the change.
+fn assert_same_verdicts<G: Guest>(
+    worker: &mut Worker<G>,
+    root: Root,
+    change: impl Fn(Request) -> Request,
+) {
+    for host in [ALLOWED, DENIED] {
+        let plain = worker.send(root, Request::get(host));
+        let changed = worker.send(root, change(Request::get(host)));
+
+        assert_eq!(changed.passed, plain.passed);
+        assert_eq!(changed.filter_state, plain.filter_state);
+        assert_eq!(changed.lines.len(), plain.lines.len());
+        if plain.passed {
+            assert_eq!(changed.headers.values("x-egress-team"), [b"payments"]);
+            let aliases = ["x_egress_team", "x.egress.team", "x-egress_team"];
+            assert!(aliases.iter().all(|alias| changed.headers.values(alias).is_empty()));
+        } else {
+            let [plain, changed] = [&plain, &changed].map(|it| it.reply().expect("an answer"));
+            assert_eq!((changed.status, &changed.details), (plain.status, &plain.details));
+        }
+    }
+}
+
+/// Envoy never frees a counter. Natively alone: the figure is the library's.
+#[test]
+fn a_hundred_thousand_hosts_are_counted_by_no_more_counters() {
+    fn scenario(worker: &mut Worker<Native>) {
+        let root = worker.configure(POLICY.replace("api.allow", "*.allow"));
+        worker.set_log_level(Level::Error);
+        let send = |worker: &mut Worker<Native>, from: u32, to: u32| {
+            for n in from..to {
+                assert!(worker.send(root, Request::get(format!("h{n}.allow.test"))).passed);
+                assert!(!worker.send(root, Request::get(format!("h{n}.deny.test"))).passed);
+            }
+            worker.counters().into_keys().collect::<Vec<_>>()
+        };
+        let counters = send(worker, 0, 1);
+        assert_eq!(counters.len(), 3, "{counters:?}");
+        assert_eq!(send(worker, 1, 50_000), counters);
+        assert_eq!(worker.calls("proxy_define_metric"), 3);
+        assert_eq!(worker.counter("egress_warden.rule.a.allow"), Some(50_000));
+    }
+    mock::in_a_worker(scenario);
+}
+
+/// `t@` and twelve hexadecimal digits.
+fn assert_policy_name(name: Option<&str>) {
+    let hash = name.and_then(|name| name.strip_prefix("t@")).unwrap_or_default();
+    assert_eq!(hash.len(), 12, "{name:?}");
+    assert!(hash.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')), "{name:?}");
+}

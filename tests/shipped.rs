@@ -1,0 +1,392 @@
+//! The files under `envoy/`, read by those who will have to read them: Envoy its configurations, docker-compose its
+//! services, the schemas of Istio's custom resources the manifests. What is written down twice, because a user copies
+//! one file and not the other, must be the same in both places.
+
+#![cfg(not(target_family = "wasm"))]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::{Map, Value, json};
+
+/// The Envoys that the project supports, as `build.sh` installs them under `target/envoy/`.
+const ENVOYS: [&str; 2] = ["1.37.0", "1.40.0"];
+
+/// The configurations of the local set-up, by the name of their service in `docker-compose.yaml`.
+const CONFIGURATIONS: [&str; 3] = ["sidecar", "gateway", "external"];
+
+/// The columns of the gateway's access log: those the reference path promises, then the filter's own.
+const ACCESS_LOG_FIELDS: [&str; 32] = [
+    "trace_id",
+    "upstream_host",
+    "downstream_remote_address",
+    "requested_server_name",
+    "response_code",
+    "upstream_service_time",
+    "user_agent",
+    "path",
+    "route_name",
+    "bytes_sent",
+    "response_flags",
+    "upstream_local_address",
+    "duration",
+    "upstream_cluster",
+    "upstream_transport_failure_reason",
+    "authority",
+    "request_id",
+    "protocol",
+    "bytes_received",
+    "method",
+    "downstream_local_address",
+    "start_time",
+    "istio_policy_status",
+    "x_forwarded_for",
+    "source_principal",
+    "egress_decision",
+    "egress_rule",
+    "egress_reason",
+    "egress_policy",
+    "egress_would",
+    "egress_would_rule",
+    "egress_would_reason",
+];
+
+#[test]
+fn every_envoy_accepts_every_configuration() {
+    for version in ENVOYS {
+        for name in CONFIGURATIONS {
+            let file = format!("envoy/{name}.yaml");
+            validate_with_envoy(version, &["--disable-hot-restart", "--config-path", &file]);
+        }
+    }
+}
+
+#[test]
+fn docker_compose_runs_the_very_same_configurations() {
+    let services = composed_services();
+    assert_eq!(
+        services.keys().map(String::as_str).collect::<BTreeSet<_>>(),
+        BTreeSet::from(CONFIGURATIONS),
+    );
+    for (name, service) in &services {
+        assert_eq!(service["image"], "envoyproxy/envoy:v1.40-latest", "{name}");
+        assert_eq!(service["entrypoint"], json!(["/usr/local/bin/envoy"]), "{name}");
+
+        // The container sees the repository's directories under its working directory, by the same relative names,
+        // and nothing in it can write to them.
+        let inside = service["working_dir"].as_str().expect("a working directory");
+        let mounts = ["envoy", "target"].map(|directory| {
+            format!("{}:{inside}/{directory}:ro", repository().join(directory).display())
+        });
+        assert_eq!(service["volumes"], json!(mounts), "{name}");
+
+        // All three share the first one's addresses, so 127.0.0.1 in the configurations means what it says.
+        let network = (name != "sidecar").then_some("service:sidecar");
+        assert_eq!(service["network_mode"].as_str(), network, "{name}");
+
+        let command = service["command"].as_array().expect("a command");
+        let arguments: Vec<&str> = command.iter().filter_map(Value::as_str).collect();
+        assert_eq!(arguments[..2], ["--config-path", &format!("envoy/{name}.yaml")]);
+        for version in ENVOYS {
+            validate_with_envoy(version, &arguments);
+        }
+    }
+}
+
+#[test]
+fn every_manifest_fits_the_schema_of_its_kind() {
+    let schemas = CustomResources::load();
+    let mut kinds = BTreeSet::new();
+    for file in manifests() {
+        for manifest in documents(&file) {
+            let faults = schemas.faults(&manifest);
+            assert!(faults.is_empty(), "{}: {faults:#?}", file.display());
+            kinds.insert(manifest["kind"].as_str().expect("a kind").to_owned());
+        }
+    }
+    let expected = [
+        "DestinationRule",
+        "EnvoyFilter",
+        "Gateway",
+        "ServiceEntry",
+        "Telemetry",
+        "TrafficExtension",
+        "VirtualService",
+        "WasmPlugin",
+    ];
+    assert_eq!(kinds, expected.map(str::to_owned).into());
+}
+
+#[test]
+fn a_misspelt_field_is_a_fault_at_any_depth() {
+    let schemas = CustomResources::load();
+    for (place, field) in
+        [("", "specs"), ("/spec", "failStategy"), ("/spec/selector", "matchLabel")]
+    {
+        let mut plugin = document(&istio("wasm-plugin.yaml"));
+        let object = plugin.pointer_mut(place).and_then(Value::as_object_mut).expect("an object");
+        object.insert(field.to_owned(), json!({}));
+        let faults = schemas.faults(&plugin);
+        assert!(faults.iter().any(|fault| fault.contains(field)), "{place}/{field}: {faults:#?}");
+    }
+}
+
+#[test]
+fn a_value_of_the_wrong_kind_is_a_fault() {
+    let schemas = CustomResources::load();
+    for (place, value) in [
+        ("/spec/failStrategy", json!("FAIL_SAFE")),
+        ("/spec/priority", json!("first")),
+        ("/spec/url", Value::Null),
+    ] {
+        let mut plugin = document(&istio("wasm-plugin.yaml"));
+        *plugin.pointer_mut(place).expect("a field") = value;
+        assert!(!schemas.faults(&plugin).is_empty(), "{place}");
+    }
+}
+
+#[test]
+fn the_local_policy_is_the_same_in_its_own_file_and_in_the_gateway() {
+    let gateway = gateway();
+    let configuration = &filter(&gateway, "egress-warden")["config"]["configuration"];
+    let inline = configuration["value"].as_str().expect("a text");
+    assert_eq!(document(&envoy("policy.yaml")), serde_json::from_str::<Value>(inline).unwrap());
+}
+
+#[test]
+fn the_mesh_policy_is_the_same_for_both_generations_of_istio() {
+    assert_eq!(
+        document(&istio("wasm-plugin.yaml"))["spec"]["pluginConfig"],
+        document(&istio("traffic-extension.yaml"))["spec"]["wasm"]["pluginConfig"],
+    );
+}
+
+#[test]
+fn every_policy_is_without_faults() {
+    let plugin = document(&istio("wasm-plugin.yaml"));
+    let readme = std::fs::read_to_string(repository().join("README.md")).expect("a README");
+    let example = readme.split("```yaml").nth(1).and_then(|rest| rest.split("```").next());
+    let example = serde_saphyr::from_str(example.expect("a policy in YAML")).expect("YAML");
+    for policy in [&document(&envoy("policy.yaml")), &plugin["spec"]["pluginConfig"], &example] {
+        if let Err(faults) = egress_warden::config::read(policy.to_string().as_bytes()) {
+            panic!("{faults}");
+        }
+    }
+}
+
+#[test]
+fn the_guard_stands_between_the_filter_and_the_router() {
+    let gateway = gateway();
+    let filters = connection_manager(&gateway)["http_filters"].as_array().expect("filters");
+    let names: Vec<&Value> = filters.iter().map(|filter| &filter["name"]).collect();
+    assert_eq!(names, ["egress-warden", "egress-warden-guard", "envoy.filters.http.router"]);
+
+    let patches = &document(&istio("guard.yaml"))["spec"]["configPatches"];
+    assert_eq!(patches.as_array().map(Vec::len), Some(1));
+    assert_eq!(patches[0]["patch"]["operation"], "INSERT_BEFORE");
+    let position = "/match/listener/filterChain/filter/subFilter/name";
+    assert_eq!(patches[0].pointer(position), Some(&json!("envoy.filters.http.router")));
+    assert_eq!(patches[0]["patch"]["value"], filters[1], "the guard differs");
+}
+
+#[test]
+fn the_access_log_has_the_promised_fields_and_no_other() {
+    let gateway = gateway();
+    let fields = access_log(&gateway).as_object().expect("fields").keys().map(String::as_str);
+    assert_eq!(fields.collect::<BTreeSet<_>>(), BTreeSet::from(ACCESS_LOG_FIELDS));
+}
+
+#[test]
+fn the_access_log_is_the_same_in_the_mesh() {
+    let mesh = document(&istio("mesh-config.yaml"));
+    let mesh = &mesh["meshConfig"];
+    let format = mesh["accessLogFormat"].as_str().expect("a format");
+    let format: Value = serde_json::from_str(format).expect("a format in JSON");
+    assert_eq!(&format, access_log(&gateway()));
+    assert_eq!(mesh["accessLogEncoding"], "JSON");
+    assert_eq!(mesh["outboundTrafficPolicy"]["mode"], "REGISTRY_ONLY");
+}
+
+#[test]
+fn what_the_router_would_add_by_itself_is_switched_off() {
+    let gateway = gateway();
+    assert_eq!(filter(&gateway, "envoy.filters.http.router")["suppress_envoy_headers"], true);
+    let manager = connection_manager(&gateway);
+    for host in manager["route_config"]["virtual_hosts"].as_array().expect("virtual hosts") {
+        assert_eq!(host["include_request_attempt_count"], false, "{}", host["name"]);
+    }
+    assert_eq!(manager.get("tracing"), None);
+
+    let values = document(&istio("gateway-values.yaml"));
+    let annotation =
+        values["podAnnotations"]["proxy.istio.io/config"].as_str().expect("an annotation");
+    let expected =
+        json!({"envoyDebugHeaders": {"disabled": true}, "attemptCount": {"disabled": true}});
+    assert_eq!(parse(annotation), [json!({"proxyHeaders": expected})]);
+    let telemetry = document(&istio("telemetry.yaml"));
+    assert_eq!(telemetry["spec"]["tracing"], json!([{"disableContextPropagation": true}]));
+}
+
+/// Runs Envoy's own check, which starts the module and configures it with the policy.
+fn validate_with_envoy(version: &str, arguments: &[&str]) {
+    let envoy = repository().join(format!("target/envoy/{version}/bin/envoy"));
+    for needed in [&envoy, &repository().join("target/egress_warden.wasm")] {
+        assert!(
+            needed.exists(),
+            "{} is missing: run `./build.sh test`, which brings it",
+            needed.display()
+        );
+    }
+    let mut command = Command::new(envoy);
+    command.current_dir(repository()).args(["--mode", "validate"]).args(arguments);
+    let output = command.output().expect("Envoy runs");
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "Envoy {version} refuses {arguments:?}:\n{log}");
+}
+
+/// The services of `docker-compose.yaml` as docker-compose resolves them, with no variable set.
+fn composed_services() -> Map<String, Value> {
+    let mut command = Command::new("docker-compose");
+    command.current_dir(repository()).env_remove("ENVOY_IMAGE");
+    command.args(["--file", "envoy/docker-compose.yaml", "config"]);
+    let output = command
+        .output()
+        .expect("docker-compose is missing: run `./build.sh test`, which names what to install");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let resolved = parse(&String::from_utf8(output.stdout).expect("UTF-8"));
+    resolved[0]["services"].as_object().expect("services").clone()
+}
+
+/// The schemas of Istio's custom resources, by version and kind.
+struct CustomResources(BTreeMap<[String; 2], Value>);
+
+impl CustomResources {
+    /// Reads the definitions from `tests/data/istio-crds.yaml`.
+    fn load() -> Self {
+        let mut schemas = BTreeMap::new();
+        for definition in documents(&repository().join("tests/data/istio-crds.yaml")) {
+            let spec = &definition["spec"];
+            let group = spec["group"].as_str().expect("a group");
+            let kind = spec["names"]["kind"].as_str().expect("a kind");
+            for version in spec["versions"].as_array().expect("versions") {
+                let name = version["name"].as_str().expect("a name");
+                let schema = closed_resource(&version["schema"]["openAPIV3Schema"]);
+                schemas.insert([format!("{group}/{name}"), kind.to_owned()], schema);
+            }
+        }
+        Self(schemas)
+    }
+
+    /// Everything that is wrong with a manifest, each fault with its place.
+    fn faults(&self, manifest: &Value) -> Vec<String> {
+        let name = ["apiVersion", "kind"]
+            .map(|field| manifest[field].as_str().unwrap_or_default().to_owned());
+        let Some(schema) = self.0.get(&name) else {
+            return vec![format!("Istio has no {name:?}")];
+        };
+        let schema = jsonschema::validator_for(schema).expect("a schema");
+        schema
+            .iter_errors(manifest)
+            .map(|fault| format!("{}: {fault}", fault.instance_path()))
+            .collect()
+    }
+}
+
+/// A resource's schema with what Kubernetes adds to every one, and closed against unknown fields.
+fn closed_resource(schema: &Value) -> Value {
+    let mut schema = schema.clone();
+    schema["properties"]["apiVersion"] = json!({"type": "string"});
+    schema["properties"]["kind"] = json!({"type": "string"});
+    schema["properties"]["metadata"] = json!({
+        "type": "object",
+        "properties": {"name": {"type": "string"}, "namespace": {"type": "string"}},
+        "required": ["name", "namespace"],
+    });
+    close(&mut schema);
+    schema
+}
+
+/// Turns a structural schema of Kubernetes into a JSON schema that means the same and refuses unknown fields, as
+/// `kubectl` does. Rules written in CEL (`x-kubernetes-validations`) are not checked.
+fn close(schema: &mut Value) {
+    let Some(object) = schema.as_object_mut() else {
+        return;
+    };
+    if object.get("nullable") == Some(&json!(true))
+        && let Some(kind) = object.remove("type")
+    {
+        object.insert("type".to_owned(), json!([kind, "null"]));
+    }
+    let open = object.get("x-kubernetes-preserve-unknown-fields") == Some(&json!(true));
+    if object.contains_key("properties") && !open {
+        object.entry("additionalProperties").or_insert(json!(false));
+    }
+    // What stands under `oneOf`, `anyOf`, `allOf` and `not` restricts the fields named here and names none of its own.
+    for nested in ["additionalProperties", "items"] {
+        object.get_mut(nested).map(close);
+    }
+    if let Some(properties) = object.get_mut("properties").and_then(Value::as_object_mut) {
+        properties.values_mut().for_each(close);
+    }
+}
+
+/// The files of `envoy/istio/` that are applied to a cluster. The others are values for Istio's Helm charts.
+fn manifests() -> Vec<PathBuf> {
+    let files = std::fs::read_dir(repository().join("envoy/istio")).expect("a directory");
+    let mut files: Vec<PathBuf> = files.map(|file| file.expect("a file").path()).collect();
+    files.retain(|file| {
+        !file.ends_with("mesh-config.yaml") && !file.ends_with("gateway-values.yaml")
+    });
+    files.sort();
+    files
+}
+
+fn gateway() -> Value {
+    document(&envoy("gateway.yaml"))
+}
+
+/// The configuration of the gateway's HTTP filter of that name.
+fn filter<'a>(gateway: &'a Value, name: &str) -> &'a Value {
+    let filters = connection_manager(gateway)["http_filters"].as_array().expect("filters");
+    let filter =
+        filters.iter().find(|filter| filter["name"] == name).expect("a filter of that name");
+    &filter["typed_config"]
+}
+
+fn access_log(gateway: &Value) -> &Value {
+    &connection_manager(gateway)["access_log"][0]["typed_config"]["log_format"]["json_format"]
+}
+
+fn connection_manager(gateway: &Value) -> &Value {
+    &gateway["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
+}
+
+fn envoy(file: &str) -> PathBuf {
+    repository().join("envoy").join(file)
+}
+
+fn istio(file: &str) -> PathBuf {
+    repository().join("envoy/istio").join(file)
+}
+
+fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The only document of a YAML file.
+fn document(file: &Path) -> Value {
+    let [document] = <[Value; 1]>::try_from(documents(file)).expect("one document");
+    document
+}
+
+fn documents(file: &Path) -> Vec<Value> {
+    parse(
+        &std::fs::read_to_string(file)
+            .unwrap_or_else(|error| panic!("{}: {error}", file.display())),
+    )
+}
+
+fn parse(yaml: &str) -> Vec<Value> {
+    serde_saphyr::from_multiple(yaml).unwrap_or_else(|error| panic!("{error}"))
+}
