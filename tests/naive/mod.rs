@@ -1,0 +1,287 @@
+//! The policy's meaning once more, as plainly as it can be said: every rule is walked for every
+//! request, and nothing is looked up, ordered or kept.
+//!
+//! Written from the language's definition (`README.md`, "A policy") and from nothing under `src/`,
+//! with a host parser of its own, so that what both agree on is not one mistake made twice. The
+//! properties and the fuzz target `decide` compare the two.
+
+pub mod comparison;
+pub mod host;
+pub mod registry;
+pub mod sample;
+
+use host::{Host, Pattern};
+use serde::Deserialize;
+
+/// A policy, as far as verdicts depend on it, deserialized from its own text.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub struct Policy {
+    #[serde(default)]
+    mode: String,
+    #[serde(default)]
+    default: String,
+    #[serde(default)]
+    identity: String,
+    #[serde(default)]
+    sni: String,
+    #[serde(default)]
+    rules: Vec<Rule>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Rule {
+    id: String,
+    action: String,
+    only: Option<String>,
+    until: Option<String>,
+    from: Option<Vec<Entry>>,
+    to: Option<Vec<Entry>>,
+}
+
+/// An entry of `from` or of `to`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Entry {
+    principals: Option<Vec<String>>,
+    not_principals: Option<Vec<String>>,
+    namespaces: Option<Vec<String>>,
+    not_namespaces: Option<Vec<String>>,
+    hosts: Option<Vec<String>>,
+    not_hosts: Option<Vec<String>>,
+    ports: Option<Vec<f64>>,
+    not_ports: Option<Vec<f64>>,
+    methods: Option<Vec<String>>,
+    not_methods: Option<Vec<String>>,
+    paths: Option<Vec<String>>,
+    not_paths: Option<Vec<String>>,
+}
+
+/// What is known of a request.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    pub authority: Vec<u8>,
+    pub method: Vec<u8>,
+    pub path: Option<Vec<u8>>,
+    pub cluster_port: Option<u16>,
+    pub principal: Option<String>,
+    /// The server name of a TLS connection; absent without TLS.
+    pub server_name: Option<Vec<u8>>,
+    /// Nanoseconds since the Unix epoch.
+    pub now: Option<u64>,
+}
+
+/// Whether it passes, the reason, and the rule that is named.
+pub type Verdict = (bool, &'static str, Option<String>);
+
+/// The verdict, and the would-be verdict where it differs.
+pub fn decide(policy: &Policy, request: &Request) -> (Verdict, Option<Verdict>) {
+    let [now, next] = ["now", "next"].map(|view| judge(policy, request, view));
+    match policy.mode == "monitor" {
+        true if next.0 => (next, None),
+        true => ((true, "monitor", None), Some(next)),
+        false if now.0 == next.0 => (now, None),
+        false => (now, Some(next)),
+    }
+}
+
+/// The steps of the definition, with the rules that count in one view.
+fn judge(policy: &Policy, request: &Request, view: &str) -> Verdict {
+    let is_connect = request.method.eq_ignore_ascii_case(b"CONNECT");
+    let is_token = |byte: &u8| byte.is_ascii_graphic() && !b"\"(),/:;<=>?@[\\]{}".contains(byte);
+    let authority = match host::authority(&request.authority) {
+        Some(authority)
+            if !request.method.is_empty()
+                && request.method.iter().all(is_token)
+                && (authority.1.is_some() || !is_connect) =>
+        {
+            authority
+        }
+        _ => return (false, "malformed", None),
+    };
+    let (host, _) = &authority;
+    if policy.identity == "required" && request.principal.is_none() {
+        return (false, "identity", None);
+    }
+    if let (true, Some(name)) = (policy.sni == "match", &request.server_name)
+        && !name.starts_with(b"outbound_.")
+        && !host::authority(name).is_some_and(|name| name == (host.clone(), None))
+    {
+        return (false, "sni", None);
+    }
+    let counting = || {
+        let counts = |rule: &&Rule| rule.only.as_deref().is_none_or(|only| only == view);
+        policy.rules.iter().filter(counts)
+    };
+    let named = |action: &str, ended: bool| {
+        let rules =
+            counting().filter(|rule| rule.action == action && has_ended(rule, request) == ended);
+        let matches =
+            rules.filter_map(|rule| Some((specificity(rule, request, &authority)?, rule)));
+        let first = matches.min_by(|(a, left), (b, right)| b.cmp(a).then(left.id.cmp(&right.id)));
+        first.map(|(_, rule)| rule.id.clone())
+    };
+    if let rule @ Some(_) = named("deny", false) {
+        return (false, "rule", rule);
+    }
+    if let rule @ Some(_) = named("allow", false) {
+        return (true, "rule", rule);
+    }
+    match host {
+        Host::Address(address) if !registry::is_forbidden(*address) => {
+            return (false, "ip_literal", None);
+        }
+        _ if host.is_special() => return (false, "forbidden_address", None),
+        _ if is_connect => return (false, "connect", None),
+        _ => {}
+    }
+    match (policy.default == "allow", named("allow", true)) {
+        (true, _) => (true, "default", None),
+        (false, rule @ Some(_)) => (false, "expired", rule),
+        (false, None) => (false, "default", None),
+    }
+}
+
+/// Whether the rule is past its `until`; without a clock, in the way that allows less.
+fn has_ended(rule: &Rule, request: &Request) -> bool {
+    let Some(until) = &rule.until else { return false };
+    let until = humantime::parse_rfc3339(until).expect("RFC 3339");
+    let until = until.duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_nanos();
+    request.now.map_or(rule.action == "allow", |now| u128::from(now) >= until)
+}
+
+/// How specific the host pattern is by which the rule matches, or `None` where it does not match.
+fn specificity(
+    rule: &Rule,
+    request: &Request,
+    authority: &(Host, Option<u16>),
+) -> Option<(u8, usize)> {
+    let is_deny = rule.action == "deny";
+    // Unknown never helps an allow and never spares a deny.
+    let all = |fields: &[Option<bool>]| fields.iter().all(|field| field.unwrap_or(is_deny));
+    let from = |entry: &Entry| {
+        let caller = request.principal.as_deref();
+        let namespace = caller.and_then(namespace);
+        all(&[
+            field(&entry.principals, |list| Some(any_text(list, caller?))),
+            field(&entry.not_principals, |list| Some(!any_text(list, caller?))),
+            field(&entry.namespaces, |list| Some(any_text(list, namespace?))),
+            field(&entry.not_namespaces, |list| Some(!any_text(list, namespace?))),
+        ])
+    };
+    if !rule.from.as_ref().is_none_or(|entries| entries.iter().any(from)) {
+        return None;
+    }
+    let (host, port) = authority;
+    let must_name_connect = !is_deny && request.method.eq_ignore_ascii_case(b"CONNECT");
+    let must_name_host = !is_deny && host.is_special();
+    let Some(entries) = &rule.to else {
+        return (!must_name_connect && !must_name_host).then_some((0, 0));
+    };
+    let to = |entry: &Entry| {
+        let by_host = |pattern: &Pattern| pattern.matches(host) && (is_deny || pattern.opens(host));
+        let hosts: Vec<Pattern> = patterns(&entry.hosts).filter(by_host).collect();
+        let names_connect = entry.methods.iter().flatten().any(|method| method == "CONNECT");
+        let matches = all(&[
+            Some(entry.hosts.is_none() && !must_name_host || !hosts.is_empty()),
+            Some(!patterns(&entry.not_hosts).any(|pattern| pattern.matches(host))),
+            Some(names_connect || !must_name_connect),
+            field(&entry.ports, |list| has_port(list, port, request.cluster_port, true)),
+            field(&entry.not_ports, |list| has_port(list, port, request.cluster_port, false)),
+            field(&entry.methods, |list| has_method(list, &request.method)),
+            field(&entry.not_methods, |list| has_method(list, &request.method).map(|it| !it)),
+            field(&entry.paths, |list| has_path(list, request.path.as_deref())),
+            field(&entry.not_paths, |list| has_path(list, request.path.as_deref()).map(|it| !it)),
+        ]);
+        matches.then(|| hosts.iter().map(Pattern::specificity).max().unwrap_or((0, 0)))
+    };
+    entries.iter().filter_map(to).max()
+}
+
+fn field<T>(list: &Option<T>, matches: impl Fn(&T) -> Option<bool>) -> Option<bool> {
+    list.as_ref().map_or(Some(true), matches)
+}
+
+fn patterns(list: &Option<Vec<String>>) -> impl Iterator<Item = Pattern> {
+    list.iter().flatten().map(|text| Pattern::read(text).expect("a host pattern"))
+}
+
+/// Exact, `prefix*`, `*suffix`, and `*` for present.
+fn any_text(list: &[String], text: &str) -> bool {
+    list.iter().any(|pattern| match (pattern.strip_prefix('*'), pattern.strip_suffix('*')) {
+        (Some(suffix), _) => text.ends_with(suffix),
+        (None, Some(prefix)) => text.starts_with(prefix),
+        (None, None) => text == pattern,
+    })
+}
+
+/// The namespace of exactly `domain/ns/NAMESPACE/sa/ACCOUNT`.
+fn namespace(principal: &str) -> Option<&str> {
+    match principal.split('/').collect::<Vec<_>>()[..] {
+        [domain, "ns", namespace, "sa", account] if ![domain, namespace, account].contains(&"") => {
+            Some(namespace)
+        }
+        _ => None,
+    }
+}
+
+/// Whether the port that is dialled is in the list, or is not.
+fn has_port(list: &[f64], said: &Option<u16>, dialled: Option<u16>, wanted: bool) -> Option<bool> {
+    let has = |port: u16| list.contains(&f64::from(port));
+    match (dialled, *said) {
+        (Some(dialled), Some(said)) if dialled != said => None,
+        (Some(port), _) | (None, Some(port)) => Some(has(port) == wanted),
+        // 80 and 443 both count.
+        (None, None) if wanted => Some(has(80) || has(443)),
+        (None, None) if has(80) != has(443) => None,
+        (None, None) => Some(!has(80)),
+    }
+}
+
+fn has_method(list: &[String], method: &[u8]) -> Option<bool> {
+    if list.iter().any(|listed| listed.as_bytes() == method) {
+        return Some(true);
+    }
+    let differs_in_case = list.iter().any(|listed| listed.as_bytes().eq_ignore_ascii_case(method));
+    (!differs_in_case).then_some(false)
+}
+
+/// Unknown where the two readings do not agree, so that an allow needs both and a deny one.
+fn has_path(list: &[String], path: Option<&[u8]>) -> Option<bool> {
+    let [sent, lenient] = readings(path?)?.map(|reading| any_text(list, &reading));
+    (sent == lenient).then_some(sent)
+}
+
+/// The path as sent and as lenient readers take it; `None` where it is unclear.
+fn readings(path: &[u8]) -> Option<[String; 2]> {
+    let sent = path.split(|&byte| byte == b'?').next()?;
+    let mut decoded = Vec::new();
+    let mut rest = sent;
+    while let [byte, tail @ ..] = rest {
+        let digits = tail.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
+        let value = digits.filter(|it| it.bytes().all(|digit| digit.is_ascii_hexdigit()));
+        match value.map(|digits| u8::from_str_radix(digits, 16)) {
+            Some(Ok(value)) if *byte == b'%' => {
+                decoded.push(value);
+                rest = &tail[2..];
+            }
+            _ => {
+                decoded.push(*byte);
+                rest = tail;
+            }
+        }
+    }
+    let [sent, decoded] = [sent.to_vec(), decoded].map(String::from_utf8);
+    let (sent, decoded) = (sent.ok()?, decoded.ok()?);
+    let is_unclear =
+        !sent.starts_with('/') || sent.contains('#') || decoded.contains(['\\', '\0', '%']);
+    let segments: Vec<&str> = decoded.split('/').filter_map(|it| it.split(';').next()).collect();
+    if is_unclear || segments.iter().any(|segment| [".", ".."].contains(segment)) {
+        return None;
+    }
+    let mut lenient = segments.join("/");
+    while lenient.contains("//") {
+        lenient = lenient.replace("//", "/");
+    }
+    Some([sent, lenient])
+}

@@ -1,0 +1,233 @@
+//! What leaves a request that passes: nothing that a caller sent under a stamped name, under any
+//! alias, and each stamp once.
+
+use crate::case::bytes::Bytes;
+use crate::case::lines;
+use crate::case::proxy::{Headers, MemoryProxy};
+use crate::case::request::Request;
+use crate::for_all_bytes;
+use arbitrary::{Result, Unstructured};
+use egress_warden::config;
+use egress_warden::filter::Filter;
+use serde_json::{Map, Value, json};
+
+/// Names that may be stamped; some fall together.
+const NAMES: [&str; 8] =
+    ["x-a", "x_a", "x.b", "x-b", "x-c", "authorization", "x-forwarded-for", "plain_name"];
+/// What a caller sends: the same in other spellings, and names that are stripped.
+const SENT: [&str; 16] = [
+    "x-a",
+    "x_a",
+    "X.A",
+    "X-a",
+    "x.b",
+    "x-b",
+    "X_C",
+    "authorization",
+    "plain-name",
+    "plain.name",
+    "x-forwarded-for",
+    "x_forwarded_for",
+    "x-envoy-original-path",
+    "x_envoy_attempt_count",
+    "x-other",
+    "connection",
+];
+const VALUES: [&str; 5] =
+    ["ours", "{rule}", "{{{host}}}", "{principal}", "{request_id}/{namespace}"];
+
+#[test]
+fn what_leaves_carries_each_stamp_once_and_nothing_that_a_caller_forged() {
+    lines::capture();
+    for_all_bytes(2_000, |bytes| {
+        let mut bytes = Unstructured::new(bytes);
+        let policy = policy(&mut bytes).expect("a policy");
+        let text = policy.to_string();
+        let config =
+            config::read(text.as_bytes()).unwrap_or_else(|faults| panic!("{text}\n{faults}"));
+        let filter = Filter::new(config);
+        for _ in 0..4 {
+            let request = request(&mut bytes).expect("a request");
+            let proxy = MemoryProxy::new(&request);
+            let flow = filter.on_request_headers(&proxy);
+            let outcome = proxy.into_outcome(flow, lines::take());
+            assert!(outcome.passed, "{text}");
+            let state = |wanted: &str| {
+                let entry = outcome.filter_state.iter().find(|(key, _)| key == wanted);
+                entry.map(|(_, value)| String::from_utf8_lossy(value).into_owned())
+            };
+            let expected = naive(&policy, state("egress_rule"), &request);
+            let mut left = outcome.headers;
+            left.sort();
+            assert_eq!(
+                shown(&left),
+                shown(&expected),
+                "{text}\n{:?}",
+                shown(&request.header_pairs())
+            );
+        }
+    });
+}
+
+/// Strip, remove, set, as the language says it: no index, no thrift.
+fn naive(policy: &Value, rule: Option<String>, request: &Request) -> Headers {
+    let rules = policy["rules"].as_array().expect("rules");
+    let named = rules.iter().find(|it| it["id"].as_str() == rule.as_deref());
+    let sets = |owner: &Value| owner["stamp"]["set"].as_object().cloned().unwrap_or_default();
+    let (own, of_rule) = (sets(policy), named.map(sets).unwrap_or_default());
+    let is_named =
+        |set: &Map<String, Value>, name: &str| set.keys().any(|key| fold(key) == fold(name));
+    let removes = |owner: &Value, name: &str| {
+        let names = owner["stamp"]["remove"].as_array().into_iter().flatten();
+        names.filter_map(Value::as_str).any(|removed| fold(removed) == fold(name))
+    };
+    let is_reserved = |name: &str| {
+        let in_rules = rules.iter().any(|rule| is_named(&sets(rule), name));
+        is_named(&own, name) || in_rules && fold(name).starts_with("x-")
+    };
+    let is_stripped = |name: &str| match &*fold(name) {
+        "x-envoy-original-path" | "x-envoy-attempt-count" => policy["strip"]["mesh"] != false,
+        "x-forwarded-for" => policy["strip"]["forwarded"] == true,
+        _ => false,
+    };
+    let is_set = |name: &str| is_named(&own, name) || is_named(&of_rule, name);
+    let mut headers = Headers::new();
+    let mut tokens = Vec::new();
+    for (name, value) in request.header_pairs() {
+        let text = String::from_utf8(name.clone()).expect("a name");
+        let is_gone = is_stripped(&text)
+            || removes(policy, &text)
+            || named.is_some_and(|rule| removes(rule, &text))
+            || is_reserved(&text)
+            || is_set(&text);
+        if text == "connection" {
+            tokens.push(String::from_utf8(value.clone()).expect("tokens"));
+        }
+        if !is_gone {
+            headers.push((name, value));
+        }
+    }
+    // Rewritten only where it names a stamp.
+    let tokens: Vec<&str> =
+        tokens.iter().flat_map(|value| value.split(',')).map(str::trim).collect();
+    let kept: Vec<&str> = tokens.iter().copied().filter(|token| !is_set(token)).collect();
+    if kept.len() < tokens.len() {
+        headers.retain(|(name, _)| name != b"connection");
+        if !kept.is_empty() {
+            headers.push((b"connection".to_vec(), kept.join(", ").into()));
+        }
+    }
+    let is_left = |(name, _): &(&String, &Value)| !is_named(&of_rule, name);
+    for (name, value) in own.iter().filter(is_left).chain(&of_rule) {
+        let value = value.as_str().expect("a text");
+        if let Some(value) = rendered(value, rule.as_deref(), request) {
+            headers.push((name.clone().into(), value.into()));
+        }
+    }
+    headers.sort();
+    headers
+}
+
+fn fold(name: &str) -> String {
+    name.to_ascii_lowercase().replace(['_', '.'], "-")
+}
+
+/// The values of [`VALUES`]; absent where a fact is.
+fn rendered(value: &str, rule: Option<&str>, request: &Request) -> Option<String> {
+    let principal = request.principal.as_deref();
+    let id = request.headers.iter().find(|(name, _)| name == "x-request-id");
+    Some(match value {
+        "{rule}" => rule?.to_owned(),
+        "{{{host}}}" => "{a.test}".to_owned(),
+        "{principal}" => principal?.to_owned(),
+        "{request_id}/{namespace}" => {
+            let namespace = principal?.split('/').nth(2)?;
+            format!("{}/{namespace}", String::from_utf8_lossy(&id?.1.0))
+        }
+        literal => literal.to_owned(),
+    })
+}
+
+fn shown(headers: &Headers) -> Vec<String> {
+    let line = |(name, value): &(Vec<u8>, Vec<u8>)| {
+        format!("{}: {}", name.escape_ascii(), value.escape_ascii())
+    };
+    headers.iter().map(line).collect()
+}
+
+/// Two rules, one of which may match, and stamps on three levels.
+fn policy(bytes: &mut Unstructured<'_>) -> Result<Value> {
+    let mut rules = Vec::new();
+    for (id, host) in [("one", "a.test"), ("two", "b.test")] {
+        let mut rule = json!({ "id": id, "action": "allow", "to": [{ "hosts": [host] }] });
+        if let Some(stamp) = stamp(bytes)? {
+            rule["stamp"] = stamp;
+        }
+        rules.push(rule);
+    }
+    if bytes.ratio(1, 4)? {
+        rules.remove(0);
+    }
+    let mut policy = json!({ "policy": "p", "default": "allow", "rules": rules });
+    if let Some(stamp) = stamp(bytes)? {
+        policy["stamp"] = stamp;
+    }
+    policy["strip"] =
+        json!({ "mesh": bytes.arbitrary::<bool>()?, "forwarded": bytes.arbitrary::<bool>()? });
+    Ok(policy)
+}
+
+/// Each name set, removed or neither; of those that fall together one.
+fn stamp(bytes: &mut Unstructured<'_>) -> Result<Option<Value>> {
+    let (mut set, mut remove, mut taken) = (Map::new(), Vec::new(), Vec::new());
+    for name in NAMES {
+        let action = bytes.int_in_range(0..=3)?;
+        if action < 2 || taken.contains(&fold(name)) {
+            continue;
+        }
+        taken.push(fold(name));
+        match action {
+            2 => remove.push(name),
+            _ => {
+                set.insert(name.to_owned(), (*bytes.choose(&VALUES)?).into());
+            }
+        }
+    }
+    Ok((!taken.is_empty()).then(|| json!({ "set": set, "remove": remove })))
+}
+
+fn request(bytes: &mut Unstructured<'_>) -> Result<Request> {
+    let mut headers = Vec::new();
+    for _ in 0..bytes.int_in_range(0..=8)? {
+        let name = *bytes.choose(&SENT)?;
+        let value = match name {
+            "connection" => *bytes.choose(&[
+                "x-a",
+                "close, X_A , x-b",
+                "x.c",
+                "upgrade",
+                "authorization,x-a",
+            ])?,
+            _ => *bytes.choose(&["forged", "", "ours"])?,
+        };
+        headers.push((name.to_owned(), Bytes(value.into())));
+    }
+    if bytes.arbitrary()? {
+        headers.push(("x-request-id".to_owned(), Bytes(b"id-1".to_vec())));
+    }
+    let principal: Option<&str> = *bytes.choose(&[None, Some("d/ns/n/sa/a")])?;
+    Ok(Request {
+        authority: Some(Bytes(b"A.test.:443".to_vec())),
+        method: Bytes(b"GET".to_vec()),
+        path: Bytes(b"/".to_vec()),
+        principal: principal.map(str::to_owned),
+        uri_san: None,
+        cluster: None,
+        tls: false,
+        sni: None,
+        remote_address: Bytes(b"10.0.0.7:41000".to_vec()),
+        headers,
+        without: Vec::new(),
+        at: "2026-11-23T10:00:00Z".to_owned(),
+    })
+}

@@ -1,0 +1,108 @@
+//! Verdicts against the naive matcher.
+
+use crate::case::decision::CaseFile;
+use crate::case::files;
+use crate::case::request::Request;
+use crate::for_all_bytes;
+use crate::naive;
+use crate::naive::comparison::{compare, compare_decision, compare_path};
+use crate::naive::sample;
+use arbitrary::Unstructured;
+use egress_warden::policy::{ClusterPort, judged_method};
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
+#[test]
+fn the_naive_matcher_agrees_on_every_verdict_and_every_reason_comes_up() {
+    let seen = RefCell::new(BTreeSet::new());
+    for_all_bytes(3_000, |bytes| {
+        for (verdict, would) in compare(bytes) {
+            for (kind, verdict) in [("is", Some(verdict)), ("would be", would)] {
+                if let Some((allows, reason, _)) = verdict {
+                    let action = if allows { "allow" } else { "deny" };
+                    seen.borrow_mut().insert(format!("{kind} {action} {reason}"));
+                }
+            }
+        }
+    });
+    let expected = [
+        "is allow default",
+        "is allow monitor",
+        "is allow rule",
+        "is deny connect",
+        "is deny default",
+        "is deny expired",
+        "is deny forbidden_address",
+        "is deny identity",
+        "is deny ip_literal",
+        "is deny malformed",
+        "is deny rule",
+        "is deny sni",
+        "would be allow default",
+        "would be allow rule",
+        "would be deny connect",
+        "would be deny default",
+        "would be deny expired",
+        "would be deny forbidden_address",
+        "would be deny identity",
+        "would be deny ip_literal",
+        "would be deny malformed",
+        "would be deny rule",
+        "would be deny sni",
+    ];
+    assert_eq!(seen.into_inner(), expected.map(str::to_owned).into());
+}
+
+#[test]
+fn the_naive_matcher_agrees_on_every_path() {
+    for_all_bytes(1_000, |bytes| {
+        compare_path(&sample::path(&mut Unstructured::new(bytes)).expect("a path"));
+    });
+}
+
+/// The cases reach what the small alphabet does not.
+#[test]
+fn the_naive_matcher_agrees_on_every_case() {
+    let mut compared = 0;
+    for file in files::read("tests/cases") {
+        let cases: CaseFile = serde_saphyr::from_str(&file.text).expect("a case file");
+        for (policy, _) in cases.policies() {
+            for request in cases.cases.iter().flat_map(|case| case.requests()) {
+                compare_decision(&policy, &facts(request));
+                compared += 1;
+            }
+        }
+    }
+    assert!(compared > 1_000, "{compared}");
+}
+
+/// What the filter gathers of a request.
+fn facts(request: &Request) -> naive::Request {
+    let headers = request.header_pairs();
+    let header = |wanted: &str| {
+        let mut values = headers.iter().filter(|(name, _)| name == wanted.as_bytes());
+        values.next().map(|(_, value)| value.clone())
+    };
+    let protocols = headers.iter().filter(|(name, _)| name == b"upgrade" || name == b":protocol");
+    let method = header(":method").unwrap_or_default();
+    let peer = request.peer_uri();
+    let principal = peer.as_deref().and_then(|uri| uri.strip_prefix(b"spiffe://"));
+    let is_tls = request.tls || peer.is_some();
+    naive::Request {
+        authority: header(":authority").unwrap_or_default(),
+        method: judged_method(&method, protocols.map(|(_, value)| &value[..])).to_vec(),
+        path: header(":path"),
+        cluster_port: request.cluster.as_ref().and_then(|name| {
+            match ClusterPort::of(name.as_bytes()) {
+                ClusterPort::Said(port) => Some(port),
+                ClusterPort::Unsaid | ClusterPort::Unknown => None,
+            }
+        }),
+        principal: principal
+            .filter(|it| !it.is_empty())
+            .and_then(|it| String::from_utf8(it.to_vec()).ok()),
+        server_name: is_tls
+            .then(|| request.sni.as_ref().map(|sni| sni.0.clone()).unwrap_or_default()),
+        now: request.clock(),
+    }
+}

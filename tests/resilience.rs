@@ -1,0 +1,118 @@
+//! Faults on real Envoys, with an upstream that counts: whatever fails, no request passes that the
+//! policy does not let pass, and what recovers does so by itself or by the next configuration.
+//!
+//! Figures (counts, times until recovery) are printed, not asserted: run with `--nocapture` to see
+//! them. SECURITY.md has a table of them.
+#![cfg(not(target_family = "wasm"))]
+
+#[path = "resilience/caller.rs"]
+mod caller;
+#[path = "envoy/mod.rs"]
+mod envoy;
+#[path = "resilience/flips.rs"]
+mod flips;
+#[path = "resilience/gateway.rs"]
+mod gateway;
+#[path = "resilience/logs.rs"]
+mod logs;
+#[path = "resilience/memory.rs"]
+mod memory;
+#[path = "resilience/peers.rs"]
+mod peers;
+#[path = "resilience/shipped_module.rs"]
+mod shipped_module;
+#[path = "resilience/soak.rs"]
+mod soak;
+#[path = "resilience/traps.rs"]
+mod traps;
+#[path = "resilience/updates.rs"]
+mod updates;
+#[path = "resilience/upstream.rs"]
+mod upstream;
+#[path = "resilience/workers.rs"]
+mod workers;
+
+use anyhow::Result;
+
+use envoy::testbed::Testbed;
+
+/// The variable that names the Envoys to run on, and those that it names by default.
+const ENVOYS: (&str, &str) = ("EGRESS_WARDEN_ENVOYS", "1.37.0 1.40.0");
+
+/// Emits a test for each scenario.
+macro_rules! on {
+    ($versions:ident: $($subject:ident::$scenario:ident,)*) => {$(
+        #[test]
+        fn $scenario() {
+            for version in $versions() {
+                run(&version, $subject::$scenario);
+            }
+        }
+    )*};
+}
+
+on! { every_envoy:
+    traps::a_trap_when_a_stream_begins_is_closed,
+    traps::a_trap_at_request_headers_is_closed,
+    traps::a_trap_in_the_allocator_is_closed,
+    traps::what_a_failed_vm_allows_does_not_pass,
+    traps::a_trap_when_a_stream_ends_is_closed,
+    traps::running_out_of_memory_is_closed,
+    workers::a_worker_that_cannot_configure_filters_nothing_without_the_guard,
+    workers::a_worker_that_cannot_configure_refuses_everything_with_the_guard,
+    workers::a_worker_whose_root_traps_answers_503,
+    workers::the_next_configuration_mends_a_failed_worker,
+    updates::a_bad_update_leaves_the_old_policy_deciding,
+    updates::a_bad_update_in_a_listener_leaves_the_old_policy_deciding,
+    updates::a_bad_first_plugin_is_closed,
+    updates::a_bad_first_plugin_in_a_listener_is_closed,
+    updates::a_bad_plugin_in_a_bootstrap_does_not_start,
+    updates::an_undelivered_plugin_is_closed,
+    updates::a_deleted_plugin_is_closed,
+    updates::a_plugin_that_comes_again_unchanged_is_not_tried_again,
+    updates::a_plugin_whose_root_traps_is_accepted_and_closed,
+    updates::while_a_plugin_is_bad_listeners_are_not_updated,
+    peers::callers_that_leave_at_any_phase_leave_their_records,
+    peers::upstreams_that_fail_at_any_phase_fail_their_requests_only,
+    logs::a_stalled_reader_of_the_access_log_stalls_nothing,
+    logs::a_stalled_reader_of_envoys_log_stalls_and_opens_nothing,
+    logs::a_log_file_never_stalls,
+    logs::without_lines_of_the_filter_nothing_stalls,
+}
+
+on! { newest_envoy:
+    flips::every_answer_is_explained_by_one_of_two_flipping_policies,
+    memory::two_hundred_reloads_leave_the_memory_flat,
+}
+
+/// Minutes; `./build.sh soak` runs it.
+#[test]
+#[ignore = "takes minutes"]
+fn millions_of_requests_leave_the_memory_flat() {
+    for version in newest_envoy() {
+        run(&version, soak::millions_of_requests_leave_the_memory_flat);
+    }
+}
+
+fn every_envoy() -> Vec<String> {
+    let versions = std::env::var(ENVOYS.0).unwrap_or_else(|_| ENVOYS.1.to_owned());
+    versions.split([' ', ',']).filter(|it| !it.is_empty()).map(ToOwned::to_owned).collect()
+}
+
+/// The newest Envoy, for what takes long; every one where more than the usual two are asked for.
+fn newest_envoy() -> Vec<String> {
+    let versions = every_envoy();
+    match versions.len() {
+        0..=2 => versions.into_iter().max().into_iter().collect(),
+        _ => versions,
+    }
+}
+
+fn run(version: &str, scenario: impl AsyncFnOnce(&Testbed) -> Result<()>) {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let testbed = Testbed::new(version).expect("a testbed");
+    println!("Envoy {version}");
+    let outcome = runtime.block_on(scenario(&testbed));
+    outcome.unwrap_or_else(|fault| panic!("Envoy {version}: {fault:?}"));
+}

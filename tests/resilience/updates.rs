@@ -1,0 +1,371 @@
+//! Configurations that Envoy cannot use, first ones and updates, and the way back.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::gateway::{Discovered, Gateway, Plan, Plugin, policy, soon};
+use super::upstream::Upstream;
+use crate::envoy::call::{Answer, Call};
+use crate::envoy::testbed::Testbed;
+
+const OLD: &str = "old.example";
+const NEW: &str = "new.example";
+const DENIED: &str = "denied.example";
+
+pub(crate) async fn a_bad_update_leaves_the_old_policy_deciding(testbed: &Testbed) -> Result<()> {
+    let upstream = upstream().await?;
+    let plan = Plan::new(&old()?, Discovered::Plugin)?;
+    let gateway = plan.start(testbed, &upstream).await?;
+    let address = gateway.envoy.listener("egress")?;
+    let modules = Modules::write()?;
+    for bad in BadPlugin::all(&modules)? {
+        ensure!(!gateway.update_plugin(&bad.plugin).await?, "{} was accepted", bad.name);
+        bad.is_explained_by(&gateway).await?;
+        assert_passes_only(OLD, address).await.context(bad.name)?;
+    }
+    ensure!(gateway.update_plugin(&new()?).await?);
+    assert_passes_only_soon(NEW, address).await?;
+    assert_no_stray(&upstream)
+}
+
+pub(crate) async fn a_bad_update_in_a_listener_leaves_the_old_policy_deciding(
+    testbed: &Testbed,
+) -> Result<()> {
+    let upstream = upstream().await?;
+    let plan = Plan::new(&old()?, Discovered::Listener)?;
+    let mut gateway = plan.start(testbed, &upstream).await?;
+    let address = gateway.envoy.listener("egress")?;
+    let modules = Modules::write()?;
+    for bad in BadPlugin::all(&modules)? {
+        let is_accepted = gateway.update_plugin_in_listener(&bad.plugin).await?;
+        ensure!(!is_accepted, "{} was accepted", bad.name);
+        bad.is_explained_by(&gateway).await?;
+        assert_passes_only(OLD, address).await.context(bad.name)?;
+    }
+    ensure!(gateway.update_plugin_in_listener(&new()?).await?);
+    ensure!(gateway.address().await? == Some(address), "the listener keeps its address");
+    assert_passes_only_soon(NEW, address).await?;
+    assert_no_stray(&upstream)
+}
+
+/// By discovery of its own, a plugin that was never good answers 500.
+pub(crate) async fn a_bad_first_plugin_is_closed(testbed: &Testbed) -> Result<()> {
+    let upstream = upstream().await?;
+    let modules = Modules::write()?;
+    let first = BadPlugin::policy()?;
+    let plan = Plan::new(&first.plugin, Discovered::Plugin)?;
+    let gateway = plan.start(testbed, &upstream).await?;
+    let address = gateway.envoy.listener("egress")?;
+    first.is_explained_by(&gateway).await?;
+    assert_all_answered(500, address).await?;
+    for bad in BadPlugin::all(&modules)?.into_iter().skip(1) {
+        ensure!(!gateway.update_plugin(&bad.plugin).await?, "{} was accepted", bad.name);
+        bad.is_explained_by(&gateway).await?;
+        assert_all_answered(500, address).await.context(bad.name)?;
+    }
+    ensure!(upstream.bytes() == 0);
+    ensure!(gateway.update_plugin(&new()?).await?);
+    assert_passes_only_soon(NEW, address).await?;
+    assert_no_stray(&upstream)
+}
+
+/// A configuration that is sent again as it was is taken for one that is known: where the fault was
+/// a file that was not there yet, something in the configuration has to change.
+pub(crate) async fn a_plugin_that_comes_again_unchanged_is_not_tried_again(
+    testbed: &Testbed,
+) -> Result<()> {
+    let upstream = upstream().await?;
+    let modules = Modules::write()?;
+    let late = modules.file("late.wasm");
+    let plan = Plan::new(&new()?.module(&late), Discovered::Plugin)?;
+    let gateway = plan.start(testbed, &upstream).await?;
+    let address = gateway.envoy.listener("egress")?;
+    assert_all_answered(500, address).await?;
+
+    std::fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/target/egress_warden.wasm"), &late)?;
+    gateway.update_plugin(&new()?.module(&late)).await?;
+    assert_all_answered(500, address).await?;
+    ensure!(upstream.bytes() == 0);
+
+    ensure!(gateway.update_plugin(&old()?.module(&late)).await?);
+    assert_passes_only_soon(OLD, address).await?;
+    assert_no_stray(&upstream)
+}
+
+/// Inside a listener's own configuration, it takes the listener with it: nobody can connect.
+pub(crate) async fn a_bad_first_plugin_in_a_listener_is_closed(testbed: &Testbed) -> Result<()> {
+    let upstream = upstream().await?;
+    let modules = Modules::write()?;
+    let first = BadPlugin::policy()?;
+    let plan = Plan::new(&first.plugin, Discovered::Listener)?;
+    let mut gateway = plan.start(testbed, &upstream).await?;
+    first.is_explained_by(&gateway).await?;
+    ensure!(gateway.address().await?.is_none(), "there is a listener");
+    for bad in BadPlugin::all(&modules)?.into_iter().skip(1) {
+        let is_accepted = gateway.update_plugin_in_listener(&bad.plugin).await?;
+        ensure!(!is_accepted, "{} was accepted", bad.name);
+        bad.is_explained_by(&gateway).await?;
+        ensure!(gateway.address().await?.is_none(), "{} has a listener", bad.name);
+    }
+    ensure!(gateway.update_plugin_in_listener(&new()?).await?);
+    let address = gateway.address().await?.context("a listener")?;
+    assert_passes_only_soon(NEW, address).await?;
+    assert_no_stray(&upstream)
+}
+
+pub(crate) async fn a_bad_plugin_in_a_bootstrap_does_not_start(testbed: &Testbed) -> Result<()> {
+    let upstream = upstream().await?;
+    let modules = Modules::write()?;
+    for bad in BadPlugin::all(&modules)? {
+        let plan = Plan::new(&bad.plugin, Discovered::Nothing)?;
+        let log = plan.refusal(testbed, &upstream).await.context(bad.name)?;
+        for cause in bad.causes {
+            ensure!(log.contains(cause), "`{cause}` is not in\n{log}");
+        }
+    }
+    ensure!(upstream.bytes() == 0);
+    Ok(())
+}
+
+/// Nothing under the plugin's name: Envoy waits for it no longer than its first answer.
+pub(crate) async fn an_undelivered_plugin_is_closed(testbed: &Testbed) -> Result<()> {
+    let upstream = upstream().await?;
+    let plan = Plan::new(&new()?, Discovered::Plugin)?.with_empty_discovery();
+    let gateway = plan.start(testbed, &upstream).await?;
+    let address = gateway.envoy.listener("egress")?;
+    assert_all_answered(500, address).await?;
+    ensure!(upstream.bytes() == 0);
+    ensure!(gateway.update_plugin(&new()?).await?);
+    assert_passes_only_soon(NEW, address).await?;
+    assert_no_stray(&upstream)
+}
+
+/// A control plane that no longer knows the plugin delivers the listener without it.
+pub(crate) async fn a_deleted_plugin_is_closed(testbed: &Testbed) -> Result<()> {
+    let upstream = upstream().await?;
+    let plan = Plan::new(&old()?, Discovered::Both)?;
+    let mut gateway = plan.start(testbed, &upstream).await?;
+    let address = gateway.envoy.listener("egress")?;
+    assert_passes_only(OLD, address).await?;
+    let arrived = upstream.bytes();
+
+    let mut plugin = Value::Null;
+    let delete = |manager: &mut Value| {
+        plugin = manager["http_filters"].as_array_mut().expect("a list of filters").remove(0);
+    };
+    ensure!(gateway.update_listener(delete).await?);
+    soon(async || assert_all_answered(403, address).await).await?;
+    let deleted = upstream.bytes();
+    for host in [OLD, NEW, DENIED] {
+        let answer = Call::get(host).http1(address).await?;
+        ensure!(answer.body == "RBAC: access denied", "{answer:?}");
+    }
+    ensure!(upstream.bytes() == deleted, "{arrived}, then {deleted} bytes");
+
+    let restore = |manager: &mut Value| {
+        manager["http_filters"].as_array_mut().expect("a list of filters").insert(0, plugin);
+    };
+    ensure!(gateway.update_listener(restore).await?);
+    assert_passes_only_soon(OLD, address).await?;
+    assert_no_stray(&upstream)
+}
+
+/// While the last word on the plugin is a bad one, Envoy refuses every update of a listener that
+/// uses it, and does not come back to it: it must be sent again.
+pub(crate) async fn while_a_plugin_is_bad_listeners_are_not_updated(
+    testbed: &Testbed,
+) -> Result<()> {
+    let upstream = upstream().await?;
+    let plan = Plan::new(&old()?, Discovered::Both)?;
+    let mut gateway = plan.start(testbed, &upstream).await?;
+    let address = gateway.envoy.listener("egress")?;
+    let server = async |address| -> Result<String> {
+        Ok(Call::get(DENIED).http1(address).await?.header("server").to_owned())
+    };
+
+    ensure!(!gateway.update_plugin(&BadPlugin::policy()?.plugin).await?);
+    let rename = |manager: &mut Value| manager["server_name"] = json!("renamed");
+    ensure!(!gateway.update_listener(rename).await?, "the listener was updated");
+    assert_passes_only(OLD, address).await?;
+
+    ensure!(gateway.update_plugin(&new()?).await?);
+    assert_passes_only_soon(NEW, address).await?;
+    ensure!(server(address).await? == "envoy", "the listener was updated late");
+
+    ensure!(gateway.update_listener(|_| ()).await?);
+    soon(async || {
+        let server = server(address).await?;
+        ensure!(server == "renamed", "{server}");
+        Ok(())
+    })
+    .await?;
+    assert_passes_only_soon(NEW, address).await?;
+    assert_no_stray(&upstream)
+}
+
+/// The one fault of a configuration that Envoy does not look for before it takes it: it costs the
+/// old policy, and everything is refused until there is another one.
+pub(crate) async fn a_plugin_whose_root_traps_is_accepted_and_closed(
+    testbed: &Testbed,
+) -> Result<()> {
+    for failure_policy in ["FAIL_CLOSED", "FAIL_RELOAD"] {
+        let upstream = upstream().await?;
+        let plan = Plan::new(&old()?, Discovered::Plugin)?.without_guard();
+        let gateway = plan.start(testbed, &upstream).await?;
+        let address = gateway.envoy.listener("egress")?;
+        assert_passes_only(OLD, address).await?;
+        let arrived = upstream.requests();
+        let bad = new()?.fault("fault/trap/root_context_create/every/1");
+        ensure!(gateway.update_plugin(&bad.failure_policy(failure_policy)).await?);
+        soon(async || assert_all_answered(503, address).await).await?;
+        let closed = upstream.requests();
+        assert_all_answered(503, address).await?;
+        ensure!(upstream.requests() == closed, "{arrived}, then {closed} requests");
+        ensure!(gateway.update_plugin(&new()?).await?);
+        assert_passes_only_soon(NEW, address).await?;
+        assert_no_stray(&upstream)?;
+    }
+    Ok(())
+}
+
+/// A plugin that Envoy cannot use.
+struct BadPlugin {
+    name: &'static str,
+    plugin: Plugin,
+    /// What Envoy's log says about it.
+    causes: &'static [&'static str],
+}
+
+impl BadPlugin {
+    fn all(modules: &Modules) -> Result<Vec<Self>> {
+        let bad = |name, plugin, causes| Self { name, plugin, causes };
+        let new = new()?;
+        Ok(vec![
+            Self::policy()?,
+            bad(
+                "a trap in configure",
+                new.clone().fault("fault/trap/configure/every/1"),
+                &["Function: proxy_on_configure failed"],
+            ),
+            bad(
+                "no memory in configure",
+                new.clone().fault("fault/exhaust/configure/every/1"),
+                &["Function: proxy_on_memory_allocate failed"],
+            ),
+            bad(
+                "a trap in the allocator",
+                new.clone().fault("fault/trap/memory_allocate/every/1"),
+                &["Function: proxy_on_memory_allocate failed"],
+            ),
+            bad(
+                "no module",
+                new.clone().module(&modules.file("missing.wasm")),
+                &["Invalid path: "],
+            ),
+            bad(
+                "half a module",
+                new.clone().module(&modules.file("truncated.wasm")),
+                &["Failed to load Wasm code"],
+            ),
+            bad(
+                "an unknown import",
+                new.module(&modules.file("unknown_import.wasm")),
+                &["Failed to load Wasm module due to a missing import: env.proxy_set_propertx"],
+            ),
+        ])
+    }
+
+    /// A policy with several faults, which the log names all.
+    fn policy() -> Result<Self> {
+        let mut policy = policy("new", &["New.example"]);
+        policy["rules"][0]["action"] = json!("permit");
+        policy["rulez"] = json!([]);
+        Ok(Self {
+            name: "a bad policy",
+            plugin: Plugin::new(&policy)?,
+            causes: &["rules[0].to[0].hosts[0]", "rules[0].action", "rulez"],
+        })
+    }
+
+    async fn is_explained_by(&self, gateway: &Gateway) -> Result<()> {
+        for cause in self.causes {
+            gateway.envoy.error_log(cause).await.context(self.name)?;
+        }
+        Ok(())
+    }
+}
+
+/// Damaged copies of the module.
+struct Modules(TempDir);
+
+impl Modules {
+    fn write() -> Result<Self> {
+        let modules = Self(tempfile::tempdir()?);
+        let path = format!("{}/target/egress_warden.wasm", env!("CARGO_MANIFEST_DIR"));
+        let module = std::fs::read(path)?;
+        std::fs::write(modules.file("truncated.wasm"), &module[..module.len() / 2])?;
+        // Another import of the same length, which no proxy has.
+        let (known, unknown) = (b"proxy_set_property", b"proxy_set_propertx");
+        let mut damaged = module;
+        let place = damaged.windows(known.len()).position(|window| window == known);
+        let place = place.context("the module imports it")?;
+        damaged[place..][..known.len()].copy_from_slice(unknown);
+        std::fs::write(modules.file("unknown_import.wasm"), damaged)?;
+        Ok(modules)
+    }
+
+    fn file(&self, name: &str) -> std::path::PathBuf {
+        self.0.path().join(name)
+    }
+}
+
+async fn upstream() -> Result<Upstream> {
+    Upstream::start(|policy, host| (policy, host) == ("old", OLD) || (policy, host) == ("new", NEW))
+        .await
+}
+
+fn old() -> Result<Plugin> {
+    Plugin::new(&policy("old", &[OLD]))
+}
+
+fn new() -> Result<Plugin> {
+    Plugin::new(&policy("new", &[NEW]))
+}
+
+async fn assert_passes_only(allowed: &str, address: SocketAddr) -> Result<()> {
+    for host in [OLD, NEW, DENIED] {
+        for answer in both_protocols(host, address).await? {
+            let status = if host == allowed { 200 } else { 403 };
+            ensure!(answer.status == status, "{host}: {answer:?}");
+        }
+    }
+    Ok(())
+}
+
+async fn assert_all_answered(status: u16, address: SocketAddr) -> Result<()> {
+    for host in [OLD, NEW, DENIED] {
+        for answer in both_protocols(host, address).await? {
+            ensure!(answer.status == status, "{host}: {answer:?}");
+        }
+    }
+    Ok(())
+}
+
+async fn both_protocols(host: &str, address: SocketAddr) -> Result<[Answer; 2]> {
+    let call = Call::get(host);
+    Ok([call.http1(address).await?, call.http2(address).await?])
+}
+
+/// Workers take an update a moment after Envoy accepted it.
+async fn assert_passes_only_soon(allowed: &str, address: SocketAddr) -> Result<()> {
+    soon(async || assert_passes_only(allowed, address).await).await
+}
+
+fn assert_no_stray(upstream: &Upstream) -> Result<()> {
+    let strays = upstream.strays();
+    ensure!(strays.is_empty(), "{strays:#?}");
+    Ok(())
+}

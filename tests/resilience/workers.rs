@@ -1,0 +1,153 @@
+//! The VM of one worker fails to start, and the others do not: Envoy says nothing.
+
+use anyhow::{Result, ensure};
+
+use super::gateway::{Discovered, Gateway, Plan, Plugin, policy, soon};
+use super::upstream::Upstream;
+use crate::envoy::call::Call;
+use crate::envoy::testbed::Testbed;
+
+const ALLOWED: &str = "allowed.example";
+const DENIED: &str = "denied.example";
+
+/// Each connection goes to either worker by chance: that all go to one is out of the question.
+const CONNECTIONS: u64 = 40;
+
+/// In a bootstrap the first VM is the one that Envoy tries the configuration on, the second the
+/// main thread's; the workers have the third and the fourth.
+const CONFIGURE_FAULTS: [&str; 2] = ["refuse/configure/only/3", "trap/configure/only/3"];
+const ROOT_FAULT: &str = "trap/root_context_create/only/3";
+const FAILURE_POLICIES: [&str; 2] = ["FAIL_CLOSED", "FAIL_RELOAD"];
+
+/// This is why the guard is there. Should a later Envoy close the hole, this fails, and the
+/// documentation may say so.
+pub(crate) async fn a_worker_that_cannot_configure_filters_nothing_without_the_guard(
+    testbed: &Testbed,
+) -> Result<()> {
+    for failure_policy in FAILURE_POLICIES {
+        for fault in CONFIGURE_FAULTS {
+            let upstream = upstream().await?;
+            let plan = plan(fault, failure_policy)?.without_guard();
+            let answers = Answers::of(&plan.start(testbed, &upstream).await?).await?;
+            println!("{fault}, {failure_policy}, no guard: {answers:?}");
+            ensure!(answers.allowed == [CONNECTIONS, 0, 0], "{answers:?}");
+            let [passed, refused, failed] = answers.denied;
+            ensure!(passed > 0 && refused > 0 && failed == 0, "{answers:?}");
+            ensure!(!upstream.strays().is_empty());
+        }
+    }
+    Ok(())
+}
+
+pub(crate) async fn a_worker_that_cannot_configure_refuses_everything_with_the_guard(
+    testbed: &Testbed,
+) -> Result<()> {
+    for failure_policy in FAILURE_POLICIES {
+        for fault in CONFIGURE_FAULTS {
+            let upstream = upstream().await?;
+            let gateway = plan(fault, failure_policy)?.start(testbed, &upstream).await?;
+            let answers = Answers::of(&gateway).await?;
+            println!("{fault}, {failure_policy}: {answers:?}");
+            let [passed, refused, failed] = answers.allowed;
+            ensure!(passed > 0 && refused > 0 && failed == 0, "{answers:?}");
+            ensure!(answers.denied == [0, CONNECTIONS, 0], "{answers:?}");
+            assert_only(&upstream, passed)?;
+        }
+    }
+    Ok(())
+}
+
+/// Envoy notices this one: the failed VM answers 503, with or without the guard.
+pub(crate) async fn a_worker_whose_root_traps_answers_503(testbed: &Testbed) -> Result<()> {
+    for failure_policy in FAILURE_POLICIES {
+        let upstream = upstream().await?;
+        let plan = plan(ROOT_FAULT, failure_policy)?.without_guard();
+        let answers = Answers::of(&plan.start(testbed, &upstream).await?).await?;
+        println!("{ROOT_FAULT}, {failure_policy}, no guard: {answers:?}");
+        let [passed, refused, failed] = answers.allowed;
+        ensure!(passed > 0 && refused == 0 && failed > 0, "{answers:?}");
+        let [denied_passed, _, denied_failed] = answers.denied;
+        ensure!(denied_passed == 0 && denied_failed > 0, "{answers:?}");
+        assert_only(&upstream, passed)?;
+    }
+    Ok(())
+}
+
+/// An update that one worker cannot configure loses that worker's old policy with it; the next
+/// configuration mends it.
+pub(crate) async fn the_next_configuration_mends_a_failed_worker(testbed: &Testbed) -> Result<()> {
+    let upstream = upstream().await?;
+    let good = Plugin::new(&policy("good", &[ALLOWED]))?;
+    let plan = Plan::new(&good, Discovered::Plugin)?.workers(2);
+    let gateway = plan.start(testbed, &upstream).await?;
+    let answers = Answers::of(&gateway).await?;
+    ensure!(answers.allowed == [CONNECTIONS, 0, 0], "{answers:?}");
+
+    // Main thread and workers configure in any order, so which of them is the one that fails is
+    // chance; where it is the VM that tries the configuration, the update is refused.
+    let mut is_worker_down = false;
+    for number in 2..30 {
+        let fault = format!("fault/refuse/configure/only/{number}");
+        let is_accepted = gateway.update_plugin(&good.clone().fault(&fault)).await?;
+        let answers = Answers::of(&gateway).await?;
+        ensure!(answers.denied == [0, CONNECTIONS, 0], "{answers:?}");
+        is_worker_down = answers.allowed[1] > 0;
+        if is_worker_down {
+            println!("{fault}, update: {answers:?}");
+            ensure!(is_accepted);
+            break;
+        }
+    }
+    ensure!(is_worker_down, "no worker failed");
+
+    ensure!(gateway.update_plugin(&good).await?);
+    soon(async || {
+        let answers = Answers::of(&gateway).await?;
+        ensure!(answers.allowed == [CONNECTIONS, 0, 0], "{answers:?}");
+        ensure!(answers.denied == [0, CONNECTIONS, 0], "{answers:?}");
+        Ok(())
+    })
+    .await?;
+    ensure!(upstream.strays().is_empty(), "{:#?}", upstream.strays());
+    Ok(())
+}
+
+async fn upstream() -> Result<Upstream> {
+    Upstream::start(|_, host| host == ALLOWED).await
+}
+
+fn plan(fault: &str, failure_policy: &str) -> Result<Plan> {
+    let plugin = Plugin::new(&policy("faulty", &[ALLOWED]))?;
+    let plugin = plugin.fault(&format!("fault/{fault}")).failure_policy(failure_policy);
+    Ok(Plan::new(&plugin, Discovered::Nothing)?.workers(2))
+}
+
+fn assert_only(upstream: &Upstream, passed: u64) -> Result<()> {
+    let strays = upstream.strays();
+    ensure!(strays.is_empty(), "{strays:#?}");
+    ensure!(upstream.requests() == passed, "{} of {passed} arrived", upstream.requests());
+    Ok(())
+}
+
+/// For each of the two hosts: how many requests were answered 200, 403 and 503.
+#[derive(Debug, Default)]
+struct Answers {
+    allowed: [u64; 3],
+    denied: [u64; 3],
+}
+
+impl Answers {
+    async fn of(gateway: &Gateway) -> Result<Self> {
+        let mut answers = Self::default();
+        let address = gateway.envoy.listener("egress")?;
+        for _ in 0..CONNECTIONS {
+            for (host, counts) in [(ALLOWED, &mut answers.allowed), (DENIED, &mut answers.denied)] {
+                let answer = Call::get(host).http1(address).await?;
+                let status = [200, 403, 503].iter().position(|status| *status == answer.status);
+                let count = status.and_then(|index| counts.get_mut(index));
+                *count.ok_or_else(|| anyhow::anyhow!("{host}: {answer:?}"))? += 1;
+            }
+        }
+        Ok(answers)
+    }
+}
