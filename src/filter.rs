@@ -6,7 +6,7 @@
 
 use crate::answer::{self, Subject};
 use crate::config::{Config, LogRequests};
-use crate::counters::Counters;
+use crate::counters::{Counter, Counters};
 use crate::header_map::HeaderMap;
 use crate::policy::{Action, ClusterPort, Decision, Request, Verdict, judged_method, namespace_of};
 use crate::record::{Details, Record};
@@ -36,7 +36,7 @@ pub trait Proxy {
     /// Answers the request in the upstream's place. Unanswered it still goes no further.
     fn send_local_response(&self, response: &LocalResponse<'_>);
     /// Adds one to a counter, defining it at first use.
-    fn increment(&self, counter: &str);
+    fn increment(&self, counter: &Counter);
 }
 
 /// The proxy did not do what it was asked, and has said why in its log where somebody must look.
@@ -117,7 +117,7 @@ impl Filter {
         let record = stream.record(decision);
         stream.write(&record);
         for counter in self.counters.of(&decision, &self.config.policy) {
-            proxy.increment(&counter);
+            proxy.increment(counter);
         }
         match decision.verdict.action {
             Action::Allow => Flow::Continue,

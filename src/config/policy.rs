@@ -7,7 +7,7 @@ use super::rule::{self, RuleText};
 use super::stamp;
 use super::{Config, LogRequests, MAX_HOSTS, MAX_MESSAGE, MAX_RULES};
 use crate::answer::{Answer, Reveal};
-use crate::hash::HashMap;
+use crate::key_table::KeyTable;
 use crate::policy::{Action, Mode, Policy, Settings};
 use crate::stamp::{Stamps, Strip};
 use std::collections::BTreeMap;
@@ -83,7 +83,8 @@ impl<'n> PolicyText<'n> {
         })
     }
 
-    fn compile(self, node: &Node<'_>) -> Config {
+    fn compile(mut self, node: &Node<'_>) -> Config {
+        self.rules.sort_unstable_by(|a, b| a.rule.id.cmp(&b.rule.id));
         let mut messages = BTreeMap::new();
         let mut stamps = BTreeMap::new();
         let mut rules = Vec::with_capacity(self.rules.len());
@@ -140,12 +141,12 @@ fn rules<'n>(reader: &mut Reader, object: &Object<'n, '_, '_>) -> Vec<RuleText<'
         return Vec::new();
     }
     let mut rules = Vec::with_capacity(items.len());
-    let mut ids: HashMap<&str, usize> = HashMap::default();
-    for (index, item) in items.iter().enumerate() {
+    let mut ids = KeyTable::default();
+    for (position, (index, item)) in (0..).zip(items.iter().enumerate()) {
         let path = path.index(index);
         let Some(text) = RuleText::read(reader, (item, path)) else { continue };
         if let Some(id) = text.id
-            && let Some(first) = ids.insert(id, index)
+            && let Some((first, false)) = ids.entry(id.as_bytes(), position)
         {
             let problem = format!("the id {}, which `$.rules[{first}]` has too", quote(id));
             reader.fault(&path.key("id", 0), problem, "give every rule an id of its own");
