@@ -223,13 +223,9 @@ impl<'a, P: Proxy> Stream<'a, P> {
             namespace: principal.and_then(namespace_of),
             request_id: self.message.request_id.and_then(header_value),
         };
-        stamps.operations(rule, headers, &values).into_iter().try_for_each(|operation| {
-            match operation {
-                Operation::Remove(name) => self.proxy.remove_request_header(name),
-                Operation::Set(name, value) => {
-                    self.proxy.set_request_header(name.as_bytes(), &value)
-                }
-            }
+        stamps.operations(rule, headers, &values).try_for_each(|operation| match operation {
+            Operation::Remove(name) => self.proxy.remove_request_header(name),
+            Operation::Set(name, value) => self.proxy.set_request_header(name.as_bytes(), &value),
         })
     }
 

@@ -8,6 +8,7 @@
 /// A set of distinct keys, each with a number.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct KeyTable {
+    /// Each key behind its length.
     bytes: Vec<u8>,
     /// Open addressing with linear probing.
     slots: Vec<Slot>,
@@ -22,19 +23,21 @@ pub(crate) struct Hash(u32);
 #[derive(Clone, Copy, Debug)]
 struct Slot {
     hash: Hash,
+    /// Where the key's length stands; [`VACANT`] where the slot has no key.
     start: u32,
-    /// [`VACANT`] where the slot has no key.
-    length: u32,
     value: u32,
 }
 
 const VACANT: u32 = u32::MAX;
-const VACANT_SLOT: Slot = Slot { hash: Hash(0), start: 0, length: VACANT, value: 0 };
+const VACANT_SLOT: Slot = Slot { hash: Hash(0), start: VACANT, value: 0 };
+/// The bytes of a key's length.
+const LENGTH: usize = size_of::<u32>();
 
 impl KeyTable {
-    /// A table that takes `keys` keys without growing.
-    pub(crate) fn with_capacity(keys: usize) -> Self {
-        Self { bytes: Vec::new(), slots: vec![VACANT_SLOT; slots_for(keys)], len: 0 }
+    /// A table that takes `keys` keys of `bytes` bytes in all without growing.
+    pub(crate) fn with_capacity(keys: usize, bytes: usize) -> Self {
+        let bytes = bytes.saturating_add(keys.saturating_mul(LENGTH));
+        Self { bytes: Vec::with_capacity(bytes), slots: vec![VACANT_SLOT; slots_for(keys)], len: 0 }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -50,10 +53,7 @@ impl KeyTable {
         if self.len == 0 {
             return None;
         }
-        self.slots
-            .get(self.find(hash, key)?)
-            .filter(|slot| slot.length != VACANT)
-            .map(|it| it.value)
+        self.slots.get(self.find(hash, key)?).filter(|slot| slot.start != VACANT).map(|it| it.value)
     }
 
     /// The value of a key.
@@ -79,11 +79,12 @@ impl KeyTable {
         }
         let index = self.find(hash, key)?;
         let slot = self.slots.get_mut(index)?;
-        let is_new = slot.length == VACANT;
+        let is_new = slot.start == VACANT;
         if is_new {
             let start = u32::try_from(self.bytes.len()).ok()?;
             let length = u32::try_from(key.len()).ok()?;
-            *slot = Slot { hash, start, length, value: initial };
+            *slot = Slot { hash, start, value: initial };
+            self.bytes.extend_from_slice(&length.to_ne_bytes());
             self.bytes.extend_from_slice(key);
             self.len = self.len.saturating_add(1);
         }
@@ -97,12 +98,13 @@ impl KeyTable {
 
     /// Every value.
     pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut u32> {
-        self.slots.iter_mut().filter(|slot| slot.length != VACANT).map(|slot| &mut slot.value)
+        self.slots.iter_mut().filter(|slot| slot.start != VACANT).map(|slot| &mut slot.value)
     }
 
     fn key(&self, slot: &Slot) -> Option<&[u8]> {
-        let start = slot.start as usize;
-        self.bytes.get(start..start.checked_add(slot.length as usize)?)
+        let bytes = self.bytes.get(slot.start as usize..)?;
+        let (length, rest) = bytes.split_first_chunk::<LENGTH>()?;
+        rest.get(..u32::from_ne_bytes(*length) as usize)
     }
 
     /// The index of the key's slot, or of the vacant one that it would take.
@@ -112,7 +114,7 @@ impl KeyTable {
         loop {
             let slot = self.slots.get(index)?;
             let is_key = slot.hash == hash && self.key(slot).is_some_and(|other| other == key);
-            if slot.length == VACANT || is_key {
+            if slot.start == VACANT || is_key {
                 return Some(index);
             }
             index = index.wrapping_add(1);
@@ -126,7 +128,7 @@ impl KeyTable {
         let more = slots_for(self.len.saturating_mul(2).max(4));
         let slots = std::mem::replace(&mut self.slots, vec![VACANT_SLOT; more]);
         for slot in slots {
-            if slot.length != VACANT
+            if slot.start != VACANT
                 && let Some(key) = self.key(&slot)
                 && let Some(index) = self.find(slot.hash, key)
                 && let Some(vacant) = self.slots.get_mut(index)
@@ -137,11 +139,11 @@ impl KeyTable {
     }
 }
 
-/// At most two of three slots are taken, one more is always vacant.
+/// At most three of four slots are taken, one more is always vacant.
 fn slots_for(keys: usize) -> usize {
     match keys {
         0 => 0,
-        _ => keys.saturating_add(keys / 2).saturating_add(1),
+        _ => keys.saturating_add(keys / 3).saturating_add(1),
     }
 }
 
@@ -194,7 +196,7 @@ mod tests {
     #[wasm_bindgen_test(unsupported = test)]
     fn every_key_is_found_and_no_other() {
         for capacity in [0, 1, 1_000] {
-            let mut table = KeyTable::with_capacity(capacity);
+            let mut table = KeyTable::with_capacity(capacity, 8 * capacity);
             assert_eq!(table.get(b""), None);
             for number in 0..1_000_u32 {
                 let key = format!("key-{number}");
@@ -214,7 +216,7 @@ mod tests {
 
     #[wasm_bindgen_test(unsupported = test)]
     fn keys_with_equal_hashes_are_told_apart() {
-        let mut table = KeyTable::with_capacity(2);
+        let mut table = KeyTable::with_capacity(2, 2);
         for (key, value) in [(&b"a"[..], 1), (b"b", 2), (b"", 3)] {
             table.entry_hashed(Hash(7), key, value).unwrap();
         }

@@ -175,14 +175,15 @@ impl Reader {
         let Node::Number(number) = node else {
             return self.wrong_type(node, path, "a number without quotes");
         };
-        let fits = (f64::from(*range.start())..=f64::from(*range.end())).contains(number);
-        if !fits || number.fract() != 0.0 {
+        let value = number.get();
+        let fits = (f64::from(*range.start())..=f64::from(*range.end())).contains(&value);
+        if !fits || value.fract() != 0.0 {
             let remedy = format!("write a whole number from {} to {}", range.start(), range.end());
-            self.fault(path, format!("the number {number}"), remedy);
+            self.fault(path, node.describe(), remedy);
             return None;
         }
         // INVARIANT: the number is whole and within `u16`, so nothing is cut.
-        Some(*number as u16)
+        Some(value as u16)
     }
 
     /// One word of a closed list.

@@ -3,6 +3,7 @@
 use super::fault::{Faults, Path, quote};
 use super::json::Node;
 use super::object::{Object, Reader};
+use super::order::sorted;
 use super::rule::{self, RuleText};
 use super::stamp;
 use super::{Config, LogRequests, MAX_HOSTS, MAX_MESSAGE, MAX_RULES};
@@ -83,12 +84,12 @@ impl<'n> PolicyText<'n> {
         })
     }
 
-    fn compile(mut self, node: &Node<'_>) -> Config {
-        self.rules.sort_unstable_by(|a, b| a.rule.id.cmp(&b.rule.id));
+    fn compile(self, node: &Node<'_>) -> Config {
         let mut messages = BTreeMap::new();
         let mut stamps = BTreeMap::new();
-        let mut rules = Vec::with_capacity(self.rules.len());
-        for (index, text) in self.rules.into_iter().enumerate() {
+        let in_order = sorted(self.rules, |a, b| a.rule.id.cmp(&b.rule.id));
+        let mut rules = Vec::with_capacity(in_order.len());
+        for (index, text) in in_order.into_iter().enumerate() {
             messages.extend(text.message.map(|message| (index, Box::from(message))));
             stamps.extend(text.stamp.map(|stamp| (index, stamp)));
             rules.push((text.rule, text.destinations));

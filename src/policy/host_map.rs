@@ -35,21 +35,22 @@ const MAX_LABELS: usize = 127;
 impl HostMap {
     /// A map that takes these patterns without growing.
     pub(super) fn for_patterns<'a>(patterns: impl Iterator<Item = &'a HostPattern<'a>>) -> Self {
-        let (mut names, mut under, mut addresses) = (0_usize, 0_usize, 0_usize);
+        let mut sizes = [(0_usize, 0_usize); 3];
+        let [names, under, addresses] = &mut sizes;
         for pattern in patterns {
-            let count = match pattern {
-                HostPattern::Name(_) => &mut names,
-                HostPattern::Under(_) => &mut under,
-                HostPattern::Address(_) | HostPattern::Block(_) => &mut addresses,
+            let ((keys, bytes), length) = match pattern {
+                HostPattern::Name(name) => (&mut *names, name.len()),
+                HostPattern::Under(name) => (&mut *under, name.len()),
+                HostPattern::Address(_) | HostPattern::Block(_) => {
+                    (&mut *addresses, AddressKey::MAX)
+                }
             };
-            *count = count.saturating_add(1);
+            *keys = keys.saturating_add(1);
+            *bytes = bytes.saturating_add(length);
         }
-        Self {
-            names: KeyTable::with_capacity(names),
-            under: KeyTable::with_capacity(under),
-            addresses: KeyTable::with_capacity(addresses),
-            ..Self::default()
-        }
+        let [names, under, addresses] =
+            sizes.map(|(keys, bytes)| KeyTable::with_capacity(keys, bytes));
+        Self { names, under, addresses, ..Self::default() }
     }
 
     /// The place of a pattern's number, which is `initial` at first. `None` where the map is full,
@@ -180,13 +181,15 @@ enum AddressScope {
 
 /// An address or a block as a key: its octets, and what it covers.
 struct AddressKey {
-    bytes: [u8; 17],
+    bytes: [u8; Self::MAX],
     length: usize,
 }
 
 impl AddressKey {
+    const MAX: usize = 17;
+
     fn new(base: IpAddr, scope: AddressScope) -> Self {
-        let mut key = Self { bytes: [0; 17], length: 0 };
+        let mut key = Self { bytes: [0; Self::MAX], length: 0 };
         let scope = match scope {
             AddressScope::Block(length) => length,
             AddressScope::Exact => u8::MAX,
