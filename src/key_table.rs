@@ -30,13 +30,13 @@ struct Slot {
 
 const VACANT: u32 = u32::MAX;
 const VACANT_SLOT: Slot = Slot { hash: Hash(0), start: VACANT, value: 0 };
-/// The bytes of a key's length.
-const LENGTH: usize = size_of::<u32>();
+/// A length from this on has four bytes of its own behind this one.
+const LONG: u8 = u8::MAX;
 
 impl KeyTable {
     /// A table that takes `keys` keys of `bytes` bytes in all without growing.
     pub(crate) fn with_capacity(keys: usize, bytes: usize) -> Self {
-        let bytes = bytes.saturating_add(keys.saturating_mul(LENGTH));
+        let bytes = bytes.saturating_add(keys);
         Self { bytes: Vec::with_capacity(bytes), slots: vec![VACANT_SLOT; slots_for(keys)], len: 0 }
     }
 
@@ -84,7 +84,13 @@ impl KeyTable {
             let start = u32::try_from(self.bytes.len()).ok()?;
             let length = u32::try_from(key.len()).ok()?;
             *slot = Slot { hash, start, value: initial };
-            self.bytes.extend_from_slice(&length.to_ne_bytes());
+            match u8::try_from(length) {
+                Ok(length) if length < LONG => self.bytes.push(length),
+                _ => {
+                    self.bytes.push(LONG);
+                    self.bytes.extend_from_slice(&length.to_ne_bytes());
+                }
+            }
             self.bytes.extend_from_slice(key);
             self.len = self.len.saturating_add(1);
         }
@@ -103,7 +109,11 @@ impl KeyTable {
 
     fn key(&self, slot: &Slot) -> Option<&[u8]> {
         let bytes = self.bytes.get(slot.start as usize..)?;
-        let (length, rest) = bytes.split_first_chunk::<LENGTH>()?;
+        let (&length, rest) = bytes.split_first()?;
+        if length < LONG {
+            return rest.get(..usize::from(length));
+        }
+        let (length, rest) = rest.split_first_chunk()?;
         rest.get(..u32::from_ne_bytes(*length) as usize)
     }
 
@@ -212,6 +222,19 @@ mod tests {
             }
             assert_eq!(table.keys().count(), 1_000);
         }
+    }
+
+    #[wasm_bindgen_test(unsupported = test)]
+    fn keys_of_any_length_are_told_apart() {
+        let keys: Vec<Vec<u8>> = (0..600).map(|length| vec![b'a'; length]).collect();
+        let mut table = KeyTable::default();
+        for (key, value) in keys.iter().zip(0..) {
+            assert_eq!(table.entry(key, value), Some((&mut value.clone(), true)));
+        }
+        for (key, value) in keys.iter().zip(0..) {
+            assert_eq!(table.get(key), Some(value));
+        }
+        assert_eq!(table.get(&[b'a'; 600]), None);
     }
 
     #[wasm_bindgen_test(unsupported = test)]
