@@ -58,6 +58,8 @@ pub struct Policy {
     rules: Vec<Rule>,
     conditions: Vec<Conditions>,
     index: Index,
+    /// Whether any rule counts in one view only: else both views say the same.
+    has_only: bool,
     reads: Reads,
 }
 
@@ -95,7 +97,8 @@ impl Policy {
             hosts.push(hosts_of_rule);
         }
         let index = Index::new(&heads, &hosts);
-        Self { settings, rules: heads, conditions, index, reads }
+        let has_only = heads.iter().any(|rule| rule.only.is_some());
+        Self { settings, rules: heads, conditions, index, has_only, reads }
     }
 
     /// Facts that must be in a [`Request`] for this policy.
@@ -140,7 +143,10 @@ impl Policy {
             return everywhere(Reason::Sni);
         }
         let found = self.find(&facts);
-        [NOW, NEXT].map(|view| self.conclude(&facts, &found, view))
+        match self.has_only {
+            true => [NOW, NEXT].map(|view| self.conclude(&facts, &found, view)),
+            false => [self.conclude(&facts, &found, NOW); 2],
+        }
     }
 
     /// Steps 3 to 7: from the rules that match to a verdict.
