@@ -22,6 +22,8 @@ readonly EXPORTS=(
   proxy_on_configure
   proxy_on_request_headers
   proxy_on_request_trailers
+  # Never called for an HTTP request.
+  proxy_on_new_connection
   proxy_on_delete
 )
 readonly CARGO_FUZZ=0.13.2

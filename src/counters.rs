@@ -31,22 +31,54 @@ impl Counter {
 /// Every counter that decisions of one policy may add to, made when it is first asked for.
 #[derive(Debug)]
 pub struct Counters {
-    requests: [[OnceCell<Counter>; REASONS]; ACTIONS],
+    names: Names,
+    verdicts: [[OnceCell<Counter>; REASONS]; ACTIONS],
     would: [OnceCell<Counter>; ACTIONS],
     /// By the rule's index in the policy; the last is for all other rules.
     rules: Vec<[OnceCell<Counter>; ACTIONS]>,
 }
 
+/// How the names of one kind of counters begin.
+#[derive(Clone, Copy, Debug)]
+struct Names {
+    verdict: &'static str,
+    would: &'static str,
+    rule: &'static str,
+}
+
+const OF_REQUESTS: Names = Names {
+    verdict: "egress_warden.requests.",
+    would: "egress_warden.would.",
+    rule: "egress_warden.rule.",
+};
+
+/// Apart from those of requests: a proxy may have both filters, with one policy.
+const OF_CONNECTIONS: Names = Names {
+    verdict: "egress_warden.connections.",
+    would: "egress_warden.connections.would.",
+    rule: "egress_warden.connections.rule.",
+};
+
 const ACTIONS: usize = 2;
 const REASONS: usize = Reason::ProxyError as usize + 1;
 
 impl Counters {
-    /// The first 1,000 rules by id have their own.
+    /// Those of requests. The first 1,000 rules by id have their own.
     pub fn new(policy: &Policy) -> Self {
+        Self::named(OF_REQUESTS, policy)
+    }
+
+    /// Those of connections, alike.
+    pub fn of_connections(policy: &Policy) -> Self {
+        Self::named(OF_CONNECTIONS, policy)
+    }
+
+    fn named(names: Names, policy: &Policy) -> Self {
         // Rules are in the order of their ids.
         let counted = policy.rules().len().min(COUNTED_RULES.saturating_add(1));
         Self {
-            requests: Default::default(),
+            names,
+            verdicts: Default::default(),
             would: Default::default(),
             rules: std::iter::repeat_with(Default::default).take(counted).collect(),
         }
@@ -60,29 +92,27 @@ impl Counters {
     ) -> impl Iterator<Item = &'a Counter> + use<'a> {
         let Decision { verdict, would } = decision;
         let Verdict { action, reason, rule } = *verdict;
-        let of_action = self.requests.get(action as usize);
-        let requests = of_action.and_then(|reasons| reasons.get(reason as usize)).map(|counter| {
-            made(counter, || ["requests.", action.as_str(), ".", reason.as_str()].concat())
+        let names = self.names;
+        let of_action = self.verdicts.get(action as usize);
+        let verdict = of_action.and_then(|reasons| reasons.get(reason as usize)).map(|counter| {
+            made(counter, || [names.verdict, action.as_str(), ".", reason.as_str()].concat())
         });
         let would = would.and_then(|would| {
             let counter = self.would.get(would.action as usize)?;
-            Some(made(counter, || ["would.", would.action.as_str()].concat()))
+            Some(made(counter, || [names.would, would.action.as_str()].concat()))
         });
         let rule = rule.and_then(|index| {
             let own = policy.rules().get(index).filter(|_| index < COUNTED_RULES);
             let id = own.map_or("_other", |rule| &rule.id);
             let counter = self.rules.get(index.min(COUNTED_RULES))?.get(action as usize)?;
-            Some(made(counter, || ["rule.", id, ".", action.as_str()].concat()))
+            Some(made(counter, || [names.rule, id, ".", action.as_str()].concat()))
         });
-        [requests, would, rule].into_iter().flatten()
+        [verdict, would, rule].into_iter().flatten()
     }
 }
 
 fn made(counter: &OnceCell<Counter>, name: impl FnOnce() -> String) -> &Counter {
-    counter.get_or_init(|| Counter {
-        name: ["egress_warden.", &name()].concat().into(),
-        id: Cell::default(),
-    })
+    counter.get_or_init(|| Counter { name: name().into(), id: Cell::default() })
 }
 
 #[cfg(test)]

@@ -1,30 +1,23 @@
-//! One HTTP stream as a plain state machine over a small trait: read, decide, write.
+//! One HTTP stream as a plain state machine over a small trait: read, decide, write. Connections that
+//! stay TLS have a filter of their own, [`crate::connection`].
 //!
 //! The header map is read once. A request that passes is stamped, one that is refused is answered
 //! here and goes no further; each leaves one record. Where the proxy does not give the headers, or
 //! does not take a stamp, the request is refused.
 
 use crate::answer::{self, Subject};
-use crate::config::{Config, LogRequests};
-use crate::counters::{Counter, Counters};
+use crate::config::Config;
+use crate::counters::Counters;
 use crate::header_map::HeaderMap;
 use crate::policy::{Action, ClusterPort, Decision, Request, Verdict, judged_method, namespace_of};
+use crate::proxy::{Downstream, Failed, Flow, Proxy, header_value};
 use crate::record::{Details, Record};
 use crate::stamp::{Operation, Placeholder, Values};
-use std::cell::OnceCell;
 
-/// What the filter asks of the proxy it runs in. Where a failure would change what leaves, it is
-/// told.
-pub trait Proxy {
+/// What the filter asks of the proxy about a request, beside what it asks for connections too.
+pub trait HttpProxy: Proxy {
     /// The request's headers, pseudo-headers included.
     fn request_headers(&self) -> Result<HeaderMap, Failed>;
-    /// A property by its path (Envoy's attributes), as raw bytes; `None` where the proxy has none.
-    fn property(&self, path: &[&str]) -> Result<Option<Vec<u8>>, Failed>;
-    /// Nanoseconds since the Unix epoch; `None` where the clock cannot be read.
-    fn now(&self) -> Option<u64>;
-    /// Sets filter state `wasm.{key}`, which access logs and the guard read. The guard refuses what
-    /// has none.
-    fn set_filter_state(&self, key: &str, value: &[u8]);
     /// Replaces a request header, all its entries, by one value.
     fn set_request_header(&self, name: &[u8], value: &[u8]) -> Result<(), Failed>;
     /// Removes every entry of a request header.
@@ -35,13 +28,7 @@ pub trait Proxy {
     fn remove_request_trailer(&self, name: &[u8]) -> Result<(), Failed>;
     /// Answers the request in the upstream's place. Unanswered it still goes no further.
     fn send_local_response(&self, response: &LocalResponse<'_>);
-    /// Adds one to a counter, defining it at first use.
-    fn increment(&self, counter: &Counter);
 }
-
-/// The proxy did not do what it was asked, and has said why in its log where somebody must look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Failed;
 
 /// An answer that the proxy gives itself; the request goes no further.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,16 +43,6 @@ pub struct LocalResponse<'a> {
     pub body: &'a [u8],
     /// gRPC status code where the caller speaks gRPC.
     pub grpc_status: Option<u32>,
-}
-
-/// What becomes of the stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use]
-pub enum Flow {
-    /// The request goes on.
-    Continue,
-    /// The request was answered.
-    Stop,
 }
 
 /// gRPC's PERMISSION_DENIED.
@@ -86,10 +63,10 @@ impl Filter {
     }
 
     /// Decides one request, leaves its record, and stamps or answers it.
-    pub fn on_request_headers(&self, proxy: &impl Proxy) -> Flow {
+    pub fn on_request_headers(&self, proxy: &impl HttpProxy) -> Flow {
         let headers = proxy.request_headers();
         let message = headers.as_ref().map(Message::read).unwrap_or_default();
-        let connection = Connection::new(proxy);
+        let connection = Downstream::new(proxy);
         let reads = self.config.policy.reads();
         let judges_server_name = reads.server_name && connection.may_be_tls();
         let request = Request {
@@ -130,7 +107,7 @@ impl Filter {
 
     /// Removes from the trailers of a request that passes what could pass for a stamp; a request
     /// whose trailers the proxy does not give or write ends here.
-    pub fn on_request_trailers(&self, proxy: &impl Proxy) -> Flow {
+    pub fn on_request_trailers(&self, proxy: &impl HttpProxy) -> Flow {
         let cleared = proxy.request_trailers().and_then(|trailers| {
             let mut forged = self.config.stamps.forged_trailers(&trailers).into_iter();
             forged.try_for_each(|name| proxy.remove_request_trailer(name))
@@ -157,13 +134,13 @@ struct Stream<'a, P> {
     config: &'a Config,
     proxy: &'a P,
     message: &'a Message<'a>,
-    connection: &'a Connection<'a, P>,
+    connection: &'a Downstream<'a, P>,
     /// Canonical; absent where the authority is malformed.
     host: Option<&'a str>,
     port: Option<u16>,
 }
 
-impl<'a, P: Proxy> Stream<'a, P> {
+impl<'a, P: HttpProxy> Stream<'a, P> {
     fn record(&self, decision: Decision) -> Record<'a> {
         Record::new(decision, &self.config.policy, &self.config.revision)
     }
@@ -172,14 +149,7 @@ impl<'a, P: Proxy> Stream<'a, P> {
         for (key, value) in record.filter_state() {
             self.proxy.set_filter_state(key, value.as_bytes());
         }
-        let is_refusal = record.is_refusal();
-        let level = if is_refusal { log::Level::Warn } else { log::Level::Info };
-        let is_wanted = match self.config.log {
-            LogRequests::Denied => is_refusal,
-            LogRequests::All => true,
-            LogRequests::None => false,
-        };
-        if is_wanted && log::log_enabled!(level) {
+        if let Some(level) = record.level(self.config.log) {
             let remote_address = self.proxy.property(&["source", "address"]).ok().flatten();
             let line = record.line(&Details {
                 start_time: self.proxy.now(),
@@ -192,6 +162,7 @@ impl<'a, P: Proxy> Stream<'a, P> {
                 downstream_remote_address: remote_address.as_deref(),
                 requested_server_name: self.connection.server_name(),
                 request_id: self.message.request_id,
+                ..Details::default()
             });
             log::log!(level, "{line}");
         }
@@ -298,48 +269,6 @@ impl<'a> Message<'a> {
     }
 }
 
-/// Facts of the downstream connection, each asked for at its first use.
-struct Connection<'a, P> {
-    proxy: &'a P,
-    certificate_uri: OnceCell<Option<Vec<u8>>>,
-    server_name: OnceCell<Option<Vec<u8>>>,
-}
-
-impl<'a, P: Proxy> Connection<'a, P> {
-    fn new(proxy: &'a P) -> Self {
-        Self { proxy, certificate_uri: OnceCell::new(), server_name: OnceCell::new() }
-    }
-
-    /// False only where the proxy says that the connection has no version of TLS.
-    fn may_be_tls(&self) -> bool {
-        self.proxy.property(&["connection", "tls_version"]) != Ok(None)
-    }
-
-    fn server_name(&self) -> Option<&[u8]> {
-        self.property(&self.server_name, "requested_server_name")
-    }
-
-    /// The first URI of the peer certificate.
-    fn certificate_uri(&self) -> Option<&[u8]> {
-        self.property(&self.certificate_uri, "uri_san_peer_certificate")
-    }
-
-    /// The caller's SPIFFE id, without `spiffe://`; absent where the certificate has none. Never
-    /// from a header.
-    fn principal(&self) -> Option<&str> {
-        header_value(self.certificate_uri()?.strip_prefix(b"spiffe://")?)
-    }
-
-    fn property<'s>(
-        &self,
-        cell: &'s OnceCell<Option<Vec<u8>>>,
-        attribute: &str,
-    ) -> Option<&'s [u8]> {
-        let read = || self.proxy.property(&["connection", attribute]).ok().flatten();
-        cell.get_or_init(|| read().filter(|value| !value.is_empty())).as_deref()
-    }
-}
-
 /// What the name of the route's cluster says of the port. A request may have no cluster.
 fn cluster_port(proxy: &impl Proxy) -> ClusterPort {
     match proxy.property(&["xds", "cluster_name"]) {
@@ -347,12 +276,6 @@ fn cluster_port(proxy: &impl Proxy) -> ClusterPort {
         Ok(Some(name)) => ClusterPort::of(&name),
         Err(Failed) => ClusterPort::Unknown,
     }
-}
-
-/// Bytes that may stand in a header value as they are: printable ASCII, and not empty.
-fn header_value(bytes: &[u8]) -> Option<&str> {
-    let is_printable = bytes.iter().all(|byte| (0x20..=0x7e).contains(byte));
-    (is_printable && !bytes.is_empty()).then(|| std::str::from_utf8(bytes).ok()).flatten()
 }
 
 /// Whether a content type is gRPC's, as Envoy tells it.

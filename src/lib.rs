@@ -15,6 +15,7 @@
 mod abi;
 pub mod answer;
 pub mod config;
+pub mod connection;
 pub mod counters;
 pub mod filter;
 pub mod header_map;
@@ -22,6 +23,7 @@ pub mod host;
 mod json_line;
 mod key_table;
 pub mod policy;
+pub mod proxy;
 pub mod record;
 pub mod stamp;
 mod token;

@@ -1,5 +1,6 @@
 //! A decision as a record: filter-state pairs for the proxy's access log, and a JSON line.
 
+use crate::config::LogRequests;
 use crate::json_line::JsonLine;
 use crate::policy::{Action, Decision, Policy, Reason, Verdict};
 use std::time::{Duration, SystemTime};
@@ -7,7 +8,7 @@ use std::time::{Duration, SystemTime};
 /// The name and value of one key of a record.
 pub type Pair<'a> = (&'static str, &'a str);
 
-/// What the request is decided to be, in the words of records.
+/// What a request or a connection is decided to be, in the words of records.
 #[derive(Clone, Copy, Debug)]
 pub struct Record<'a> {
     decision: Decision,
@@ -16,7 +17,7 @@ pub struct Record<'a> {
     policy: &'a str,
 }
 
-/// Facts of a request that only the JSON line holds.
+/// Facts of a request or a connection that only the JSON line holds.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Details<'a> {
     /// When the verdict fell, in nanoseconds since the Unix epoch.
@@ -35,6 +36,8 @@ pub struct Details<'a> {
     pub source_principal: Option<&'a [u8]>,
     /// The caller's address and port.
     pub downstream_remote_address: Option<&'a [u8]>,
+    /// Where a connection came in; absent for requests.
+    pub downstream_local_address: Option<&'a [u8]>,
     /// The TLS server name.
     pub requested_server_name: Option<&'a [u8]>,
     /// `x-request-id`, as sent.
@@ -54,10 +57,18 @@ impl<'a> Record<'a> {
         self.rule
     }
 
-    /// Whether the request is refused or would be: then its line is a warning.
-    pub fn is_refusal(&self) -> bool {
+    /// At which level the JSON line is to be written: a refusal, or what would be one, is a warning.
+    /// `None` where the policy or the proxy does not want it.
+    pub fn level(&self, wanted: LogRequests) -> Option<log::Level> {
         let refuses = |verdict: Verdict| verdict.action == Action::Deny;
-        refuses(self.decision.verdict) || self.decision.would.is_some_and(refuses)
+        let is_refusal = refuses(self.decision.verdict) || self.decision.would.is_some_and(refuses);
+        let level = if is_refusal { log::Level::Warn } else { log::Level::Info };
+        let is_wanted = match wanted {
+            LogRequests::Denied => is_refusal,
+            LogRequests::All => true,
+            LogRequests::None => false,
+        };
+        (is_wanted && log::log_enabled!(level)).then_some(level)
     }
 
     /// The filter-state pairs. A reason that a rule's id says already is left out.
@@ -81,6 +92,7 @@ impl<'a> Record<'a> {
             .bytes("path", path)
             .bytes("source_principal", details.source_principal)
             .bytes("downstream_remote_address", details.downstream_remote_address)
+            .bytes("downstream_local_address", details.downstream_local_address)
             .bytes("requested_server_name", details.requested_server_name)
             .bytes("request_id", details.request_id)
             .finish()

@@ -6,6 +6,7 @@
 
 mod case;
 
+use case::connection::Connection;
 use case::fault::{FaultCase, Reading};
 use case::files::{self, File};
 use case::lines;
@@ -13,11 +14,12 @@ use case::plane::{Plane, failing_cases};
 use case::proxy::{MemoryProxy, Outcome};
 use case::request::Request;
 use egress_warden::config;
+use egress_warden::connection::{ConnectionFilter, judged_port};
 use egress_warden::filter::Filter;
 use wasm_bindgen_test::wasm_bindgen_test;
 
 #[wasm_bindgen_test(unsupported = test)]
-fn requests_are_decided_as_the_cases_say() {
+fn requests_and_connections_are_decided_as_the_cases_say() {
     lines::capture();
     let files = files::read("tests/cases");
     assert!(!files.is_empty(), "no case file was found");
@@ -31,22 +33,38 @@ fn policies_are_refused_as_the_faults_say() {
     assert_no_failures(files.iter().flat_map(failing_texts));
 }
 
-/// The pure filter, over a proxy in memory.
+/// The pure filters, over a proxy in memory.
 struct InMemory;
 
-impl Plane for InMemory {
-    type Policy = Filter;
+enum AnyFilter {
+    Requests(Filter),
+    Connections(ConnectionFilter),
+}
 
-    fn load(&mut self, text: &str) -> Result<Filter, Vec<String>> {
+impl Plane for InMemory {
+    type Policy = AnyFilter;
+
+    fn load(&mut self, root_id: &str, text: &str) -> Result<AnyFilter, Vec<String>> {
         match config::read(text.as_bytes()) {
-            Ok(config) => Ok(Filter::new(config)),
+            Ok(config) => Ok(match judged_port(root_id.as_bytes()).unwrap() {
+                None => AnyFilter::Requests(Filter::new(config)),
+                Some(port) => AnyFilter::Connections(ConnectionFilter::new(config, port)),
+            }),
             Err(faults) => Err(faults.iter().map(ToString::to_string).collect()),
         }
     }
 
-    fn send(&mut self, filter: &Filter, request: &Request) -> Outcome {
+    fn send(&mut self, filter: &AnyFilter, request: &Request) -> Outcome {
+        let AnyFilter::Requests(filter) = filter else { panic!("a filter of connections") };
         let proxy = MemoryProxy::new(request);
         let flow = filter.on_request_headers(&proxy);
+        proxy.into_outcome(flow, lines::take())
+    }
+
+    fn connect(&mut self, filter: &AnyFilter, connection: &Connection) -> Outcome {
+        let AnyFilter::Connections(filter) = filter else { panic!("a filter of requests") };
+        let proxy = MemoryProxy::of_connection(connection);
+        let flow = filter.on_new_connection(&proxy);
         proxy.into_outcome(flow, lines::take())
     }
 }

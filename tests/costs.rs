@@ -1,4 +1,4 @@
-//! What a request costs, in figures that no noise moves: host calls, instructions, memory.
+//! What a request or a connection costs, in figures that no noise moves: host calls, instructions, memory.
 //!
 //! Calls are compared exactly: each crossing between proxy and VM costs about as much as the whole
 //! decision. Instructions and memory are those of the module that is shipped, as the pinned
@@ -9,7 +9,7 @@
 
 mod mock;
 
-use mock::{Guest, Module, Request, Root, Worker, in_a_worker};
+use mock::{Connection, Guest, Module, Request, Root, Worker, in_a_worker};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -20,6 +20,10 @@ mock::scenarios![
     an_identity_costs_one_call_more,
     a_port_costs_one_call_more,
     without_rules_that_ask_nothing_is_asked,
+    an_allowed_connection_costs_six_calls,
+    a_refused_connection_costs_six_calls,
+    the_caller_of_a_connection_costs_one_call_more,
+    a_line_of_json_for_a_connection_costs_five_calls_more,
 ];
 
 fn an_allowed_request_costs_nine_calls<G: Guest>(worker: &mut Worker<G>) {
@@ -91,6 +95,50 @@ fn without_rules_that_ask_nothing_is_asked<G: Guest>(worker: &mut Worker<G>) {
             ("proxy_increment_metric", 1),
         ])
     );
+}
+
+fn an_allowed_connection_costs_six_calls<G: Guest>(worker: &mut Worker<G>) {
+    let root = worker.configure_as("connections", whole_job(1, &exact).to_string());
+    let calls = calls_of_connection(worker, root, &Connection::to("h0.example.com"));
+    assert_eq!(
+        calls,
+        counts([
+            ("proxy_get_property", 1),
+            ("proxy_set_property", 3),
+            ("proxy_increment_metric", 2),
+        ])
+    );
+}
+
+fn a_refused_connection_costs_six_calls<G: Guest>(worker: &mut Worker<G>) {
+    let root = worker.configure_as("connections", whole_job(1, &exact).to_string());
+    let calls = calls_of_connection(worker, root, &Connection::to("unlisted.example.com"));
+    assert_eq!(calls, refused());
+}
+
+fn the_caller_of_a_connection_costs_one_call_more<G: Guest>(worker: &mut Worker<G>) {
+    let mut policy = whole_job(1, &exact);
+    policy["identity"] = json!("required");
+    let root = worker.configure_as("connections", policy.to_string());
+    let calls = calls_of_connection(worker, root, &Connection::to("h0.example.com"));
+    let mut expected = refused();
+    expected.extend(counts([("proxy_get_property", 2)]));
+    assert_eq!(calls, expected);
+}
+
+fn a_line_of_json_for_a_connection_costs_five_calls_more<G: Guest>(worker: &mut Worker<G>) {
+    let mut policy = whole_job(1, &exact);
+    policy["log"] = json!({"requests": "denied"});
+    let root = worker.configure_as("connections", policy.to_string());
+    let calls = calls_of_connection(worker, root, &Connection::to("unlisted.example.com"));
+    let mut expected = refused();
+    // The server name; two addresses and the certificate; the time; the line itself.
+    expected.extend(counts([
+        ("proxy_get_property", 4),
+        ("proxy_get_current_time_nanoseconds", 1),
+        ("proxy_log", 1),
+    ]));
+    assert_eq!(calls, expected);
 }
 
 #[test]
@@ -197,10 +245,30 @@ fn calls_of<G: Guest>(
     root: Root,
     request: &Request,
 ) -> BTreeMap<String, u64> {
+    calls_of_the_second(worker, root, |worker| {
+        worker.send(root, request.clone());
+    })
+}
+
+fn calls_of_connection<G: Guest>(
+    worker: &mut Worker<G>,
+    root: Root,
+    connection: &Connection,
+) -> BTreeMap<String, u64> {
+    calls_of_the_second(worker, root, |worker| {
+        worker.connect(root, connection.clone());
+    })
+}
+
+fn calls_of_the_second<G: Guest>(
+    worker: &mut Worker<G>,
+    root: Root,
+    run: impl Fn(&mut Worker<G>),
+) -> BTreeMap<String, u64> {
     assert!(root.accepted);
-    worker.send(root, request.clone());
+    run(worker);
     let before = worker.all_calls();
-    worker.send(root, request.clone());
+    run(worker);
     let mut calls = worker.all_calls();
     for (import, count) in &mut calls {
         *count -= before.get(import).unwrap_or(&0);
@@ -214,6 +282,15 @@ fn denied() -> BTreeMap<String, u64> {
         ("proxy_get_header_map_pairs", 1),
         ("proxy_set_property", 3),
         ("proxy_send_local_response", 1),
+        ("proxy_increment_metric", 1),
+    ])
+}
+
+fn refused() -> BTreeMap<String, u64> {
+    counts([
+        ("proxy_get_property", 1),
+        ("proxy_set_property", 3),
+        ("proxy_close_stream", 1),
         ("proxy_increment_metric", 1),
     ])
 }

@@ -7,7 +7,9 @@
 mod mock;
 
 use egress_warden::header_map::HeaderMap;
-use mock::{Calls, Guest, IMPORTS, Level, Misbehaviour, Outcome, Request, Root, Worker};
+use mock::{
+    Calls, Connection, Guest, IMPORTS, Level, Misbehaviour, Outcome, Request, Root, Worker,
+};
 use serde_json::{Value, json};
 
 mock::scenarios![
@@ -31,6 +33,13 @@ mock::scenarios![
     metrics_that_cannot_be_defined_change_nothing_and_are_tried_again,
     a_stream_may_end_in_every_phase,
     a_stream_that_is_shown_headers_twice_is_judged_twice,
+    no_status_of_any_call_traps_a_connection_or_opens,
+    no_status_or_data_of_all_calls_lets_a_connection_pass,
+    a_connection_that_needs_a_missing_fact_is_none,
+    a_server_name_that_cannot_be_read_refuses_in_monitor_mode_too,
+    a_connection_that_the_proxy_does_not_close_goes_no_further,
+    a_connection_without_a_verdict_in_filter_state_is_the_guards,
+    a_plugin_whose_root_id_cannot_be_read_judges_requests,
 ];
 
 const HOST: &str = "api.allow.test";
@@ -576,6 +585,139 @@ fn a_stream_that_is_shown_headers_twice_is_judged_twice<G: Guest>(worker: &mut W
     worker.show_headers(&mut refused, request().method("POST"));
     worker.show_headers(&mut refused, request());
     assert!(!worker.close(refused).passed, "it was answered once");
+}
+
+/// A policy whose one allow needs every fact of a connection.
+fn strict_on_connections() -> String {
+    json!({
+        "policy": "strict",
+        "default": "deny",
+        "identity": "required",
+        "rules": [{
+            "id": "a",
+            "action": "allow",
+            "until": "2027-01-01T00:00:00Z",
+            "from": [{"principals": ["cluster.local/ns/payments/*"], "namespaces": ["payments"]}],
+            "to": [{"hosts": [HOST], "ports": [443]}],
+        }],
+    })
+    .to_string()
+}
+
+/// A connection with every fact.
+fn connection() -> Connection {
+    Connection::to(HOST).property(&PEER, CALLER)
+}
+
+fn configure_connections<G: Guest>(worker: &mut Worker<G>, policy: impl AsRef<[u8]>) -> Root {
+    worker.behave();
+    let root = worker.configure_as("connections", policy);
+    assert!(root.accepted, "{:#?}", worker.lines());
+    root
+}
+
+fn no_status_of_any_call_traps_a_connection_or_opens<G: Guest>(worker: &mut Worker<G>) {
+    const NEEDED: [&str; 2] = ["proxy_get_property", "proxy_get_current_time_nanoseconds"];
+    let root = configure_connections(worker, strict_on_connections());
+    for import in IMPORTS {
+        for error in errors() {
+            worker.misbehave(Calls::Of(import), error.clone());
+            let what = format!("{import}: {error:?}");
+            let outcome = worker.connect(root, connection());
+            assert_eq!(outcome.passed, !NEEDED.contains(import), "{what}: {outcome:#?}");
+            assert_eq!(outcome.closings, usize::from(!outcome.passed), "{what}");
+            let evil = connection().property(&SERVER_NAME, "evil.test");
+            assert!(!worker.connect(root, evil).passed, "{what}");
+        }
+    }
+    worker.behave();
+    assert!(worker.connect(root, connection()).passed, "afterwards");
+}
+
+fn no_status_or_data_of_all_calls_lets_a_connection_pass<G: Guest>(worker: &mut Worker<G>) {
+    let root = configure_connections(worker, strict_on_connections());
+    for misbehaviour in errors().chain(absences()).chain(nonsense()) {
+        worker.misbehave(Calls::All, misbehaviour.clone());
+        assert!(!worker.connect(root, connection()).passed, "{misbehaviour:?}");
+        worker.misbehave(Calls::Of("proxy_get_property"), misbehaviour.clone());
+        assert!(!worker.connect(root, connection()).passed, "{misbehaviour:?}");
+    }
+}
+
+fn a_connection_that_needs_a_missing_fact_is_none<G: Guest>(worker: &mut Worker<G>) {
+    let about = |path: &'static str| Calls::About("proxy_get_property", path);
+    let root = configure_connections(worker, strict_on_connections());
+    for (calls, reason) in [
+        (about("connection\0uri_san_peer_certificate"), "identity"),
+        (Calls::Of("proxy_get_current_time_nanoseconds"), "expired"),
+    ] {
+        for misbehaviour in errors().chain(absences()) {
+            worker.misbehave(calls, misbehaviour.clone());
+            let outcome = worker.connect(root, connection());
+            assert!(!outcome.passed, "{calls:?}: {misbehaviour:?}");
+            assert_eq!(outcome.state("egress_reason"), Some(reason), "{calls:?}: {misbehaviour:?}");
+        }
+    }
+    let name = about("connection\0requested_server_name");
+    for misbehaviour in absences().into_iter().chain([Misbehaviour::Status(NOT_FOUND)]) {
+        worker.misbehave(name, misbehaviour.clone());
+        let outcome = worker.connect(root, connection());
+        assert!(!outcome.passed, "{misbehaviour:?}");
+        assert_eq!(outcome.state("egress_reason"), Some("malformed"), "{misbehaviour:?}");
+    }
+}
+
+fn a_server_name_that_cannot_be_read_refuses_in_monitor_mode_too<G: Guest>(worker: &mut Worker<G>) {
+    let watched = json!({"policy": "watched", "mode": "monitor", "default": "deny"}).to_string();
+    let root = configure_connections(worker, watched);
+    assert!(worker.connect(root, Connection::default()).passed, "monitor mode refuses nothing");
+
+    let name = Calls::About("proxy_get_property", "connection\0requested_server_name");
+    for error in errors().filter(|it| !matches!(it, Misbehaviour::Status(NOT_FOUND))) {
+        worker.misbehave(name, error.clone());
+        let outcome = worker.connect(root, connection());
+        assert!(!outcome.passed, "{error:?}");
+        assert_eq!(outcome.closings, 1, "{error:?}");
+        assert_eq!(outcome.state("egress_reason"), Some("proxy_error"), "{error:?}");
+        assert_eq!(outcome.state("egress_would"), None, "{error:?}");
+    }
+}
+
+/// Envoy asks the next filter when the first bytes come: there the guard refuses.
+fn a_connection_that_the_proxy_does_not_close_goes_no_further<G: Guest>(worker: &mut Worker<G>) {
+    let root = configure_connections(worker, strict_on_connections());
+    let unconfigured = worker.configure_as("connections", "{}");
+    for error in errors() {
+        worker.misbehave(Calls::Of("proxy_close_stream"), error.clone());
+        let outcome = worker.connect(root, Connection::to("evil.test"));
+        assert!(!outcome.passed && outcome.closings == 0, "{error:?}");
+        assert_eq!(outcome.state("egress_decision"), Some("deny"), "{error:?}");
+        let said = outcome.lines.iter().filter(|line| line.level == Level::Error).count();
+        assert_eq!(said, 1, "{:#?}", outcome.lines);
+        assert!(!worker.connect(unconfigured, connection()).passed, "{error:?}");
+    }
+}
+
+fn a_connection_without_a_verdict_in_filter_state_is_the_guards<G: Guest>(worker: &mut Worker<G>) {
+    let root = configure_connections(worker, strict_on_connections());
+    for error in errors() {
+        worker.misbehave(Calls::About("proxy_set_property", "egress_decision"), error.clone());
+        let outcome = worker.connect(root, connection());
+        assert_eq!(outcome.state("egress_decision"), None, "{error:?}");
+        assert_eq!(outcome.state("egress_rule"), Some("a"), "{error:?}");
+    }
+}
+
+fn a_plugin_whose_root_id_cannot_be_read_judges_requests<G: Guest>(worker: &mut Worker<G>) {
+    for misbehaviour in errors().chain(absences()) {
+        worker
+            .misbehave(Calls::About("proxy_get_property", "plugin_root_id"), misbehaviour.clone());
+        let root = worker.configure(strict());
+        worker.behave();
+        assert!(root.accepted, "{misbehaviour:?}");
+        assert_passed(&worker.send(root, request()), &format!("{misbehaviour:?}"));
+        worker.remove(root);
+    }
 }
 
 /// It went on with the verdict in filter state, and no header of its caller's making is left.

@@ -8,9 +8,10 @@
 mod case;
 mod mock;
 
+use case::connection::Connection;
 use case::files::{self, File};
 use case::plane::{Plane, failing_cases};
-use case::proxy::{Answer, Outcome};
+use case::proxy::{Answer, Headers, Outcome};
 use case::request::Request;
 use mock::{Guest, Level, Module, Native, Root, Worker};
 
@@ -39,8 +40,8 @@ fn failures_of<G: Guest>(file: &File) -> Vec<String> {
 impl<G: Guest> Plane for Worker<G> {
     type Policy = Root;
 
-    fn load(&mut self, text: &str) -> Result<Root, Vec<String>> {
-        let root = self.configure(text);
+    fn load(&mut self, root_id: &str, text: &str) -> Result<Root, Vec<String>> {
+        let root = self.configure_as(root_id, text);
         let faults = || self.lines().into_iter().map(|line| line.text).collect();
         root.accepted.then_some(root).ok_or_else(faults)
     }
@@ -52,25 +53,43 @@ impl<G: Guest> Plane for Worker<G> {
             |sent, (path, value)| sent.property(path, value),
         );
         self.set_clock(request.clock());
-        let before = self.counters();
-        let outcome = Worker::send(self, *root, sent);
-        let grown = self.counters().into_iter().filter_map(|(name, value)| {
-            let growth = value - before.get(&name).copied().unwrap_or_default();
-            (growth > 0).then_some((name, growth))
-        });
-        Outcome {
-            passed: outcome.passed,
-            arrived,
-            headers: pairs(&outcome.headers).collect(),
-            filter_state: outcome
-                .filter_state
-                .into_iter()
-                .map(|(name, value)| (name, value.into_bytes()))
-                .collect(),
-            answers: outcome.replies.into_iter().map(answer).collect(),
-            counters: grown.collect(),
-            lines: outcome.lines.into_iter().map(|line| (level(line.level), line.text)).collect(),
-        }
+        observe(self, arrived, |worker| Worker::send(worker, *root, sent))
+    }
+
+    fn connect(&mut self, root: &Root, connection: &Connection) -> Outcome {
+        self.set_clock(connection.clock());
+        let properties = connection.properties();
+        let made = properties
+            .fold(mock::Connection::default(), |made, (path, value)| made.property(path, value));
+        observe(self, Vec::new(), |worker| Worker::connect(worker, *root, made))
+    }
+}
+
+/// What a request or a connection left behind, its counters among it.
+fn observe<G: Guest>(
+    worker: &mut Worker<G>,
+    arrived: Headers,
+    run: impl FnOnce(&mut Worker<G>) -> mock::Outcome,
+) -> Outcome {
+    let before = worker.counters();
+    let outcome = run(worker);
+    let grown = worker.counters().into_iter().filter_map(|(name, value)| {
+        let growth = value - before.get(&name).copied().unwrap_or_default();
+        (growth > 0).then_some((name, growth))
+    });
+    Outcome {
+        passed: outcome.passed,
+        arrived,
+        headers: pairs(&outcome.headers).collect(),
+        filter_state: outcome
+            .filter_state
+            .into_iter()
+            .map(|(name, value)| (name, value.into_bytes()))
+            .collect(),
+        answers: outcome.replies.into_iter().map(answer).collect(),
+        closings: outcome.closings,
+        counters: grown.collect(),
+        lines: outcome.lines.into_iter().map(|line| (level(line.level), line.text)).collect(),
     }
 }
 

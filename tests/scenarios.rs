@@ -5,7 +5,7 @@
 
 mod mock;
 
-use mock::{Guest, Level, Native, Request, Root, Worker};
+use mock::{Connection, Guest, Level, Native, Request, Root, Worker};
 use serde_json::json;
 
 const POLICY: &str = r#"{
@@ -44,6 +44,14 @@ mock::scenarios![
     a_thousand_headers_change_no_verdict,
     headers_of_60_kib_change_no_verdict,
     a_byte_that_is_not_utf8_in_any_header_changes_no_verdict,
+    the_root_id_tells_connections_from_requests,
+    a_root_id_that_is_neither_is_refused,
+    a_root_without_a_policy_refuses_every_connection,
+    an_allowed_connection_goes_on_with_its_verdict_in_filter_state,
+    a_refused_connection_is_closed_once_and_leaves_its_record,
+    rules_that_ask_for_methods_or_paths_are_said_once_where_connections_are_judged,
+    a_new_root_decides_new_connections,
+    connections_have_counters_of_their_own,
 ];
 
 fn a_good_policy_is_accepted_in_silence<G: Guest>(worker: &mut Worker<G>) {
@@ -400,6 +408,122 @@ fn a_hundred_thousand_hosts_are_counted_by_no_more_counters() {
         assert_eq!(worker.counter("egress_warden.rule.a.allow"), Some(50_000));
     }
     mock::in_a_worker(scenario);
+}
+
+fn the_root_id_tells_connections_from_requests<G: Guest>(worker: &mut Worker<G>) {
+    // One policy text, one hash, side by side in one VM.
+    let requests = worker.configure_as("", POLICY);
+    let connections = worker.configure_as("connections", POLICY);
+    let other_port = worker.configure_as("connections:8443", POLICY);
+    assert!(requests.accepted && connections.accepted && other_port.accepted);
+
+    let request = worker.send(requests, Request::get(ALLOWED));
+    let connection = worker.connect(connections, Connection::to(ALLOWED));
+    assert!(request.passed && connection.passed);
+    assert_eq!(request.state("egress_policy"), connection.state("egress_policy"));
+    assert!(worker.connect(other_port, Connection::to(ALLOWED)).passed);
+    assert!(!worker.connect(connections, Connection::to(DENIED)).passed);
+}
+
+fn a_root_id_that_is_neither_is_refused<G: Guest>(worker: &mut Worker<G>) {
+    assert!(worker.configure_as("egress", POLICY).accepted);
+    assert_eq!(worker.lines(), []);
+    for root_id in ["connections:", "connections:https", "connections:70000", "connections-8443"] {
+        let root = worker.configure_as(root_id, POLICY);
+        assert!(!root.accepted, "{root_id}");
+        let line = worker.lines().pop().expect("a line");
+        assert_eq!(line.level, Level::Error);
+        assert!(line.text.contains(root_id), "{line:?}");
+    }
+}
+
+fn a_root_without_a_policy_refuses_every_connection<G: Guest>(worker: &mut Worker<G>) {
+    let root = worker.configure_as("connections", "{}");
+    assert!(!root.accepted);
+
+    let outcome = worker.connect(root, Connection::to(ALLOWED));
+
+    assert!(!outcome.passed);
+    assert_eq!(outcome.closings, 1);
+    assert_eq!(outcome.filter_state, []);
+}
+
+fn an_allowed_connection_goes_on_with_its_verdict_in_filter_state<G: Guest>(
+    worker: &mut Worker<G>,
+) {
+    let root = worker.configure_as("connections", POLICY);
+
+    let outcome = worker.connect(root, Connection::to(ALLOWED));
+
+    assert!(outcome.passed);
+    assert_eq!(outcome.closings, 0);
+    assert_eq!(outcome.state("egress_decision"), Some("allow"));
+    assert_eq!(outcome.state("egress_rule"), Some("a"));
+    assert_policy_name(outcome.state("egress_policy"));
+    assert_eq!(outcome.filter_state.len(), 3, "{:#?}", outcome.filter_state);
+    assert_eq!(outcome.lines, []);
+}
+
+fn a_refused_connection_is_closed_once_and_leaves_its_record<G: Guest>(worker: &mut Worker<G>) {
+    let root = worker.configure_as("connections", POLICY);
+
+    let outcome = worker.connect(root, Connection::to(DENIED));
+
+    assert!(!outcome.passed);
+    assert_eq!(outcome.closings, 1);
+    assert_eq!(outcome.replies, []);
+    assert_eq!(outcome.state("egress_decision"), Some("deny"));
+    assert_eq!(outcome.state("egress_reason"), Some("default"));
+    assert_eq!(outcome.filter_state.len(), 3, "{:#?}", outcome.filter_state);
+    let [line] = outcome.lines.as_slice() else { panic!("{:#?}", outcome.lines) };
+    assert_eq!(line.level, Level::Warn);
+    let record: serde_json::Value = serde_json::from_str(&line.text).expect("a line of JSON");
+    assert_eq!(record["requested_server_name"], DENIED);
+}
+
+fn rules_that_ask_for_methods_or_paths_are_said_once_where_connections_are_judged<G: Guest>(
+    worker: &mut Worker<G>,
+) {
+    let policy = POLICY.replace(r#""hosts""#, r#""methods": ["GET"], "hosts""#);
+    assert!(worker.configure(&policy).accepted);
+    assert_eq!(worker.lines(), []);
+
+    let root = worker.configure_as("connections", &policy);
+    for _ in 0..3 {
+        assert!(!worker.connect(root, Connection::to(ALLOWED)).passed);
+    }
+
+    let lines = worker.lines();
+    let said: Vec<_> = lines.iter().filter(|line| !line.text.starts_with('{')).collect();
+    let [line] = said[..] else { panic!("{lines:#?}") };
+    assert_eq!(line.level, Level::Warn);
+    assert!(line.text.contains("`a`") && line.text.contains("method"), "{line:?}");
+}
+
+fn a_new_root_decides_new_connections<G: Guest>(worker: &mut Worker<G>) {
+    let old = worker.configure_as("connections", POLICY);
+    let open = worker.make(old, Connection::to(ALLOWED));
+
+    let new = worker.configure_as("connections", POLICY.replace(ALLOWED, "other.test"));
+    worker.remove(old);
+
+    assert!(!worker.connect(new, Connection::to(ALLOWED)).passed);
+    assert!(worker.connect(new, Connection::to("other.test")).passed);
+    // One that is open stays open.
+    assert!(worker.close(open).passed);
+}
+
+fn connections_have_counters_of_their_own<G: Guest>(worker: &mut Worker<G>) {
+    let policy = POLICY.replace(r#""action": "allow","#, r#""action": "allow", "only": "now","#);
+    let root = worker.configure_as("connections", policy);
+    worker.connect(root, Connection::to(ALLOWED));
+    worker.connect(root, Connection::to(DENIED));
+    worker.connect(root, Connection::default());
+
+    let counters = worker.counters();
+    let names = ["allow.rule", "deny.default", "deny.malformed", "rule.a.allow", "would.deny"];
+    let names = names.map(|name| (format!("egress_warden.connections.{name}"), 1));
+    assert_eq!(counters, names.into());
 }
 
 /// `t@` and twelve hexadecimal digits.

@@ -18,6 +18,7 @@ use proxy_wasm::hostcalls::{get_property, get_shared_data, set_shared_data};
 
 use super::http::HttpStream;
 use super::root::Root;
+use super::tcp::TcpConnection;
 
 /// A place where something can go wrong.
 #[derive(Clone, Copy)]
@@ -26,6 +27,7 @@ pub(super) enum Callback {
     Configure,
     ContextCreate,
     RequestHeaders,
+    NewConnection,
     /// The host is about to ask for memory, to return something into it.
     MemoryAllocate,
     Delete,
@@ -39,6 +41,7 @@ impl Callback {
             Self::Configure => "configure",
             Self::ContextCreate => "context_create",
             Self::RequestHeaders => "request_headers",
+            Self::NewConnection => "new_connection",
             Self::MemoryAllocate => "memory_allocate",
             Self::Delete => "delete",
             Self::RootDelete => "root_delete",
@@ -79,6 +82,12 @@ pub(super) fn strike(callback: Callback) -> bool {
 }
 
 impl Drop for HttpStream {
+    fn drop(&mut self) {
+        strike(Callback::Delete);
+    }
+}
+
+impl Drop for TcpConnection {
     fn drop(&mut self) {
         strike(Callback::Delete);
     }

@@ -10,7 +10,7 @@
 
 use std::ptr::null_mut;
 
-use proxy_wasm::types::{BufferType, LogLevel, MapType, MetricType};
+use proxy_wasm::types::{BufferType, LogLevel, MapType, MetricType, StreamType};
 
 use crate::header_map::HeaderMap;
 
@@ -130,6 +130,11 @@ pub(super) fn send_local_response(
     })
 }
 
+/// Closes the connection to the caller.
+pub(super) fn close_downstream() -> Result<(), Status> {
+    check(proxy_close_stream(StreamType::Downstream as u32))
+}
+
 /// Defines a counter and returns its id. Every definition takes a new id, also of a known name.
 pub(super) fn define_counter(name: &str) -> Result<u32, Status> {
     let mut id = 0;
@@ -223,6 +228,7 @@ unsafe extern "C" {
         headers_size: usize,
         grpc_status: i32,
     ) -> u32;
+    safe fn proxy_close_stream(stream_type: u32) -> u32;
     fn proxy_define_metric(
         metric_type: u32,
         name_data: *const u8,

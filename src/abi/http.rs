@@ -1,16 +1,15 @@
 //! One HTTP stream: the proxy as the filter sees it.
 
-use std::ops::RangeInclusive;
 use std::rc::Rc;
 
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
-use super::hostcalls::Status;
-use super::{counters, hostcalls};
-use crate::counters::Counter;
-use crate::filter::{Failed, Filter, Flow, LocalResponse, Proxy};
+use super::hostcalls::{self, Status};
+use super::proxy::{RunningProxy, action};
+use crate::filter::{Filter, HttpProxy, LocalResponse};
 use crate::header_map::HeaderMap;
+use crate::proxy::{Failed, Flow};
 
 /// A stream, with the policy that its root had when the stream began.
 pub(super) struct HttpStream {
@@ -30,28 +29,21 @@ impl HttpContext for HttpStream {
         #[cfg(egress_fault)]
         super::fault::strike(super::fault::Callback::RequestHeaders);
         let flow = match &self.filter {
-            Some(filter) => filter.on_request_headers(&StreamProxy),
-            None => refuse_without_policy(&StreamProxy),
+            Some(filter) => filter.on_request_headers(&RunningProxy),
+            None => refuse_without_policy(&RunningProxy),
         };
         action(flow)
     }
 
     fn on_http_request_trailers(&mut self, _count: usize) -> Action {
         // Without a policy the request was refused before its trailers came.
-        let flow = self.filter.as_ref().map(|filter| filter.on_request_trailers(&StreamProxy));
+        let flow = self.filter.as_ref().map(|filter| filter.on_request_trailers(&RunningProxy));
         action(flow.unwrap_or(Flow::Stop))
     }
 }
 
-fn action(flow: Flow) -> Action {
-    match flow {
-        Flow::Continue => Action::Continue,
-        Flow::Stop => Action::Pause,
-    }
-}
-
 /// No policy is never "allow": a root that could not be configured lets nothing through.
-fn refuse_without_policy(proxy: &impl Proxy) -> Flow {
+fn refuse_without_policy(proxy: &impl HttpProxy) -> Flow {
     proxy.send_local_response(&LocalResponse {
         status: 503,
         details: "egress_denied[no_policy]",
@@ -62,34 +54,12 @@ fn refuse_without_policy(proxy: &impl Proxy) -> Flow {
     Flow::Stop
 }
 
-/// The host calls of the stream whose callback is running.
-struct StreamProxy;
-
-impl Proxy for StreamProxy {
+impl HttpProxy for RunningProxy {
     fn request_headers(&self) -> Result<HeaderMap, Failed> {
         hostcalls::request_headers().map_err(|Status(status)| {
             log::error!("the proxy does not give the request's headers: status {status}");
             Failed
         })
-    }
-
-    fn property(&self, path: &[&str]) -> Result<Option<Vec<u8>>, Failed> {
-        match hostcalls::property(path) {
-            Ok(value) => Ok(Some(value)),
-            Err(Status::NOT_FOUND) => Ok(None),
-            Err(_) => Err(Failed),
-        }
-    }
-
-    fn now(&self) -> Option<u64> {
-        // Where nothing is written for the time it stays 0. Envoy counts it in an i64: what lies
-        // beyond is a clock before 1970.
-        const CREDIBLE: RangeInclusive<u64> = 1..=i64::MAX.cast_unsigned();
-        hostcalls::current_time().ok().filter(|now| CREDIBLE.contains(now))
-    }
-
-    fn set_filter_state(&self, key: &str, value: &[u8]) {
-        let _ = hostcalls::set_property(key, value);
     }
 
     fn set_request_header(&self, name: &[u8], value: &[u8]) -> Result<(), Failed> {
@@ -122,10 +92,6 @@ impl Proxy for StreamProxy {
             response.body,
             response.grpc_status,
         );
-    }
-
-    fn increment(&self, counter: &Counter) {
-        counters::increment(counter);
     }
 }
 

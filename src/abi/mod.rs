@@ -2,7 +2,7 @@
 //!
 //! The SDK gives the dispatcher, the traits and the exported callbacks; host calls are this
 //! module's own, because the SDK's panic on statuses that a proxy may well return. Callbacks hand
-//! over to [`crate::filter`] at once.
+//! over to [`crate::filter`] or [`crate::connection`] at once.
 
 mod counters;
 #[cfg(egress_fault)]
@@ -10,7 +10,9 @@ mod fault;
 mod hostcalls;
 mod http;
 mod logger;
+mod proxy;
 mod root;
+mod tcp;
 
 proxy_wasm::main! {{
     logger::install();

@@ -1,22 +1,32 @@
-//! A root context: one configuration of the plugin, and the streams that begin under it.
+//! A root context: one configuration of the plugin, and the streams or connections that begin under
+//! it. Which of the two, its root id says.
 
 use std::rc::Rc;
 
-use proxy_wasm::traits::{Context, HttpContext, RootContext};
+use proxy_wasm::traits::{Context, HttpContext, RootContext, StreamContext};
 use proxy_wasm::types::ContextType;
 
 use super::hostcalls::{self, Status};
 use super::http::HttpStream;
-use crate::config::{self, Faults};
+use super::tcp::TcpConnection;
+use crate::config::{self, Config, Faults};
+use crate::connection::{self, ConnectionFilter};
 use crate::filter::Filter;
+use crate::host::Malformed;
 
 /// More faults than this are counted, not logged one by one.
 const LOGGED_FAULTS: usize = 1_000;
 
-/// Holds the policy that new streams take; none until a configuration was good.
-#[derive(Default)]
-pub(super) struct Root {
-    filter: Option<Rc<Filter>>,
+/// Holds the policy that new streams or connections take; none until a configuration was good.
+pub(super) enum Root {
+    Requests(Option<Rc<Filter>>),
+    Connections(Option<Rc<ConnectionFilter>>),
+}
+
+impl Default for Root {
+    fn default() -> Self {
+        Self::Requests(None)
+    }
 }
 
 impl Context for Root {}
@@ -27,26 +37,67 @@ impl RootContext for Root {
         if super::fault::strike(super::fault::Callback::Configure) {
             return false;
         }
-        let Some(filter) = read_filter(plugin_configuration_size) else {
-            return false;
+        let Ok(port) = judged_port() else { return false };
+        // Before the policy is read: what comes under a bad one is to be refused as what it is.
+        if port.is_some() && !matches!(self, Self::Connections(_)) {
+            *self = Self::Connections(None);
+        }
+        let Some(config) = read_config(plugin_configuration_size) else { return false };
+        *self = match port {
+            None => Self::Requests(Some(Rc::new(Filter::new(config)))),
+            Some(port) => {
+                let filter = ConnectionFilter::new(config, port);
+                if let Some(warning) = filter.warning() {
+                    log::warn!("{warning}");
+                }
+                Self::Connections(Some(Rc::new(filter)))
+            }
         };
-        self.filter = Some(Rc::new(filter));
         true
     }
 
     fn create_http_context(&self, _context_id: u32) -> Option<Box<dyn HttpContext>> {
         #[cfg(egress_fault)]
         super::fault::strike(super::fault::Callback::ContextCreate);
-        Some(Box::new(HttpStream::new(self.filter.clone())))
+        let filter = match self {
+            Self::Requests(filter) => filter.clone(),
+            Self::Connections(_) => None,
+        };
+        Some(Box::new(HttpStream::new(filter)))
+    }
+
+    fn create_stream_context(&self, _context_id: u32) -> Option<Box<dyn StreamContext>> {
+        #[cfg(egress_fault)]
+        super::fault::strike(super::fault::Callback::ContextCreate);
+        let filter = match self {
+            Self::Requests(_) => None,
+            Self::Connections(filter) => filter.clone(),
+        };
+        Some(Box::new(TcpConnection::new(filter)))
     }
 
     fn get_type(&self) -> Option<ContextType> {
-        Some(ContextType::HttpContext)
+        Some(match self {
+            Self::Requests(_) => ContextType::HttpContext,
+            Self::Connections(_) => ContextType::StreamContext,
+        })
     }
 }
 
-/// The filter of the plugin's configuration; `None`, with the reasons in the log, where it is bad.
-fn read_filter(plugin_configuration_size: usize) -> Option<Filter> {
+/// The port of the connections that the plugin judges; `None`: it judges requests. A proxy that does
+/// not tell the root id has requests judged: a connection then meets no context, and is closed.
+fn judged_port() -> Result<Option<u16>, Malformed> {
+    let root_id = hostcalls::property(&["plugin_root_id"]).unwrap_or_default();
+    connection::judged_port(&root_id).inspect_err(|error| {
+        let root_id = root_id.escape_ascii();
+        log::error!(
+            "root id `{root_id}` refused: {error}; write `connections`, or `connections:8443`"
+        );
+    })
+}
+
+/// What the plugin's configuration says; `None`, with the reasons in the log, where it is bad.
+fn read_config(plugin_configuration_size: usize) -> Option<Config> {
     let text = match hostcalls::plugin_configuration(plugin_configuration_size) {
         Ok(text) => text,
         Err(Status::NOT_FOUND) => Vec::new(),
@@ -55,13 +106,7 @@ fn read_filter(plugin_configuration_size: usize) -> Option<Filter> {
             return None;
         }
     };
-    match config::read(&text) {
-        Ok(config) => Some(Filter::new(config)),
-        Err(faults) => {
-            log_faults(&faults);
-            None
-        }
-    }
+    config::read(&text).inspect_err(log_faults).ok()
 }
 
 fn log_faults(faults: &Faults) {

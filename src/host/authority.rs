@@ -35,7 +35,7 @@ impl<'a> Authority<'a> {
 }
 
 /// Reads a port: one to five digits, no leading zero, 1 to 65535.
-fn parse_port(digits: &[u8]) -> Result<u16, Malformed> {
+pub(crate) fn parse_port(digits: &[u8]) -> Result<u16, Malformed> {
     if digits.first() == Some(&b'0') || !digits.iter().all(u8::is_ascii_digit) {
         return Err(Malformed::Port);
     }

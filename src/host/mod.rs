@@ -9,6 +9,8 @@
 //! - An **IPv6 address** stands in brackets, without a zone id. An IPv4-mapped one is that IPv4
 //!   address.
 //! - An **authority** is a host with an optional port: digits, 1 to 65535, no leading zero.
+//! - A **server name** of TLS is a name, or the mesh's own form of one and a port,
+//!   `outbound_.PORT_.SUBSET_.NAME`.
 //!
 //! Everything else is [`Malformed`]: userinfo, `%`, two hosts joined by a comma, an empty host or
 //! port, `[name]`, any byte beyond the above.
@@ -18,9 +20,11 @@ mod authority;
 mod name;
 mod pattern;
 mod punycode;
+mod server_name;
 
 pub use address::{Block, is_forbidden};
 pub use authority::Authority;
+pub(crate) use authority::parse_port;
 pub use name::Name;
 pub(crate) use name::suffixes;
 pub use pattern::{HostPattern, PatternError};
@@ -105,6 +109,10 @@ pub enum Malformed {
     Bracket,
     /// The port is not a number from 1 to 65535 in plain digits.
     Port,
+    /// A TLS server name is an address.
+    Address,
+    /// A TLS server name begins as the mesh's own form and is not of it.
+    MeshForm,
 }
 
 impl fmt::Display for Malformed {
@@ -121,6 +129,8 @@ impl fmt::Display for Malformed {
             Self::Ipv6 => f.write_str("what stands in brackets is not an IPv6 address"),
             Self::Bracket => f.write_str("a bracket has no counterpart"),
             Self::Port => f.write_str("the port is not a number from 1 to 65535"),
+            Self::Address => f.write_str("a server name is a name, not an address"),
+            Self::MeshForm => f.write_str("it is not `outbound_.PORT_.SUBSET_.NAME`"),
         }
     }
 }

@@ -111,6 +111,14 @@ impl Policy {
         &self.rules
     }
 
+    /// The ids of the rules that ask for methods or paths. On a connection, which shows neither,
+    /// that is unknown: such an entry matches in no allow rule, and in a deny rule as if it did not
+    /// ask.
+    pub fn rules_for_requests(&self) -> impl Iterator<Item = &str> {
+        let rules = self.rules.iter().zip(&self.conditions);
+        rules.filter(|(_, conditions)| conditions.ask_for_requests()).map(|(rule, _)| &*rule.id)
+    }
+
     /// Decides one request. Every step is in the order of the language's definition; the first
     /// that applies decides.
     pub fn decide(&self, request: &Request<'_>) -> Decision {

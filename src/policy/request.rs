@@ -1,18 +1,19 @@
-//! The facts of one request that a verdict may depend on.
+//! The facts of one request, or of one connection, that a verdict may depend on.
 
 use super::path::Readings;
 use crate::host::{Authority, Host, Malformed};
 use crate::token::is_token;
 use std::cell::OnceCell;
 
-/// A request, as far as a policy asks about it. Facts that [`super::Reads`] does not name may be
+/// A request, or a TLS connection that is not terminated, as far as a policy asks about it. Facts that [`super::Reads`] does not name may be
 /// left absent.
 #[derive(Clone, Debug)]
 pub struct Request<'a> {
-    /// `:authority`, read.
+    /// `:authority`, read; of a connection, its server name.
     pub authority: Result<Authority<'a>, Malformed>,
-    /// The method that the request is judged by, see [`judged_method`].
-    pub method: &'a [u8],
+    /// The method that the request is judged by, see [`judged_method`]; `None` for a connection,
+    /// which shows none.
+    pub method: Option<&'a [u8]>,
     /// `:path`, as sent, with its query.
     pub path: Option<&'a [u8]>,
     /// The port in the name of the route's cluster.
@@ -30,9 +31,23 @@ impl<'a> Request<'a> {
     pub fn new(authority: &'a [u8], method: &'a [u8]) -> Self {
         Self {
             authority: Authority::parse(authority),
-            method,
+            method: Some(method),
             path: None,
             cluster_port: ClusterPort::Unsaid,
+            principal: None,
+            server_name: None,
+            now: None,
+        }
+    }
+
+    /// A connection of which nothing but its TLS server name and the port that it will go to is
+    /// known. A port that the server name says, in the mesh's own form, must be that one.
+    pub fn connection(server_name: &'a [u8], port: u16) -> Self {
+        Self {
+            authority: Authority::of_server_name(server_name),
+            method: None,
+            path: None,
+            cluster_port: ClusterPort::Said(port),
             principal: None,
             server_name: None,
             now: None,
@@ -96,7 +111,8 @@ impl ClusterPort {
 #[derive(Debug)]
 pub(super) struct Facts<'a> {
     pub(super) host: &'a Host<'a>,
-    pub(super) method: &'a [u8],
+    /// `None`: unknown.
+    pub(super) method: Option<&'a [u8]>,
     pub(super) is_connect: bool,
     pub(super) port: Port,
     pub(super) principal: Option<&'a str>,
@@ -135,8 +151,9 @@ impl<'a> Facts<'a> {
     pub(super) fn of(request: &'a Request<'a>) -> Option<Self> {
         let authority = request.authority.as_ref().ok()?;
         // An upstream may fold the case, so every spelling is held to what CONNECT is held to.
-        let is_connect = request.method.eq_ignore_ascii_case(b"CONNECT");
-        if !is_token(request.method) || (is_connect && authority.port.is_none()) {
+        let is_connect =
+            request.method.is_some_and(|method| method.eq_ignore_ascii_case(b"CONNECT"));
+        if !request.method.is_none_or(is_token) || (is_connect && authority.port.is_none()) {
             return None;
         }
         Some(Self {

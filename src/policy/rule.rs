@@ -212,6 +212,14 @@ impl Conditions {
             .unzip();
         (hosts, Self(conditions.into()))
     }
+
+    /// Whether an entry asks for a method or a path, which a connection does not show.
+    pub(super) fn ask_for_requests(&self) -> bool {
+        self.0.iter().any(|condition| {
+            let Condition { methods, not_methods, paths, not_paths, .. } = condition;
+            methods.is_some() || not_methods.is_some() || paths.is_some() || not_paths.is_some()
+        })
+    }
 }
 
 /// A field of an entry of `to`, beside its hosts, which the index finds.
@@ -277,7 +285,8 @@ fn has_no_port(ports: &[u16], port: Port) -> Option<bool> {
 }
 
 /// A method that differs from a listed one only in case may be taken for it, or not.
-fn has_method(methods: &[Box<str>], method: &[u8]) -> Option<bool> {
+fn has_method(methods: &[Box<str>], method: Option<&[u8]>) -> Option<bool> {
+    let method = method?;
     if methods.iter().any(|listed| listed.as_bytes() == method) {
         return Some(true);
     }

@@ -1,4 +1,5 @@
-//! A policy, requests, and what is to become of them; beside it what holds for every request.
+//! A policy, requests or connections, and what is to become of them; beside it what holds for every
+//! one.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -9,11 +10,12 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
 use super::bytes::Bytes;
+use super::connection::Connection;
 use super::proxy::{Answer, Headers, Outcome};
 use super::request::Request;
 
 /// The keys of the JSON line, in their order.
-const LINE_KEYS: [&str; 17] = [
+const LINE_KEYS: [&str; 18] = [
     "egress_decision",
     "egress_rule",
     "egress_reason",
@@ -29,6 +31,7 @@ const LINE_KEYS: [&str; 17] = [
     "path",
     "source_principal",
     "downstream_remote_address",
+    "downstream_local_address",
     "requested_server_name",
     "request_id",
 ];
@@ -39,6 +42,9 @@ pub(crate) struct CaseFile {
     /// Which part of the language the file covers: for its reader.
     #[serde(rename = "about")]
     _about: String,
+    /// The plugin's root id: under `connections`, or `connections:PORT`, the cases are connections.
+    #[serde(default)]
+    pub(crate) root_id: String,
     policy: Option<Value>,
     /// Policies under which the same is expected of every case.
     #[serde(default)]
@@ -46,7 +52,7 @@ pub(crate) struct CaseFile {
     pub(crate) cases: Vec<Case>,
 }
 
-/// A sentence of the policy's meaning, shown by one request or several alike.
+/// A sentence of the policy's meaning, shown by one request or connection or several alike.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Case {
@@ -54,6 +60,9 @@ pub(crate) struct Case {
     request: Option<Request>,
     #[serde(default)]
     requests: Vec<Request>,
+    connection: Option<Connection>,
+    #[serde(default)]
+    connections: Vec<Connection>,
     pub(crate) expect: Expectation,
 }
 
@@ -110,6 +119,10 @@ impl Case {
     pub(crate) fn requests(&self) -> impl Iterator<Item = &Request> {
         self.request.iter().chain(&self.requests)
     }
+
+    pub(crate) fn connections(&self) -> impl Iterator<Item = &Connection> {
+        self.connection.iter().chain(&self.connections)
+    }
 }
 
 /// Where an outcome is not what a case says, or breaks what holds for every request.
@@ -130,7 +143,21 @@ pub(crate) fn differences(expected: &Expectation, outcome: &Outcome) -> Vec<Stri
         );
     }
     compare_lines(expected, outcome, &state, &mut differences);
-    compare_counters(outcome, &state, &mut differences);
+    compare_counters("requests", outcome, &state, &mut differences);
+    differences.0
+}
+
+/// Where the outcome of a connection is not what a case says, or breaks what holds for every one.
+pub(crate) fn connection_differences(expected: &Expectation, outcome: &Outcome) -> Vec<String> {
+    let mut differences = Differences(Vec::new());
+    let state = filter_state(outcome, &mut differences);
+    compare_record(expected, &state, &mut differences);
+    let decision = if outcome.passed { "allow" } else { "deny" };
+    differences.compare("decision", &Some(decision), &state.get("egress_decision").map(|it| &**it));
+    differences.compare("closings", &usize::from(!outcome.passed), &outcome.closings);
+    differences.require(outcome.answers.is_empty(), "a connection is answered");
+    compare_lines(expected, outcome, &state, &mut differences);
+    compare_counters("connections", outcome, &state, &mut differences);
     differences.0
 }
 
@@ -303,17 +330,21 @@ fn compare_lines(
     }
 }
 
-fn compare_counters(outcome: &Outcome, state: &FilterState, differences: &mut Differences) {
-    const REQUESTS: &str = "egress_warden.requests.";
+fn compare_counters(
+    subject: &str,
+    outcome: &Outcome,
+    state: &FilterState,
+    differences: &mut Differences,
+) {
+    let prefix = format!("egress_warden.{subject}.");
+    let others = [".would.", ".rule."].map(|kind| format!("egress_warden.{subject}{kind}"));
     let decision = state.get("egress_decision").map_or("", String::as_str);
     let reason = state.get("egress_reason").map_or("rule", String::as_str);
-    let counted: Vec<_> =
-        outcome.counters.iter().filter(|(name, _)| name.starts_with(REQUESTS)).collect();
-    differences.compare(
-        "counted",
-        &vec![(&format!("{REQUESTS}{decision}.{reason}"), &1)],
-        &counted,
-    );
+    let is_verdict = |name: &str| {
+        name.starts_with(&prefix) && !others.iter().any(|other| name.starts_with(other))
+    };
+    let counted: Vec<_> = outcome.counters.iter().filter(|(name, _)| is_verdict(name)).collect();
+    differences.compare("counted", &vec![(&format!("{prefix}{decision}.{reason}"), &1)], &counted);
 }
 
 /// The record's keys as the line has them: with the reason `rule` written out.

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses its own part of it")]
 
 pub(crate) mod bytes;
+pub(crate) mod connection;
 pub(crate) mod decision;
 pub(crate) mod fault;
 pub(crate) mod files;

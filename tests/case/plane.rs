@@ -1,17 +1,21 @@
 //! A place where the cases run, and every case of a file that differs there.
 
-use super::decision::{CaseFile, differences};
+use std::fmt::Display;
+
+use super::connection::Connection;
+use super::decision::{Case, CaseFile, connection_differences, differences};
 use super::files::File;
 use super::proxy::Outcome;
 use super::request::Request;
 
-/// Something that takes policies and requests: the filter in memory, or a module in its host.
+/// Something that takes policies, requests and connections: the filter in memory, or a module in its host.
 pub(crate) trait Plane {
     type Policy;
 
-    /// Takes a policy text, or says what its faults are.
-    fn load(&mut self, text: &str) -> Result<Self::Policy, Vec<String>>;
+    /// Takes a policy text for what the plugin's root id says, or tells what its faults are.
+    fn load(&mut self, root_id: &str, text: &str) -> Result<Self::Policy, Vec<String>>;
     fn send(&mut self, policy: &Self::Policy, request: &Request) -> Outcome;
+    fn connect(&mut self, policy: &Self::Policy, connection: &Connection) -> Outcome;
 }
 
 /// Every case that differs, not the first alone; a file that would test nothing differs, too.
@@ -24,12 +28,15 @@ pub(crate) fn failing_cases(file: &File, plane: &mut impl Plane) -> Vec<String> 
     if cases.policies().next().is_none() {
         failures.push(format!("{}: no policy is given", file.name));
     }
-    let without_requests = cases.cases.iter().filter(|case| case.requests().next().is_none());
-    failures.extend(
-        without_requests.map(|case| format!("{}: {}\n  no request is given", file.name, case.name)),
-    );
+    let is_mixed_up = |case: &&Case| match cases.root_id.is_empty() {
+        true => case.requests().next().is_none() || case.connections().next().is_some(),
+        false => case.connections().next().is_none() || case.requests().next().is_some(),
+    };
+    failures.extend(cases.cases.iter().filter(is_mixed_up).map(|case| {
+        format!("{}: {}\n  not what the root id asks for, or nothing", file.name, case.name)
+    }));
     for (text, name) in cases.policies() {
-        let policy = match plane.load(&text) {
+        let policy = match plane.load(&cases.root_id, &text) {
             Ok(policy) => policy,
             Err(faults) => {
                 let faults: String = faults.iter().map(|fault| format!("\n  {fault}")).collect();
@@ -38,16 +45,23 @@ pub(crate) fn failing_cases(file: &File, plane: &mut impl Plane) -> Vec<String> 
             }
         };
         for case in &cases.cases {
-            for request in case.requests() {
-                let differences = differences(&case.expect, &plane.send(&policy, request));
+            let mut report = |subject: &dyn Display, differences: Vec<String>| {
                 if !differences.is_empty() {
                     failures.push(format!(
-                        "{}: {}\n  policy {name}, request {request}\n  {}",
+                        "{}: {}\n  policy {name}, {subject}\n  {}",
                         file.name,
                         case.name,
                         differences.join("\n  ")
                     ));
                 }
+            };
+            for request in case.requests() {
+                let outcome = plane.send(&policy, request);
+                report(request, differences(&case.expect, &outcome));
+            }
+            for connection in case.connections() {
+                let outcome = plane.connect(&policy, connection);
+                report(connection, connection_differences(&case.expect, &outcome));
             }
         }
     }

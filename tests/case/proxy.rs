@@ -1,13 +1,16 @@
 //! A proxy in memory, with Envoy's semantics: what it holds after the filter ran is what is tested.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
+use egress_warden::connection::ConnectionProxy;
 use egress_warden::counters::Counter;
-use egress_warden::filter::{Failed, Flow, LocalResponse, Proxy};
+use egress_warden::filter::{HttpProxy, LocalResponse};
 use egress_warden::header_map::HeaderMap;
+use egress_warden::proxy::{Failed, Flow, Proxy};
 use log::Level;
 
+use super::connection::Connection;
 use super::request::{Path, Request};
 
 /// Header names, in lower case, and values in the order of the map.
@@ -20,6 +23,7 @@ pub(crate) struct MemoryProxy {
     clock: Option<u64>,
     filter_state: RefCell<Vec<(String, Vec<u8>)>>,
     answers: RefCell<Vec<Answer>>,
+    closings: Cell<usize>,
     counters: RefCell<BTreeMap<String, u64>>,
 }
 
@@ -33,27 +37,41 @@ pub(crate) struct Answer {
     pub(crate) grpc_status: Option<u32>,
 }
 
-/// All that a request left behind.
+/// All that a request or a connection left behind.
 pub(crate) struct Outcome {
     pub(crate) passed: bool,
     pub(crate) arrived: Headers,
     pub(crate) headers: Headers,
     pub(crate) filter_state: Vec<(String, Vec<u8>)>,
     pub(crate) answers: Vec<Answer>,
+    /// How often the connection was closed.
+    pub(crate) closings: usize,
     pub(crate) counters: BTreeMap<String, u64>,
     pub(crate) lines: Vec<(Level, String)>,
 }
 
 impl MemoryProxy {
     pub(crate) fn new(request: &Request) -> Self {
-        let arrived = request.header_pairs();
+        Self::having(request.header_pairs(), request.properties(), request.clock())
+    }
+
+    pub(crate) fn of_connection(connection: &Connection) -> Self {
+        Self::having(Headers::new(), connection.properties(), connection.clock())
+    }
+
+    fn having(
+        arrived: Headers,
+        properties: impl Iterator<Item = (Path, Vec<u8>)>,
+        clock: Option<u64>,
+    ) -> Self {
         Self {
             headers: RefCell::new(arrived.clone()),
             arrived,
-            properties: request.properties().collect(),
-            clock: request.clock(),
+            properties: properties.collect(),
+            clock,
             filter_state: RefCell::default(),
             answers: RefCell::default(),
+            closings: Cell::default(),
             counters: RefCell::default(),
         }
     }
@@ -65,6 +83,7 @@ impl MemoryProxy {
             headers: self.headers.into_inner(),
             filter_state: self.filter_state.into_inner(),
             answers: self.answers.into_inner(),
+            closings: self.closings.get(),
             counters: self.counters.into_inner(),
             lines,
         }
@@ -72,11 +91,6 @@ impl MemoryProxy {
 }
 
 impl Proxy for MemoryProxy {
-    fn request_headers(&self) -> Result<HeaderMap, Failed> {
-        let headers = self.headers.borrow();
-        Ok(HeaderMap::from_pairs(headers.iter().map(|(name, value)| (&name[..], &value[..]))))
-    }
-
     fn property(&self, path: &[&str]) -> Result<Option<Vec<u8>>, Failed> {
         Ok(self.properties.get(path).cloned())
     }
@@ -87,6 +101,23 @@ impl Proxy for MemoryProxy {
 
     fn set_filter_state(&self, key: &str, value: &[u8]) {
         self.filter_state.borrow_mut().push((key.to_owned(), value.to_vec()));
+    }
+
+    fn increment(&self, counter: &Counter) {
+        *self.counters.borrow_mut().entry(counter.name().to_owned()).or_default() += 1;
+    }
+}
+
+impl ConnectionProxy for MemoryProxy {
+    fn close(&self) {
+        self.closings.set(self.closings.get() + 1);
+    }
+}
+
+impl HttpProxy for MemoryProxy {
+    fn request_headers(&self) -> Result<HeaderMap, Failed> {
+        let headers = self.headers.borrow();
+        Ok(HeaderMap::from_pairs(headers.iter().map(|(name, value)| (&name[..], &value[..]))))
     }
 
     fn set_request_header(&self, name: &[u8], value: &[u8]) -> Result<(), Failed> {
@@ -118,9 +149,5 @@ impl Proxy for MemoryProxy {
             body: response.body.to_vec(),
             grpc_status: response.grpc_status,
         });
-    }
-
-    fn increment(&self, counter: &Counter) {
-        *self.counters.borrow_mut().entry(counter.name().to_owned()).or_default() += 1;
     }
 }

@@ -110,13 +110,19 @@ impl Request {
 
     /// Nanoseconds since the Unix epoch.
     pub(crate) fn clock(&self) -> Option<u64> {
-        if self.at == "none" {
-            return None;
-        }
-        let time = humantime::parse_rfc3339(&self.at).unwrap();
-        let since_epoch = time.duration_since(std::time::UNIX_EPOCH).unwrap();
-        Some(since_epoch.as_nanos().try_into().unwrap())
+        nanoseconds(&self.at)
     }
+}
+
+/// A time of the proxy's clock, RFC 3339, in nanoseconds since the Unix epoch; `none`: it cannot be
+/// read.
+pub(crate) fn nanoseconds(at: &str) -> Option<u64> {
+    if at == "none" {
+        return None;
+    }
+    let time = humantime::parse_rfc3339(at).unwrap();
+    let since_epoch = time.duration_since(std::time::UNIX_EPOCH).unwrap();
+    Some(since_epoch.as_nanos().try_into().unwrap())
 }
 
 impl Display for Request {

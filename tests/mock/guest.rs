@@ -2,8 +2,8 @@
 
 use super::host::SharedHost;
 
-/// A filter in its VM: the callbacks of Proxy-Wasm 0.2.1 for the life of a root and of an HTTP
-/// stream. As in Envoy, a callback that the guest does not have is skipped.
+/// A filter in its VM: the callbacks of Proxy-Wasm 0.2.1 for the life of a root, of an HTTP
+/// stream and of a connection. As in Envoy, a callback that the guest does not have is skipped.
 ///
 /// # Panics
 ///
@@ -19,6 +19,8 @@ pub trait Guest: Sized {
     fn on_configure(&mut self, root: u32, configuration_size: u32) -> bool;
     /// Returns the action's number: 0 is to go on.
     fn on_request_headers(&mut self, stream: u32, count: u32, end_of_stream: bool) -> u32;
+    /// The same for a connection.
+    fn on_new_connection(&mut self, connection: u32) -> u32;
     /// Whether the context may be deleted at once.
     fn on_done(&mut self, context: u32) -> bool;
     fn on_log(&mut self, context: u32);

@@ -67,11 +67,13 @@ pub struct Host {
     /// The context whose callback is running.
     pub context: u32,
     pub streams: HashMap<u32, StreamState>,
+    /// The ids by which plugins name their roots, by the root's context.
+    pub root_ids: HashMap<u32, String>,
     /// Names of the metrics by definition; the id is made of the place.
     metrics: Vec<String>,
 }
 
-/// What the proxy knows of one HTTP stream.
+/// What the proxy knows of one HTTP stream, or of one connection.
 #[derive(Clone, Debug, Default)]
 pub struct StreamState {
     pub request_headers: Headers,
@@ -81,6 +83,8 @@ pub struct StreamState {
     pub filter_state: Vec<(String, Vec<u8>)>,
     /// Every reply that was asked for; Envoy sends the first.
     pub local_replies: Vec<LocalReply>,
+    /// How often the caller's connection was closed.
+    pub closings: usize,
 }
 
 /// Envoy gives counters ids in steps of four; the low bits tell the kind of metric.
@@ -102,6 +106,7 @@ impl Default for Host {
             plugin_configuration: None,
             context: 0,
             streams: HashMap::new(),
+            root_ids: HashMap::new(),
             metrics: Vec::new(),
         }
     }
@@ -170,6 +175,11 @@ impl Host {
     /// An attribute; else, by one name, what a filter has set.
     pub fn property(&self, path: &[u8]) -> Result<Vec<u8>, Status> {
         let path = std::str::from_utf8(path).map_err(|_| Status::NotFound)?;
+        if path == "plugin_root_id"
+            && let Some(root_id) = self.root_ids.get(&self.context)
+        {
+            return Ok(root_id.clone().into_bytes());
+        }
         let stream = self.stream().ok_or(Status::NotFound)?;
         let key = filter_state_key(path);
         let state = || stream.filter_state.iter().rev().find(|(set, _)| *set == key);
@@ -188,6 +198,14 @@ impl Host {
     pub fn send_local_reply(&mut self, reply: LocalReply) -> Result<(), Status> {
         let stream = self.stream_mut().ok_or(Status::BadArgument)?;
         stream.local_replies.push(reply);
+        Ok(())
+    }
+
+    /// Envoy closes what a network filter has; other kinds are nothing it knows here.
+    pub fn close_stream(&mut self, kind: u32) -> Result<(), Status> {
+        const DOWNSTREAM: u32 = 2;
+        let stream = self.stream_mut().filter(|_| kind == DOWNSTREAM);
+        stream.ok_or(Status::BadArgument)?.closings += 1;
         Ok(())
     }
 

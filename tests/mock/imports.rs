@@ -147,6 +147,7 @@ fn answer(
             };
             host.borrow_mut().send_local_reply(reply)
         }
+        ("proxy_close_stream", &[kind]) => host.borrow_mut().close_stream(kind as u32),
         ("proxy_define_metric", &[kind, name, name_size, id]) => {
             let name = read(memory, name, name_size)?;
             let defined = host.borrow_mut().define_metric(kind as u32, &name)?;

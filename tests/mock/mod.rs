@@ -40,7 +40,7 @@ pub use host::{Headers, Level, Line, LocalReply};
 pub use misbehaviour::{Calls, Misbehaviour};
 pub use module::Module;
 pub use native::{IMPORTS, Native};
-pub use worker::{Outcome, Request, Root, Stream, Worker};
+pub use worker::{Connection, Outcome, Request, Root, Stream, Worker};
 
 /// Runs something in a worker whose VM has just started, on a thread of its own: the SDK keeps its
 /// contexts per thread, and two workers use the same ids.

@@ -70,6 +70,10 @@ impl Guest for Module {
         self.call("proxy_on_request_headers", parameters).unwrap_or(0)
     }
 
+    fn on_new_connection(&mut self, connection: u32) -> u32 {
+        self.call("proxy_on_new_connection", connection).unwrap_or(0)
+    }
+
     fn on_done(&mut self, context: u32) -> bool {
         self.call("proxy_on_done", context).is_none_or(truth)
     }

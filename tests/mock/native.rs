@@ -47,6 +47,10 @@ impl Guest for Native {
         proxy_on_request_headers(stream, count as usize, end_of_stream)
     }
 
+    fn on_new_connection(&mut self, connection: u32) -> u32 {
+        proxy_on_new_connection(connection)
+    }
+
     fn on_done(&mut self, context: u32) -> bool {
         proxy_on_done(context)
     }
@@ -76,6 +80,7 @@ unsafe extern "C" {
     safe fn proxy_on_vm_start(root: u32, configuration_size: usize) -> bool;
     safe fn proxy_on_configure(root: u32, configuration_size: usize) -> bool;
     safe fn proxy_on_request_headers(stream: u32, count: usize, end_of_stream: bool) -> u32;
+    safe fn proxy_on_new_connection(connection: u32) -> u32;
     safe fn proxy_on_done(context: u32) -> bool;
     safe fn proxy_on_log(context: u32);
     safe fn proxy_on_delete(context: u32);

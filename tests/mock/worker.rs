@@ -25,7 +25,7 @@ pub struct Root {
     pub accepted: bool,
 }
 
-/// A stream that is open.
+/// A stream or a connection that is open.
 #[derive(Debug)]
 pub struct Stream {
     id: u32,
@@ -35,16 +35,18 @@ pub struct Stream {
     action: Option<u32>,
 }
 
-/// What came of a request.
+/// What came of a request or a connection.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// Whether the request went on to the next filter. One that neither went on nor was answered
+    /// Whether it went on to the next filter. One that neither went on nor was answered
     /// hangs until a timeout of the proxy.
     pub passed: bool,
     /// The request's headers as the next filter sees them.
     pub headers: Headers,
     /// The replies that the filter asked for. The first is sent.
     pub replies: Vec<LocalReply>,
+    /// How often the filter closed the caller's connection.
+    pub closings: usize,
     /// By the name that the filter gave it, in the order in which it was set.
     pub filter_state: Vec<(String, String)>,
     /// What was logged since the stream began.
@@ -62,15 +64,25 @@ impl<G: Guest> Worker<G> {
 
     /// Creates a root context and configures it.
     pub fn configure(&mut self, policy: impl AsRef<[u8]>) -> Root {
+        self.configure_as("", policy)
+    }
+
+    /// The same under the id by which a plugin names its root.
+    pub fn configure_as(&mut self, root_id: &str, policy: impl AsRef<[u8]>) -> Root {
         let policy = policy.as_ref();
         let size = u32::try_from(policy.len()).expect("a policy is smaller than linear memory");
-        self.configure_announcing(size, policy)
+        self.configure_root(root_id, size, policy)
     }
 
     /// Configures a root with another size announced than the policy has.
     pub fn configure_announcing(&mut self, size: u32, policy: impl AsRef<[u8]>) -> Root {
-        let policy = policy.as_ref();
-        let id = self.create(0);
+        self.configure_root("", size, policy.as_ref())
+    }
+
+    fn configure_root(&mut self, root_id: &str, size: u32, policy: &[u8]) -> Root {
+        let id = self.last_context + 1;
+        self.host_mut().root_ids.insert(id, root_id.to_owned());
+        assert_eq!(self.create(0), id);
         let started = self.guest.on_vm_start(id, 0);
         self.host_mut().plugin_configuration = Some(policy.to_vec());
         let accepted = started && self.guest.on_configure(id, size);
@@ -88,6 +100,25 @@ impl<G: Guest> Worker<G> {
         let mut stream = self.open(root);
         self.show_headers(&mut stream, request);
         self.close(stream)
+    }
+
+    /// A whole connection: made under a root, and ended.
+    pub fn connect(&mut self, root: Root, connection: Connection) -> Outcome {
+        let stream = self.make(root, connection);
+        self.close(stream)
+    }
+
+    /// Makes a connection under a root, which decides it at once.
+    pub fn make(&mut self, root: Root, connection: Connection) -> Stream {
+        let mut stream = self.open(root);
+        {
+            let mut host = self.host_mut();
+            host.context = stream.id;
+            let state = host.streams.get_mut(&stream.id).expect("the connection is made");
+            state.properties = connection.properties;
+        }
+        stream.action = Some(self.guest.on_new_connection(stream.id));
+        stream
     }
 
     pub fn open(&mut self, root: Root) -> Stream {
@@ -122,9 +153,12 @@ impl<G: Guest> Worker<G> {
         };
         Outcome {
             // After a local reply Envoy stops the request whatever the filter returned.
-            passed: stream.action == Some(0) && state.local_replies.is_empty(),
+            passed: stream.action == Some(0)
+                && state.local_replies.is_empty()
+                && state.closings == 0,
             headers: state.request_headers,
             replies: state.local_replies,
+            closings: state.closings,
             filter_state: state.filter_state.into_iter().map(named).collect(),
             lines: host.lines[stream.first_line..].to_vec(),
         }
@@ -273,6 +307,26 @@ impl Request {
     pub fn without(mut self, name: &str) -> Self {
         self.headers.remove(name.as_bytes());
         self
+    }
+
+    /// Sets an attribute by its path.
+    #[must_use]
+    pub fn property(mut self, path: &[&str], value: impl AsRef<[u8]>) -> Self {
+        self.properties.insert(path.join("\0"), value.as_ref().to_vec());
+        self
+    }
+}
+
+/// What the proxy knows of a connection.
+#[derive(Clone, Debug, Default)]
+pub struct Connection {
+    properties: BTreeMap<String, Vec<u8>>,
+}
+
+impl Connection {
+    /// A TLS connection whose hello names a server.
+    pub fn to(server_name: impl AsRef<[u8]>) -> Self {
+        Self::default().property(&["connection", "requested_server_name"], server_name)
     }
 
     /// Sets an attribute by its path.

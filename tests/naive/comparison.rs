@@ -7,7 +7,7 @@ use egress_warden::host::{Authority, Host, is_forbidden};
 use egress_warden::policy::{self, ClusterPort};
 use std::net::IpAddr;
 
-/// Makes a policy and eight requests of bytes, decides them in both ways, and panics where they
+/// Makes a policy, eight requests and four connections of bytes, decides them in both ways, and panics where they
 /// differ; else the verdicts, for statistics.
 pub fn compare(bytes: &[u8]) -> Vec<(Verdict, Option<Verdict>)> {
     let mut bytes = Unstructured::new(bytes);
@@ -16,7 +16,12 @@ pub fn compare(bytes: &[u8]) -> Vec<(Verdict, Option<Verdict>)> {
     let config = config::read(text.as_bytes()).unwrap_or_else(|faults| panic!("{text}\n{faults}"));
     let naive: Policy = serde_json::from_str(&text).expect("a policy");
     let requests = (0..8).map(|_| sample::request(&mut bytes).expect("a request"));
-    requests.map(|request| compare_one(&text, &config.policy, &naive, &request)).collect()
+    let mut requests: Vec<_> = requests.collect();
+    requests.extend((0..4).map(|_| sample::connection(&mut bytes).expect("a connection")));
+    requests
+        .into_iter()
+        .map(|request| compare_one(&text, &config.policy, &naive, &request))
+        .collect()
 }
 
 /// Decides one request in both ways; panics where they differ.
@@ -51,6 +56,13 @@ fn compare_one(
 
 /// The request as the filter's own matcher takes it.
 pub fn facts(request: &Request) -> policy::Request<'_> {
+    if let (true, Some(port)) = (request.is_connection, request.cluster_port) {
+        return policy::Request {
+            principal: request.principal.as_deref(),
+            now: request.now,
+            ..policy::Request::connection(&request.authority, port)
+        };
+    }
     policy::Request {
         path: request.path.as_deref(),
         cluster_port: request.cluster_port.map_or(ClusterPort::Unsaid, ClusterPort::Said),

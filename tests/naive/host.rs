@@ -187,3 +187,25 @@ fn ipv6(text: &str) -> Option<u128> {
     };
     (all.len() == 8).then(|| all.iter().fold(0, |bits, group| bits << 16 | u128::from(*group)))
 }
+
+/// The name that a TLS server name stands for, and the port that the mesh's own form says.
+pub fn server_name(bytes: &[u8]) -> Option<(Host, Option<u16>)> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let parts: Vec<&str> = text.splitn(4, "_.").collect();
+    let is_mesh_form = |part: &str| part.eq_ignore_ascii_case("outbound");
+    let (name, port) = match parts[..] {
+        [first, port, _, name] if is_mesh_form(first) => {
+            if name.split("_.").next().is_some_and(is_mesh_form) && name.contains("_.") {
+                return None;
+            }
+            let (_, port) = authority(format!("port.test:{port}").as_bytes())?;
+            (name, Some(port?))
+        }
+        [first, _, ..] if is_mesh_form(first) => return None,
+        _ => (text, None),
+    };
+    match authority(name.as_bytes())? {
+        (host @ Host::Name(_), None) => Some((host, port)),
+        _ => None,
+    }
+}

@@ -64,6 +64,8 @@ pub struct Request {
     pub method: Vec<u8>,
     pub path: Option<Vec<u8>>,
     pub cluster_port: Option<u16>,
+    /// A connection: `authority` is its server name, `cluster_port` its port, and it has no method.
+    pub is_connection: bool,
     pub principal: Option<String>,
     /// The server name of a TLS connection; absent without TLS.
     pub server_name: Option<Vec<u8>>,
@@ -89,7 +91,8 @@ pub fn decide(policy: &Policy, request: &Request) -> (Verdict, Option<Verdict>) 
 fn judge(policy: &Policy, request: &Request, view: &str) -> Verdict {
     let is_connect = request.method.eq_ignore_ascii_case(b"CONNECT");
     let is_token = |byte: &u8| byte.is_ascii_graphic() && !b"\"(),/:;<=>?@[\\]{}".contains(byte);
-    let authority = match host::authority(&request.authority) {
+    let authority = match authority(request) {
+        Some(authority) if request.is_connection => authority,
         Some(authority)
             if !request.method.is_empty()
                 && request.method.iter().all(is_token)
@@ -142,6 +145,14 @@ fn judge(policy: &Policy, request: &Request, view: &str) -> Verdict {
     }
 }
 
+/// The host that is asked for, and the port that is said beside it.
+fn authority(request: &Request) -> Option<(Host, Option<u16>)> {
+    match request.is_connection {
+        true => host::server_name(&request.authority),
+        false => host::authority(&request.authority),
+    }
+}
+
 /// Whether the rule is past its `until`; without a clock, in the way that allows less.
 fn has_ended(rule: &Rule, request: &Request) -> bool {
     let Some(until) = &rule.until else { return false };
@@ -188,8 +199,8 @@ fn specificity(
             Some(names_connect || !must_name_connect),
             field(&entry.ports, |list| has_port(list, port, request.cluster_port, true)),
             field(&entry.not_ports, |list| has_port(list, port, request.cluster_port, false)),
-            field(&entry.methods, |list| has_method(list, &request.method)),
-            field(&entry.not_methods, |list| has_method(list, &request.method).map(|it| !it)),
+            field(&entry.methods, |list| has_method(list, request)),
+            field(&entry.not_methods, |list| has_method(list, request).map(|it| !it)),
             field(&entry.paths, |list| has_path(list, request.path.as_deref())),
             field(&entry.not_paths, |list| has_path(list, request.path.as_deref()).map(|it| !it)),
         ]);
@@ -238,7 +249,8 @@ fn has_port(list: &[f64], said: &Option<u16>, dialled: Option<u16>, wanted: bool
     }
 }
 
-fn has_method(list: &[String], method: &[u8]) -> Option<bool> {
+fn has_method(list: &[String], request: &Request) -> Option<bool> {
+    let method = (!request.is_connection).then_some(&request.method[..])?;
     if list.iter().any(|listed| listed.as_bytes() == method) {
         return Some(true);
     }

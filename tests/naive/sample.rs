@@ -198,6 +198,32 @@ pub fn request(bytes: &mut Unstructured<'_>) -> Result<Request> {
         },
         server_name,
         now,
+        ..Request::default()
+    })
+}
+
+/// A connection, by a server name in one spelling or another, now and then malformed.
+pub fn connection(bytes: &mut Unstructured<'_>) -> Result<Request> {
+    let Request { principal, now, .. } = request(bytes)?;
+    let name = spelling(bytes)?;
+    let server_name = match bytes.int_in_range(0..=9)? {
+        0 => (*bytes.choose(&MALFORMED)?).to_owned(),
+        1 => authority(bytes)?,
+        2 | 3 => format!("outbound_.443_._.{name}"),
+        4 => format!("Outbound_.8443_.v1_.{name}"),
+        5 => {
+            bytes.choose(&["outbound_.443_.", "outbound_.x_._.", "outbound_."])?.to_string() + &name
+        }
+        6 => format!("outbound_.443_._.outbound_.443_._.{name}"),
+        _ => name,
+    };
+    Ok(Request {
+        authority: server_name.into_bytes(),
+        cluster_port: Some(*bytes.choose(&[443, 443, 443, 8443])?),
+        is_connection: true,
+        principal,
+        now,
+        ..Request::default()
     })
 }
 

@@ -80,6 +80,7 @@ pub fn check(config: &Config, facts: [&[u8]; 8]) {
         path: Some(path),
         source_principal: Some(principal),
         downstream_remote_address: Some(address),
+        downstream_local_address: Some(address),
         requested_server_name: Some(server_name),
         request_id: Some(request_id),
     };
@@ -91,6 +92,7 @@ pub fn check(config: &Config, facts: [&[u8]; 8]) {
         ("path", without_query),
         ("source_principal", Some(principal)),
         ("downstream_remote_address", Some(address)),
+        ("downstream_local_address", Some(address)),
         ("requested_server_name", Some(server_name)),
         ("request_id", Some(request_id)),
     ] {

@@ -1,5 +1,6 @@
 //! Verdicts against the naive matcher.
 
+use crate::case::connection::Connection;
 use crate::case::decision::CaseFile;
 use crate::case::files;
 use crate::case::request::Request;
@@ -8,6 +9,7 @@ use crate::naive;
 use crate::naive::comparison::{compare, compare_decision, compare_path};
 use crate::naive::sample;
 use arbitrary::Unstructured;
+use egress_warden::connection::judged_port;
 use egress_warden::policy::{ClusterPort, judged_method};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -71,6 +73,12 @@ fn the_naive_matcher_agrees_on_every_case() {
                 compare_decision(&policy, &facts(request));
                 compared += 1;
             }
+            let port = judged_port(cases.root_id.as_bytes()).expect("a root id");
+            for connection in cases.cases.iter().flat_map(|case| case.connections()) {
+                let port = port.expect("connections go to a port");
+                compare_decision(&policy, &connection_facts(connection, port));
+                compared += 1;
+            }
         }
     }
     assert!(compared > 1_000, "{compared}");
@@ -104,5 +112,22 @@ fn facts(request: &Request) -> naive::Request {
         server_name: is_tls
             .then(|| request.sni.as_ref().map(|sni| sni.0.clone()).unwrap_or_default()),
         now: request.clock(),
+        ..naive::Request::default()
+    }
+}
+
+/// What the filter gathers of a connection to a port.
+fn connection_facts(connection: &Connection, port: u16) -> naive::Request {
+    let peer = connection.peer_uri();
+    let principal = peer.as_deref().and_then(|uri| uri.strip_prefix(b"spiffe://"));
+    naive::Request {
+        authority: connection.sni.as_ref().map(|sni| sni.0.clone()).unwrap_or_default(),
+        cluster_port: Some(port),
+        is_connection: true,
+        principal: principal
+            .filter(|it| !it.is_empty())
+            .and_then(|it| String::from_utf8(it.to_vec()).ok()),
+        now: connection.clock(),
+        ..naive::Request::default()
     }
 }

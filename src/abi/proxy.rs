@@ -1,0 +1,47 @@
+//! The proxy as both filters see it: the host calls in the name of the stream or connection whose
+//! callback is running.
+
+use std::ops::RangeInclusive;
+
+use proxy_wasm::types::Action;
+
+use super::hostcalls::Status;
+use super::{counters, hostcalls};
+use crate::counters::Counter;
+use crate::proxy::{Failed, Flow, Proxy};
+
+/// The host calls of the callback that is running.
+pub(super) struct RunningProxy;
+
+impl Proxy for RunningProxy {
+    fn property(&self, path: &[&str]) -> Result<Option<Vec<u8>>, Failed> {
+        match hostcalls::property(path) {
+            Ok(value) => Ok(Some(value)),
+            Err(Status::NOT_FOUND) => Ok(None),
+            Err(_) => Err(Failed),
+        }
+    }
+
+    fn now(&self) -> Option<u64> {
+        // Where nothing is written for the time it stays 0. Envoy counts it in an i64: what lies
+        // beyond is a clock before 1970.
+        const CREDIBLE: RangeInclusive<u64> = 1..=i64::MAX.cast_unsigned();
+        hostcalls::current_time().ok().filter(|now| CREDIBLE.contains(now))
+    }
+
+    fn set_filter_state(&self, key: &str, value: &[u8]) {
+        let _ = hostcalls::set_property(key, value);
+    }
+
+    fn increment(&self, counter: &Counter) {
+        counters::increment(counter);
+    }
+}
+
+/// What a callback returns for a verdict.
+pub(super) fn action(flow: Flow) -> Action {
+    match flow {
+        Flow::Continue => Action::Continue,
+        Flow::Stop => Action::Pause,
+    }
+}

@@ -1,0 +1,47 @@
+//! One TCP connection: the proxy as the connection filter sees it.
+
+use std::rc::Rc;
+
+use proxy_wasm::traits::{Context, StreamContext};
+use proxy_wasm::types::Action;
+
+use super::hostcalls::{self, Status};
+use super::proxy::{RunningProxy, action};
+use crate::connection::{ConnectionFilter, ConnectionProxy};
+use crate::proxy::Flow;
+
+/// A connection, with the policy that its root had when the connection was made.
+pub(super) struct TcpConnection {
+    filter: Option<Rc<ConnectionFilter>>,
+}
+
+impl TcpConnection {
+    pub(super) fn new(filter: Option<Rc<ConnectionFilter>>) -> Self {
+        Self { filter }
+    }
+}
+
+impl Context for TcpConnection {}
+
+impl StreamContext for TcpConnection {
+    fn on_new_connection(&mut self) -> Action {
+        #[cfg(egress_fault)]
+        super::fault::strike(super::fault::Callback::NewConnection);
+        action(match &self.filter {
+            Some(filter) => filter.on_new_connection(&RunningProxy),
+            // No policy is never "allow".
+            None => {
+                RunningProxy.close();
+                Flow::Stop
+            }
+        })
+    }
+}
+
+impl ConnectionProxy for RunningProxy {
+    fn close(&self) {
+        if let Err(Status(status)) = hostcalls::close_downstream() {
+            log::error!("the proxy does not close a refused connection: status {status}");
+        }
+    }
+}

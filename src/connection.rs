@@ -1,0 +1,164 @@
+//! One TLS connection that is not terminated, as a plain state machine: read, decide, close or let
+//! pass.
+//!
+//! What is seen of it is the server name in the clear part of its hello, the port, and the caller
+//! where the gateway verified a certificate. The same policy as for requests decides; methods and
+//! paths are unknown. Each connection leaves one record. One that is refused is closed before a
+//! byte of it goes on; where the proxy does not say what was asked for, it is refused.
+
+use crate::config::Config;
+use crate::counters::Counters;
+use crate::host::{Malformed, parse_port};
+use crate::policy::{Action, Decision, Request};
+use crate::proxy::{Downstream, Failed, Flow, Proxy};
+use crate::record::{Details, Record};
+
+/// What the filter asks of the proxy about a connection, beside what it asks for requests too.
+pub trait ConnectionProxy: Proxy {
+    /// Closes the connection to the caller. One that stays open still goes no further here.
+    fn close(&self);
+}
+
+/// The port of connections whose plugin names none.
+const HTTPS: u16 = 443;
+
+/// The port of the connections that a plugin judges, by its root id: `connections`, or
+/// `connections:PORT`. `None`: it judges requests. What begins so and goes on otherwise is a
+/// mistake.
+pub fn judged_port(root_id: &[u8]) -> Result<Option<u16>, Malformed> {
+    match root_id.strip_prefix(b"connections") {
+        None => Ok(None),
+        Some([]) => Ok(Some(HTTPS)),
+        Some([b':', port @ ..]) => parse_port(port).map(Some),
+        Some(_) => Err(Malformed::Port),
+    }
+}
+
+/// A policy at work on connections to one port. It holds no state of a connection and is shared by
+/// all of them.
+#[derive(Debug)]
+pub struct ConnectionFilter {
+    config: Config,
+    counters: Counters,
+    port: u16,
+}
+
+impl ConnectionFilter {
+    /// Takes what a policy text says, and the port that the connections go to.
+    pub fn new(config: Config, port: u16) -> Self {
+        let counters = Counters::of_connections(&config.policy);
+        Self { config, counters, port }
+    }
+
+    /// What of the policy does not mean on connections what its author may think; `None` where
+    /// there is nothing to say.
+    pub fn warning(&self) -> Option<String> {
+        const NAMED: usize = 10;
+        let mut ids = self.config.policy.rules_for_requests();
+        let named = ids.by_ref().take(NAMED).collect::<Vec<_>>().join("`, `");
+        let others = match ids.count() {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        (!named.is_empty()).then(|| {
+            format!(
+                "policy {}: a connection shows neither method nor path, which these rules ask for: \
+                 `{named}`{others}; there an allow matches none, and a deny matches any",
+                self.config.revision
+            )
+        })
+    }
+
+    /// Decides one connection, leaves its record, and closes it or lets it pass.
+    pub fn on_new_connection(&self, proxy: &impl ConnectionProxy) -> Flow {
+        let policy = &self.config.policy;
+        let reads = policy.reads();
+        let downstream = Downstream::new(proxy);
+        let server_name = proxy.property(&["connection", "requested_server_name"]);
+        let server_name = server_name.as_ref().map(|name| name.as_deref().unwrap_or_default());
+        let request = Request {
+            principal: reads.principal.then(|| downstream.principal()).flatten(),
+            now: reads.clock.then(|| proxy.now()).flatten(),
+            ..Request::connection(server_name.unwrap_or_default(), self.port)
+        };
+        let decision = match server_name {
+            Ok(_) => policy.decide(&request),
+            Err(&Failed) => Decision::proxy_error(),
+        };
+        let record = Record::new(decision, policy, &self.config.revision);
+        for (key, value) in record.filter_state() {
+            proxy.set_filter_state(key, value.as_bytes());
+        }
+        if let Some(level) = record.level(self.config.log) {
+            let address = |side| proxy.property(&[side, "address"]).ok().flatten();
+            let authority = request.authority.as_ref().ok();
+            let line = record.line(&Details {
+                start_time: proxy.now(),
+                host: authority.map(|authority| authority.host.canonical()).as_deref(),
+                port: request.port(),
+                source_principal: downstream.certificate_uri(),
+                downstream_remote_address: address("source").as_deref(),
+                downstream_local_address: address("destination").as_deref(),
+                requested_server_name: server_name.ok().filter(|name| !name.is_empty()),
+                ..Details::default()
+            });
+            log::log!(level, "{line}");
+        }
+        for counter in self.counters.of(&decision, policy) {
+            proxy.increment(counter);
+        }
+        match decision.verdict.action {
+            Action::Allow => Flow::Continue,
+            Action::Deny => {
+                proxy.close();
+                Flow::Stop
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use wasm_bindgen_test::wasm_bindgen_test;
+
+    #[wasm_bindgen_test(unsupported = test)]
+    fn the_root_id_says_whether_connections_are_judged_and_to_which_port() {
+        for (root_id, port) in [
+            ("", Ok(None)),
+            ("egress-warden", Ok(None)),
+            ("connection", Ok(None)),
+            ("Connections", Ok(None)),
+            ("connections", Ok(Some(443))),
+            ("connections:8443", Ok(Some(8443))),
+            ("connections:", Err(Malformed::Port)),
+            ("connections:0443", Err(Malformed::Port)),
+            ("connections:65536", Err(Malformed::Port)),
+            ("connections 443", Err(Malformed::Port)),
+        ] {
+            assert_eq!(judged_port(root_id.as_bytes()), port, "{root_id}");
+        }
+    }
+
+    #[wasm_bindgen_test(unsupported = test)]
+    fn rules_that_ask_for_methods_or_paths_are_named_ten_at_most() {
+        let warning = |fields: &[&str]| {
+            let rules = (10..).zip(fields).map(|(number, field)| {
+                let mut to = serde_json::json!({ "hosts": ["a.test"] });
+                if !field.is_empty() {
+                    to[*field] = serde_json::json!(["*"]);
+                }
+                serde_json::json!({ "id": format!("r{number}"), "action": "deny", "to": [to] })
+            });
+            let rules = rules.collect::<Vec<_>>();
+            let text = serde_json::json!({ "policy": "p", "rules": rules }).to_string();
+            ConnectionFilter::new(config::read(text.as_bytes()).unwrap(), HTTPS).warning()
+        };
+        assert_eq!(warning(&["", ""]), None);
+        let two = warning(&["", "paths", "notPaths"]).unwrap();
+        assert!(two.contains("`r11`, `r12`; there"), "{two}");
+        let twelve = warning(&["paths"; 12]).unwrap();
+        assert!(twelve.contains("`r19` and 2 more"), "{twelve}");
+    }
+}
