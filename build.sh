@@ -24,6 +24,7 @@ readonly EXPORTS=(
   proxy_on_request_trailers
   # Never called for an HTTP request.
   proxy_on_new_connection
+  proxy_on_downstream_data
   proxy_on_delete
 )
 readonly CARGO_FUZZ=0.13.2

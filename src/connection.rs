@@ -69,8 +69,17 @@ impl ConnectionFilter {
         })
     }
 
+    /// Decides a connection that was just made. `None`: where the gateway itself ends TLS, the mesh's
+    /// around the application's own, its handshake is still to come and with it the caller. Then
+    /// [`Self::decide`] is to be asked when the first bytes are there, before they go on. To hold the
+    /// connection back until then would hold it for ever: Envoy's tcp_proxy has reading switched off
+    /// until its own connection stands, so that no handshake would come.
+    pub fn on_new_connection(&self, proxy: &impl ConnectionProxy) -> Option<Flow> {
+        (!Downstream::new(proxy).may_be_tls()).then(|| self.decide(proxy))
+    }
+
     /// Decides one connection, leaves its record, and closes it or lets it pass.
-    pub fn on_new_connection(&self, proxy: &impl ConnectionProxy) -> Flow {
+    pub fn decide(&self, proxy: &impl ConnectionProxy) -> Flow {
         let policy = &self.config.policy;
         let reads = policy.reads();
         let downstream = Downstream::new(proxy);

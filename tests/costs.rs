@@ -20,8 +20,8 @@ mock::scenarios![
     an_identity_costs_one_call_more,
     a_port_costs_one_call_more,
     without_rules_that_ask_nothing_is_asked,
-    an_allowed_connection_costs_six_calls,
-    a_refused_connection_costs_six_calls,
+    an_allowed_connection_costs_seven_calls,
+    a_refused_connection_costs_seven_calls,
     the_caller_of_a_connection_costs_one_call_more,
     a_line_of_json_for_a_connection_costs_five_calls_more,
 ];
@@ -97,20 +97,21 @@ fn without_rules_that_ask_nothing_is_asked<G: Guest>(worker: &mut Worker<G>) {
     );
 }
 
-fn an_allowed_connection_costs_six_calls<G: Guest>(worker: &mut Worker<G>) {
+fn an_allowed_connection_costs_seven_calls<G: Guest>(worker: &mut Worker<G>) {
     let root = worker.configure_as("connections", whole_job(1, &exact).to_string());
     let calls = calls_of_connection(worker, root, &Connection::to("h0.example.com"));
     assert_eq!(
         calls,
         counts([
-            ("proxy_get_property", 1),
+            // Whether the gateway ends TLS, and the server name.
+            ("proxy_get_property", 2),
             ("proxy_set_property", 3),
             ("proxy_increment_metric", 2),
         ])
     );
 }
 
-fn a_refused_connection_costs_six_calls<G: Guest>(worker: &mut Worker<G>) {
+fn a_refused_connection_costs_seven_calls<G: Guest>(worker: &mut Worker<G>) {
     let root = worker.configure_as("connections", whole_job(1, &exact).to_string());
     let calls = calls_of_connection(worker, root, &Connection::to("unlisted.example.com"));
     assert_eq!(calls, refused());
@@ -122,7 +123,7 @@ fn the_caller_of_a_connection_costs_one_call_more<G: Guest>(worker: &mut Worker<
     let root = worker.configure_as("connections", policy.to_string());
     let calls = calls_of_connection(worker, root, &Connection::to("h0.example.com"));
     let mut expected = refused();
-    expected.extend(counts([("proxy_get_property", 2)]));
+    expected.extend(counts([("proxy_get_property", 3)]));
     assert_eq!(calls, expected);
 }
 
@@ -132,9 +133,9 @@ fn a_line_of_json_for_a_connection_costs_five_calls_more<G: Guest>(worker: &mut 
     let root = worker.configure_as("connections", policy.to_string());
     let calls = calls_of_connection(worker, root, &Connection::to("unlisted.example.com"));
     let mut expected = refused();
-    // The server name; two addresses and the certificate; the time; the line itself.
+    // Two addresses and the certificate more; the time; the line itself.
     expected.extend(counts([
-        ("proxy_get_property", 4),
+        ("proxy_get_property", 5),
         ("proxy_get_current_time_nanoseconds", 1),
         ("proxy_log", 1),
     ]));
@@ -288,7 +289,7 @@ fn denied() -> BTreeMap<String, u64> {
 
 fn refused() -> BTreeMap<String, u64> {
     counts([
-        ("proxy_get_property", 1),
+        ("proxy_get_property", 2),
         ("proxy_set_property", 3),
         ("proxy_close_stream", 1),
         ("proxy_increment_metric", 1),

@@ -683,7 +683,6 @@ fn a_server_name_that_cannot_be_read_refuses_in_monitor_mode_too<G: Guest>(worke
     }
 }
 
-/// Envoy asks the next filter when the first bytes come: there the guard refuses.
 fn a_connection_that_the_proxy_does_not_close_goes_no_further<G: Guest>(worker: &mut Worker<G>) {
     let root = configure_connections(worker, strict_on_connections());
     let unconfigured = worker.configure_as("connections", "{}");

@@ -52,6 +52,7 @@ mock::scenarios![
     rules_that_ask_for_methods_or_paths_are_said_once_where_connections_are_judged,
     a_new_root_decides_new_connections,
     connections_have_counters_of_their_own,
+    a_caller_whose_handshake_is_still_to_come_is_waited_for,
 ];
 
 fn a_good_policy_is_accepted_in_silence<G: Guest>(worker: &mut Worker<G>) {
@@ -524,6 +525,22 @@ fn connections_have_counters_of_their_own<G: Guest>(worker: &mut Worker<G>) {
     let names = ["allow.rule", "deny.default", "deny.malformed", "rule.a.allow", "would.deny"];
     let names = names.map(|name| (format!("egress_warden.connections.{name}"), 1));
     assert_eq!(counters, names.into());
+}
+
+fn a_caller_whose_handshake_is_still_to_come_is_waited_for<G: Guest>(worker: &mut Worker<G>) {
+    let policy = POLICY.replace(r#""default": "deny","#, r#""identity": "required","#);
+    let root = worker.configure_as("connections", policy);
+    let made = Connection::to(ALLOWED).property(&["connection", "tls_version"], "TLSv1.3");
+    let peer = ["connection", "uri_san_peer_certificate"];
+
+    let outcome = worker.connect(root, made.clone().property(&peer, "spiffe://d/ns/n/sa/a"));
+    assert!(outcome.passed, "{outcome:#?}");
+    assert_eq!(outcome.filter_state.len(), 3, "{:#?}", outcome.filter_state);
+
+    let outcome = worker.connect(root, made);
+    assert!(!outcome.passed);
+    assert_eq!(outcome.closings, 1);
+    assert_eq!(outcome.state("egress_reason"), Some("identity"));
 }
 
 /// `t@` and twelve hexadecimal digits.

@@ -13,11 +13,13 @@ use crate::proxy::Flow;
 /// A connection, with the policy that its root had when the connection was made.
 pub(super) struct TcpConnection {
     filter: Option<Rc<ConnectionFilter>>,
+    /// What was decided, once it is.
+    flow: Option<Flow>,
 }
 
 impl TcpConnection {
     pub(super) fn new(filter: Option<Rc<ConnectionFilter>>) -> Self {
-        Self { filter }
+        Self { filter, flow: None }
     }
 }
 
@@ -27,14 +29,25 @@ impl StreamContext for TcpConnection {
     fn on_new_connection(&mut self) -> Action {
         #[cfg(egress_fault)]
         super::fault::strike(super::fault::Callback::NewConnection);
-        action(match &self.filter {
+        self.flow = match &self.filter {
             Some(filter) => filter.on_new_connection(&RunningProxy),
             // No policy is never "allow".
             None => {
                 RunningProxy.close();
-                Flow::Stop
+                Some(Flow::Stop)
             }
-        })
+        };
+        // Undecided it goes on, without a byte.
+        self.flow.map_or(Action::Continue, action)
+    }
+
+    /// Whatever the callback before returned, Envoy goes on to the next filter when bytes come,
+    /// unless this one says no.
+    fn on_downstream_data(&mut self, _size: usize, _end_of_stream: bool) -> Action {
+        if let (None, Some(filter)) = (self.flow, &self.filter) {
+            self.flow = Some(filter.decide(&RunningProxy));
+        }
+        self.flow.map_or(Action::Pause, action)
     }
 }
 

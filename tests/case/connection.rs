@@ -28,9 +28,13 @@ fn default_clock() -> String {
 impl Connection {
     /// The attributes that Envoy has of such a connection.
     pub(crate) fn properties(&self) -> impl Iterator<Item = (Path, Vec<u8>)> {
-        let properties: [(Path, Option<Vec<u8>>); 4] = [
+        let peer = self.peer_uri();
+        // Where it has a certificate, the gateway has ended TLS.
+        let tls_version = peer.as_ref().map(|_| b"TLSv1.3".to_vec());
+        let properties: [(Path, Option<Vec<u8>>); 5] = [
             (&["connection", "requested_server_name"], self.sni.clone().map(|Bytes(sni)| sni)),
-            (&["connection", "uri_san_peer_certificate"], self.peer_uri()),
+            (&["connection", "tls_version"], tls_version),
+            (&["connection", "uri_san_peer_certificate"], peer),
             (&["source", "address"], Some(b"10.0.0.7:41000".to_vec())),
             (&["destination", "address"], Some(b"10.0.0.1:15443".to_vec())),
         ];

@@ -12,7 +12,7 @@ use super::certificates::Authority;
 /// The configuration an Envoy starts with.
 #[derive(Clone, Debug)]
 pub(crate) struct Bootstrap {
-    /// `sidecar`, `gateway` or `external`: the file's name, and the Envoy's in what tests print.
+    /// `sidecar`, `gateway`, `gateway-tls` or `external`: the file's name, and the Envoy's in what tests print.
     pub(crate) name: &'static str,
     /// How many workers it has.
     pub(crate) concurrency: usize,
@@ -30,6 +30,11 @@ impl Bootstrap {
     /// `envoy/gateway.yaml` as it is shipped.
     pub(crate) fn gateway() -> Result<Self> {
         Self::shipped("gateway")
+    }
+
+    /// `envoy/gateway-tls.yaml` as it is shipped.
+    pub(crate) fn gateway_tls() -> Result<Self> {
+        Self::shipped("gateway-tls")
     }
 
     /// `envoy/external.yaml` as it is shipped.
@@ -86,7 +91,11 @@ impl Bootstrap {
     /// Sends what went to `port` to `other` instead.
     pub(crate) fn redirect(&mut self, port: u16, other: u16) {
         for cluster in elements(&mut self.tree["static_resources"]["clusters"]) {
-            for locality in elements(&mut cluster["load_assignment"]["endpoints"]) {
+            // Some clusters find their endpoints themselves.
+            let Some(endpoints) = cluster.pointer_mut("/load_assignment/endpoints") else {
+                continue;
+            };
+            for locality in elements(endpoints) {
                 for endpoint in elements(&mut locality["lb_endpoints"]) {
                     let port_value =
                         &mut endpoint["endpoint"]["address"]["socket_address"]["port_value"];

@@ -9,7 +9,7 @@ use rcgen::{
     SanType,
 };
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig, crypto::ring};
 
 /// A certificate authority that both the gateway and its callers trust.
 pub(crate) struct Authority {
@@ -70,6 +70,17 @@ impl Authority {
             None => config.with_no_client_auth(),
         };
         config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
+        Ok(Arc::new(config))
+    }
+
+    /// What a service needs to show its certificate, over HTTP/2 and HTTP/1.1.
+    pub(crate) fn service(&self) -> Result<Arc<ServerConfig>> {
+        let identity = self.server()?;
+        let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_single_cert(vec![identity.chain()], identity.private_key())?;
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(Arc::new(config))
     }
 

@@ -14,9 +14,11 @@
 pub(crate) mod bootstrap;
 pub(crate) mod call;
 pub(crate) mod certificates;
+pub(crate) mod passthrough;
 pub(crate) mod permissive;
 pub(crate) mod process;
 pub(crate) mod testbed;
+pub(crate) mod tls_service;
 pub(crate) mod versions;
 
 /// The fields of the gateway's access log that the reference path asks for; the filter's own come

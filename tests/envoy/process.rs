@@ -83,6 +83,35 @@ impl Envoy {
         self.process.logs.output.lock().get(count..).unwrap_or_default().to_vec()
     }
 
+    /// The first line of the access log that `is_wanted`, waiting for it.
+    pub(crate) async fn first_record(&self, is_wanted: impl Fn(&Value) -> bool) -> Result<Value> {
+        let record = |line: &str| serde_json::from_str(line).ok().filter(|it| is_wanted(it));
+        self.process.logs.output.first(record).await
+    }
+
+    /// The lines of the access log as JSON, once there are `count`.
+    pub(crate) async fn records(&self, count: usize) -> Result<Vec<Value>> {
+        let started = Instant::now();
+        loop {
+            let lines = self.access_log_after(0);
+            if lines.len() >= count {
+                let records = lines.iter().map(|line| serde_json::from_str(line));
+                return records.collect::<Result<_, _>>().context("a line of JSON");
+            }
+            ensure!(started.elapsed() < PATIENCE, "{} of {count} lines", lines.len());
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Every line of JSON that the filter itself wrote so far.
+    pub(crate) fn filter_lines(&self) -> Vec<Value> {
+        let record = |line: &String| {
+            let (_, text) = line.split_once(" wasm log ")?;
+            serde_json::from_str(text.get(text.find('{')?..)?).ok()
+        };
+        self.process.logs.errors.lock().iter().filter_map(record).collect()
+    }
+
     /// The filter's own line about the request that was sent for `path`: its level and its JSON as
     /// it was written.
     pub(crate) async fn filter_log(&self, path: &str) -> Result<(String, String)> {

@@ -74,6 +74,11 @@ impl Guest for Module {
         self.call("proxy_on_new_connection", connection).unwrap_or(0)
     }
 
+    fn on_downstream_data(&mut self, connection: u32, size: u32, end_of_stream: bool) -> u32 {
+        let parameters = (connection, size, u32::from(end_of_stream));
+        self.call("proxy_on_downstream_data", parameters).unwrap_or(0)
+    }
+
     fn on_done(&mut self, context: u32) -> bool {
         self.call("proxy_on_done", context).is_none_or(truth)
     }

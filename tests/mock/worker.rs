@@ -108,16 +108,32 @@ impl<G: Guest> Worker<G> {
         self.close(stream)
     }
 
-    /// Makes a connection under a root, which decides it at once.
+    /// Makes a connection under a root, and has its caller send a hello. As in Envoy, what stopped at
+    /// first goes on if it does not stop when bytes come; and of TLS that the gateway ends, the
+    /// certificate is there only then.
     pub fn make(&mut self, root: Root, connection: Connection) -> Stream {
         let mut stream = self.open(root);
         {
             let mut host = self.host_mut();
             host.context = stream.id;
             let state = host.streams.get_mut(&stream.id).expect("the connection is made");
-            state.properties = connection.properties;
+            state.properties = connection.properties.clone();
+            if state.properties.contains_key("connection\0tls_version") {
+                state.properties.remove("connection\0uri_san_peer_certificate");
+            }
         }
-        stream.action = Some(self.guest.on_new_connection(stream.id));
+        let begun = self.guest.on_new_connection(stream.id);
+        let is_closed = {
+            let mut host = self.host_mut();
+            let state = host.streams.get_mut(&stream.id).expect("the connection is made");
+            state.properties = connection.properties;
+            state.closings > 0
+        };
+        // A connection that is closed has no bytes.
+        stream.action = Some(match is_closed {
+            true => begun,
+            false => self.guest.on_downstream_data(stream.id, 200, false),
+        });
         stream
     }
 

@@ -1,0 +1,78 @@
+//! Callers that send bytes, and hear whether anybody answers.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpSocket, TcpStream};
+
+use super::upstream::ANSWER;
+
+/// How long anything that surely comes may take on a machine with much else to do.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A connection through the gateway.
+pub(crate) struct Caller {
+    pub(crate) address: SocketAddr,
+    stream: TcpStream,
+}
+
+impl Caller {
+    /// Connects from an address that no other connection of this process has, by which records are
+    /// told apart.
+    pub(crate) async fn connect(gateway: SocketAddr) -> Result<Self> {
+        static OPENED: AtomicU32 = AtomicU32::new(0);
+        let place = OPENED.fetch_add(1, Ordering::Relaxed) % 0x00fe_0000;
+        let own = Ipv4Addr::from(u32::from(Ipv4Addr::new(127, 1, 0, 0)) + place);
+        let socket = TcpSocket::new_v4()?;
+        socket.bind((own, 0).into())?;
+        let stream = socket.connect(gateway).await;
+        let stream = stream.with_context(|| format!("connect to {gateway}"))?;
+        stream.set_nodelay(true)?;
+        Ok(Self { address: stream.local_addr()?, stream })
+    }
+
+    /// Sends bytes, as far as the other side still takes them; whether the upstream answered.
+    pub(crate) async fn exchange(&mut self, bytes: &[u8]) -> Result<bool> {
+        self.exchange_in_parts(bytes, usize::MAX).await
+    }
+
+    /// The same, so many bytes at a time.
+    pub(crate) async fn exchange_in_parts(&mut self, bytes: &[u8], size: usize) -> Result<bool> {
+        self.send(bytes, size).await;
+        let mut answer = vec![0; ANSWER.len()];
+        let reading = self.stream.read_exact(&mut answer);
+        // Refusals are resets or ends.
+        let read =
+            tokio::time::timeout(PATIENCE, reading).await.context("neither answer nor end")?;
+        Ok(read.is_ok() && answer == ANSWER)
+    }
+
+    pub(crate) async fn send(&mut self, bytes: &[u8], size: usize) {
+        for part in bytes.chunks(size.min(bytes.len().max(1))) {
+            if self.stream.write_all(part).await.is_err() {
+                break;
+            }
+            if part.len() < bytes.len() {
+                // So that the gateway reads one part by itself now and then.
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    /// Waits for the other side to end the connection.
+    pub(crate) async fn wait_for_end(&mut self) -> Result<()> {
+        let mut rest = Vec::new();
+        let reading = self.stream.read_to_end(&mut rest);
+        let _ = tokio::time::timeout(PATIENCE, reading).await.context("no end")?;
+        Ok(())
+    }
+
+    /// Ends it with a reset instead of a proper end.
+    pub(crate) fn reset(self) -> Result<()> {
+        self.stream.set_zero_linger()?;
+        Ok(())
+    }
+}

@@ -1,0 +1,78 @@
+//! An upstream that counts: it keeps what each connection sent, and answers its first bytes.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::caller::PATIENCE;
+
+/// What it answers, each time that bytes come.
+pub(crate) const ANSWER: &[u8] = b"served";
+const PAUSE: Duration = Duration::from_millis(1);
+
+#[derive(Clone)]
+pub(crate) struct Upstream {
+    pub(crate) address: SocketAddr,
+    seen: Arc<Mutex<Seen>>,
+}
+
+#[derive(Default)]
+struct Seen {
+    open: usize,
+    /// What each connection has sent.
+    arrivals: Vec<Vec<u8>>,
+}
+
+impl Upstream {
+    pub(crate) async fn start() -> Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let upstream = Self { address: listener.local_addr()?, seen: Arc::default() };
+        let serving = upstream.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let number = {
+                    let mut seen = serving.lock();
+                    seen.open += 1;
+                    seen.arrivals.push(Vec::new());
+                    seen.arrivals.len() - 1
+                };
+                tokio::spawn(serving.clone().serve(stream, number));
+            }
+        });
+        Ok(upstream)
+    }
+
+    async fn serve(self, mut stream: TcpStream, number: usize) {
+        let mut buffer = vec![0; 1 << 16];
+        while let Ok(count @ 1..) = stream.read(&mut buffer).await {
+            self.lock().arrivals[number].extend(&buffer[..count]);
+            if stream.write_all(ANSWER).await.is_err() {
+                break;
+            }
+        }
+        self.lock().open -= 1;
+    }
+
+    /// What every connection so far has sent.
+    pub(crate) fn arrivals(&self) -> Vec<Vec<u8>> {
+        self.lock().arrivals.clone()
+    }
+
+    /// The same, once all are closed.
+    pub(crate) async fn all_arrivals(&self) -> Result<Vec<Vec<u8>>> {
+        let started = Instant::now();
+        while self.lock().open > 0 {
+            ensure!(started.elapsed() < PATIENCE, "upstream connections stay open");
+            tokio::time::sleep(PAUSE).await;
+        }
+        Ok(self.arrivals())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
