@@ -55,6 +55,16 @@ pub(super) fn plugin_configuration(size: usize) -> Result<Vec<u8>, Status> {
     })
 }
 
+/// The id by which the plugin names its root. Asked for without an allocation, so that where memory
+/// is at its end the configuration is still the first thing that there is none for.
+pub(super) fn plugin_root_id() -> Result<Vec<u8>, Status> {
+    const PATH: &str = "plugin_root_id";
+    received_bytes(|data, size| {
+        // SAFETY: as for `property`.
+        unsafe { proxy_get_property(PATH.as_ptr(), PATH.len(), data, size) }
+    })
+}
+
 /// All headers of the request, which has some: where Envoy has no map it gives no bytes.
 pub(super) fn request_headers() -> Result<HeaderMap, Status> {
     header_map(MapType::HttpRequestHeaders)
@@ -175,6 +185,10 @@ fn check(status: u32) -> Result<(), Status> {
 fn returned_bytes(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<Vec<u8>, Status> {
     #[cfg(egress_fault)]
     super::fault::strike(super::fault::Callback::MemoryAllocate);
+    received_bytes(call)
+}
+
+fn received_bytes(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<Vec<u8>, Status> {
     let mut data = null_mut();
     let mut size = 0;
     check(call(&mut data, &mut size))?;

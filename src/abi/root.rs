@@ -87,7 +87,7 @@ impl RootContext for Root {
 /// The port of the connections that the plugin judges; `None`: it judges requests. A proxy that does
 /// not tell the root id has requests judged: a connection then meets no context, and is closed.
 fn judged_port() -> Result<Option<u16>, Malformed> {
-    let root_id = hostcalls::property(&["plugin_root_id"]).unwrap_or_default();
+    let root_id = hostcalls::plugin_root_id().unwrap_or_default();
     connection::judged_port(&root_id).inspect_err(|error| {
         let root_id = root_id.escape_ascii();
         log::error!(
