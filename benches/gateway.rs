@@ -1,8 +1,9 @@
 //! What the whole job costs inside a real Envoy, beside what a user would run instead of it: CPU
 //! time a request of set-ups that take turns under the same load, and what loading a policy takes.
 //!
-//! `./build.sh bench envoy` runs it, with `--quick` for a first look. It writes
-//! `target/bench/gateway.json`, `gateway.md` and `hosts.svg`. Times compare within one run.
+//! `./build.sh bench envoy` runs it, with `--quick` for a first look. It writes `gateway.json`,
+//! `gateway.md` and `hosts.svg` to `target/bench`, or `target/bench/quick`. Times compare within one
+//! run.
 
 #[path = "gateway/cpu.rs"]
 mod cpu;
@@ -100,12 +101,13 @@ async fn run(testbed: &Testbed, schedule: Schedule) -> Result<()> {
         loads,
         module,
     };
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench");
-    std::fs::create_dir_all(&directory).context("make target/bench")?;
-    std::fs::write(directory.join("gateway.json"), report.json())?;
-    std::fs::write(directory.join("gateway.md"), report.markdown())?;
-    plot::draw(&report, &directory.join("hosts.svg"))?;
+    let directory = format!("target/bench{}", schedule.folder);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(&directory);
+    std::fs::create_dir_all(&path).with_context(|| format!("make {directory}"))?;
+    std::fs::write(path.join("gateway.json"), report.json())?;
+    std::fs::write(path.join("gateway.md"), report.markdown())?;
+    plot::draw(&report, &path.join("hosts.svg"))?;
     println!("\n{}", report.markdown());
-    println!("Written: target/bench/gateway.json, gateway.md and hosts.svg");
+    println!("Written: gateway.json, gateway.md and hosts.svg in {directory}");
     Ok(())
 }

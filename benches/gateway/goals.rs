@@ -115,3 +115,9 @@ pub(crate) fn all(report: &Report) -> Vec<Goal> {
     goals.extend(decide::goals());
     goals
 }
+
+/// The first and the last set-up of each round, which are the same: how far what is equal lies
+/// apart.
+pub(crate) fn noise(report: &Report) -> Figure {
+    report.by_round(|cost| cost("none-again") / cost("none"))
+}

@@ -102,7 +102,7 @@ pub(crate) fn draw(report: &Report, path: &Path) -> Result<()> {
     write("hosts in the policy", 14, &INK, (middle, y + 32), below)?;
 
     // Names stand where their lines end, and lines that end together would write over each other.
-    let mut names = vec![(none, String::from("no filter"), INK, hosts.greatest)];
+    let mut names = vec![(none, String::from("no filter"), INK, 100_000.0)];
     let y = cost.place(none);
     let (start, end) = (hosts.place(hosts.least), hosts.place(hosts.greatest));
     for x in (start..end).step_by(9) {

@@ -54,6 +54,7 @@ impl Report {
             "seconds_a_round": self.schedule.seconds,
             "setups": self.setups.iter().zip(&self.costs).map(setup).collect::<Value>(),
             "goals": goals::all(self).iter().map(goals::Goal::json).collect::<Value>(),
+            "noise": goals::noise(self).json(),
             "loads": self.loads.json(),
             "module": self.module.json(),
         });
@@ -92,6 +93,11 @@ impl Report {
             let _ =
                 writeln!(text, "| {} | ≤ {bound} | {median} | {range} | {outcome} |", goal.name);
         }
+        let Figure { median, min, max } = goals::noise(self);
+        let _ = writeln!(
+            text,
+            "| no filter / another one: noise | | {median:.2} | {min:.2} to {max:.2} | |"
+        );
         text + "\n"
     }
 

@@ -18,12 +18,15 @@ pub(crate) struct Schedule {
     pub(crate) seconds: u32,
     /// Of load on each set-up before the first round.
     pub(crate) warm_up_seconds: u32,
+    /// Where under `target/bench` the report goes.
+    pub(crate) folder: &'static str,
 }
 
 impl Schedule {
     /// Many short rounds rather than few long ones: what is compared is measured close together.
-    pub(crate) const FULL: Self = Self { rounds: 13, seconds: 1, warm_up_seconds: 1 };
-    pub(crate) const QUICK: Self = Self { rounds: 3, seconds: 1, warm_up_seconds: 1 };
+    pub(crate) const FULL: Self = Self { rounds: 13, seconds: 1, warm_up_seconds: 1, folder: "" };
+    pub(crate) const QUICK: Self =
+        Self { rounds: 3, seconds: 1, warm_up_seconds: 1, folder: "/quick" };
 }
 
 /// What one round of load cost one set-up.

@@ -78,73 +78,79 @@ impl Setup {
     }
 }
 
-/// Every set-up, in the order in which they take turns.
+/// Every set-up, in the order in which they take turns: what is compared stands close together.
 pub(crate) fn all() -> Vec<Setup> {
     let hosts = |count| policy::hosts(LISTED, count);
-    let mut unlogged = hosts(10_000);
-    unlogged["log"] = json!({"requests": "none"});
-    let by_host = policy::rules_by_host(LISTED, 10_000);
     let by_caller = |count| policy::rules_by_caller(&policy::host(LISTED, 0), count);
     let warden = |key, title, count| Setup::new(key, title, Way::Warden(hosts(count)), count);
-    let wildcards = Way::Warden(policy::hosts("*.h%d.example.com", 10_000));
-    let wildcards = Setup::new("wildcards", "egress-warden, 10,000 wildcards", wildcards, 10_000);
+    let guarded = Setup::new(
+        "guarded",
+        "egress-warden, 10,000 hosts, with the guard",
+        Way::GuardedWarden(hosts(10_000)),
+        10_000,
+    );
+    let mut unlogged = hosts(10_000);
+    unlogged["log"] = json!({"requests": "none"});
+    let unlogged = Setup::new(
+        "denied-unlogged",
+        "the same, with `log.requests: none`",
+        Way::Warden(unlogged),
+        10_000,
+    );
+    let wildcards = Setup::new(
+        "wildcards",
+        "egress-warden, 10,000 wildcards",
+        Way::Warden(policy::hosts("*.h%d.example.com", 10_000)),
+        10_000,
+    );
+    let lists_trio = Setup::new(
+        "lists-trio-100",
+        "the same with stamps and record, 100 hosts",
+        Way::ListsTrio { hosts: 100 },
+        100,
+    );
+    let one_rule = Setup::new(
+        "one-rule",
+        "mutual TLS, egress-warden, one rule with principals",
+        Way::Warden(by_caller(1)),
+        1,
+    );
+    let rules_by_caller = Setup::new(
+        "rules-by-caller",
+        "mutual TLS, egress-warden, 10,000 rules with principals on one host",
+        Way::Warden(by_caller(10_000)),
+        1,
+    );
+    let rules_by_host = Setup::new(
+        "rules-by-host",
+        "mutual TLS, egress-warden, 10,000 rules with principals, each its own host",
+        Way::Warden(policy::rules_by_host(LISTED, 10_000)),
+        10_000,
+    );
     vec![
         Setup::new("none", "no filter", Way::Nothing, 10_000),
         Setup::new("empty", "an empty Wasm filter", Way::EmptyFilter, 10_000),
-        native("native-1", "native trio, 1 host", 1),
-        native("native-1000", "native trio, 1,000 hosts", 1_000),
         native("native-10000", "native trio, 10,000 hosts", 10_000),
-        native("native-100000", "native trio, 100,000 hosts", 100_000),
-        warden("warden-1", "egress-warden, 1 host", 1),
-        warden("warden-100", "egress-warden, 100 hosts", 100),
-        warden("warden-1000", "egress-warden, 1,000 hosts", 1_000),
         warden("warden-10000", "egress-warden, 10,000 hosts", 10_000),
-        warden("warden-100000", "egress-warden, 100,000 hosts", 100_000),
-        Setup { asked: (UNDER_WILDCARD, 10_000), ..wildcards },
-        Setup::new(
-            "guarded",
-            "egress-warden, 10,000 hosts, with the guard",
-            Way::GuardedWarden(hosts(10_000)),
-            10_000,
-        ),
+        guarded,
         warden("denied", "egress-warden, 10,000 hosts, all requests denied", 10_000).refusing(),
-        Setup::new(
-            "denied-unlogged",
-            "the same, with `log.requests: none`",
-            Way::Warden(unlogged),
-            10_000,
-        )
-        .refusing(),
+        unlogged.refusing(),
+        Setup { asked: (UNDER_WILDCARD, 10_000), ..wildcards },
+        warden("warden-100000", "egress-warden, 100,000 hosts", 100_000),
+        warden("warden-1", "egress-warden, 1 host", 1),
+        warden("warden-1000", "egress-warden, 1,000 hosts", 1_000),
+        warden("warden-100", "egress-warden, 100 hosts", 100),
         lists("lists-100", "AuthorizationPolicy lists, 100 hosts", 100),
+        lists_trio,
         lists("lists-1000", "AuthorizationPolicy lists, 1,000 hosts", 1_000),
         lists("lists-10000", "AuthorizationPolicy lists, 10,000 hosts", 10_000),
-        Setup::new(
-            "lists-trio-100",
-            "the same with stamps and record, 100 hosts",
-            Way::ListsTrio { hosts: 100 },
-            100,
-        ),
-        Setup::new(
-            "one-rule",
-            "mutual TLS, one rule with principals",
-            Way::Warden(by_caller(1)),
-            1,
-        )
-        .mutual_tls(),
-        Setup::new(
-            "rules-by-caller",
-            "mutual TLS, 10,000 rules with principals on one host",
-            Way::Warden(by_caller(10_000)),
-            1,
-        )
-        .mutual_tls(),
-        Setup::new(
-            "rules-by-host",
-            "mutual TLS, 10,000 rules with principals, each its own host",
-            Way::Warden(by_host),
-            10_000,
-        )
-        .mutual_tls(),
+        native("native-1", "native trio, 1 host", 1),
+        native("native-1000", "native trio, 1,000 hosts", 1_000),
+        native("native-100000", "native trio, 100,000 hosts", 100_000),
+        one_rule.mutual_tls(),
+        rules_by_caller.mutual_tls(),
+        rules_by_host.mutual_tls(),
+        Setup::new("none-again", "no filter, another one", Way::Nothing, 10_000),
     ]
 }
 
