@@ -89,18 +89,9 @@ async fn run(testbed: &Testbed, schedule: Schedule) -> Result<()> {
     let module = module::Sizes::measure()?;
     println!("Loading policies of {} hosts into V8", setup::MANY);
     let loads = load::measure(&schedule).await?;
-    let setups = setup::all();
-    println!("Starting {} set-ups", setups.len());
-    let running = running::start_all(testbed, setups).await?;
-    let costs = rounds::measure(&running, &schedule).await?;
-    let report = Report {
-        machine: machine::Machine::describe(ENVOY)?,
-        schedule,
-        setups: running.into_iter().map(|running| running.setup).collect(),
-        costs,
-        loads,
-        module,
-    };
+    let costs = rounds::measure(testbed, &schedule).await?;
+    let report =
+        Report { machine: machine::Machine::describe(ENVOY)?, schedule, costs, loads, module };
     let directory = format!("target/bench{}", schedule.folder);
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(&directory);
     std::fs::create_dir_all(&path).with_context(|| format!("make {directory}"))?;

@@ -7,13 +7,15 @@ use serde_json::Value;
 use crate::figure::Figure;
 use crate::goals::{Goal, Unit};
 
-/// The goals whose benchmarks have run; criterion tells an interval of confidence, not a spread.
+/// The goals whose benchmarks have run; criterion tells an interval of confidence, no spread.
 pub(crate) fn goals() -> Vec<Goal> {
     let goal = |name: &str, unit, bound, figure: Option<Figure>| {
         figure.map(|figure| Goal { name: name.to_owned(), unit, bound, figure })
     };
     let growth = time("exact", 1_000_000).zip(time("exact", 10_000)).map(|(many, few)| Figure {
         median: many.median / few.median,
+        lower: many.lower / few.upper,
+        upper: many.upper / few.lower,
         min: many.min / few.max,
         max: many.max / few.min,
     });
@@ -44,9 +46,8 @@ fn time(case: &str, hosts: usize) -> Option<Figure> {
     let estimates: Value = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
     let median = &estimates["median"];
     let interval = &median["confidence_interval"];
-    Some(Figure {
-        median: median["point_estimate"].as_f64()?,
-        min: interval["lower_bound"].as_f64()?,
-        max: interval["upper_bound"].as_f64()?,
-    })
+    let [lower, upper] = [&interval["lower_bound"], &interval["upper_bound"]].map(Value::as_f64);
+    let (lower, upper) = lower.zip(upper)?;
+    let median = median["point_estimate"].as_f64()?;
+    Some(Figure { median, lower, upper, min: lower, max: upper })
 }

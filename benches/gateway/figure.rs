@@ -2,10 +2,13 @@
 
 use serde_json::{Value, json};
 
-/// A figure's median, least and greatest value.
+/// A figure's median, its quartiles, and its least and greatest value.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Figure {
     pub(crate) median: f64,
+    /// Between these two lies the middle half.
+    pub(crate) lower: f64,
+    pub(crate) upper: f64,
     pub(crate) min: f64,
     pub(crate) max: f64,
 }
@@ -15,15 +18,21 @@ impl Figure {
     pub(crate) fn of(values: impl IntoIterator<Item = f64>) -> Self {
         let mut values: Vec<f64> = values.into_iter().collect();
         values.sort_by(f64::total_cmp);
-        let middle = values.len() / 2;
-        let median = match values.len() % 2 {
-            0 => (values[middle - 1] + values[middle]) / 2.0,
-            _ => values[middle],
+        let at = |part: f64| {
+            let place = part * (values.len() - 1) as f64;
+            let (below, above) = (values[place.floor() as usize], values[place.ceil() as usize]);
+            below + (above - below) * place.fract()
         };
-        Self { median, min: values[0], max: values[values.len() - 1] }
+        Self { median: at(0.5), lower: at(0.25), upper: at(0.75), min: at(0.0), max: at(1.0) }
     }
 
     pub(crate) fn json(&self) -> Value {
-        json!({"median": self.median, "min": self.min, "max": self.max})
+        json!({
+            "median": self.median,
+            "lower_quartile": self.lower,
+            "upper_quartile": self.upper,
+            "min": self.min,
+            "max": self.max,
+        })
     }
 }

@@ -82,6 +82,12 @@ pub(crate) fn all(report: &Report) -> Vec<Goal> {
             "warden-10000",
             "lists-10000",
         ),
+        ratio(
+            "whole job / AuthorizationPolicy lists, the last of 10,000 hosts",
+            0.13,
+            "warden-10000",
+            "lists-10000-last",
+        ),
         ratio("100,000 hosts / 1 host", 1.05, "warden-100000", "warden-1"),
         ratio(
             "10,000 rules on one host that differ by caller / one such rule",

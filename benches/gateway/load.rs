@@ -43,7 +43,7 @@ pub(crate) async fn measure(schedule: &Schedule) -> Result<Loads> {
         std::fs::write(path, text)?;
     }
     let mut loads = Vec::new();
-    for _ in 0..schedule.rounds {
+    for _ in 0..schedule.loads {
         let output = Command::new("node")
             .args([SCRIPT, MODULE])
             .args(policies.iter().map(|(path, _)| path))

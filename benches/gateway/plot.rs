@@ -66,7 +66,7 @@ const SERIES: [Series; 3] = [
 pub(crate) fn draw(report: &Report, path: &Path) -> Result<()> {
     let none = report.cost("none").median;
     let keys = SERIES.iter().flat_map(|series| series.setups);
-    let greatest = keys.map(|(_, key)| report.cost(key).max).fold(none, f64::max);
+    let greatest = keys.map(|(_, key)| report.cost(key).upper).fold(none, f64::max);
     let hosts = Axis { least: 0.8, greatest: 125_000.0, start: 72, end: SIZE.0 - 232 };
     let cost = Axis { least: 50.0, greatest: greatest * 1.15, start: SIZE.1 - 62, end: 64 };
 
@@ -116,7 +116,7 @@ pub(crate) fn draw(report: &Report, path: &Path) -> Result<()> {
             .map(|(count, figure)| (hosts.place(*count), cost.place(figure.median)))
             .collect();
         for ((_, figure), (x, _)) in costs.iter().zip(&places) {
-            line(vec![(*x, cost.place(figure.min)), (*x, cost.place(figure.max))], colour, 1)?;
+            line(vec![(*x, cost.place(figure.lower)), (*x, cost.place(figure.upper))], colour, 1)?;
         }
         line(places.clone(), colour, 2)?;
         for place in &places {

@@ -16,9 +16,8 @@ use crate::setup::Setup;
 pub(crate) struct Report {
     pub(crate) machine: Machine,
     pub(crate) schedule: Schedule,
-    pub(crate) setups: Vec<Setup>,
-    /// Of each set-up, a round each.
-    pub(crate) costs: Vec<Vec<Cost>>,
+    /// Each set-up with its costs, a round each.
+    pub(crate) costs: Vec<(Setup, Vec<Cost>)>,
     pub(crate) loads: Loads,
     pub(crate) module: Sizes,
 }
@@ -26,10 +25,10 @@ pub(crate) struct Report {
 impl Report {
     /// The figure that `of_round` makes, in each round, of the costs of set-ups by their keys.
     pub(crate) fn by_round(&self, of_round: impl Fn(&dyn Fn(&str) -> f64) -> f64) -> Figure {
-        Figure::of((0..self.schedule.rounds).map(|round| {
+        Figure::of((0..self.schedule.starts * self.schedule.rounds).map(|round| {
             of_round(&|key| {
-                let place = self.setups.iter().position(|setup| setup.key == key);
-                place.map_or(f64::NAN, |place| self.costs[place][round].microseconds())
+                let costs = self.costs.iter().find(|(setup, _)| setup.key == key);
+                costs.map_or(f64::NAN, |(_, costs)| costs[round].microseconds())
             })
         }))
     }
@@ -40,7 +39,7 @@ impl Report {
     }
 
     pub(crate) fn json(&self) -> String {
-        let setup = |(setup, costs): (&Setup, &Vec<Cost>)| {
+        let setup = |(setup, costs): &(Setup, Vec<Cost>)| {
             json!({
                 "key": setup.key,
                 "title": setup.title,
@@ -50,9 +49,10 @@ impl Report {
         };
         let report = json!({
             "machine": self.machine.json(),
-            "rounds": self.schedule.rounds,
-            "seconds_a_round": self.schedule.seconds,
-            "setups": self.setups.iter().zip(&self.costs).map(setup).collect::<Value>(),
+            "starts": self.schedule.starts,
+            "rounds_a_start": self.schedule.rounds,
+            "milliseconds_a_turn": self.schedule.turn.as_millis() as u64,
+            "setups": self.costs.iter().map(setup).collect::<Value>(),
             "goals": goals::all(self).iter().map(goals::Goal::json).collect::<Value>(),
             "noise": goals::noise(self).json(),
             "loads": self.loads.json(),
@@ -72,40 +72,43 @@ impl Report {
 
     fn heading(&self) -> String {
         let Machine { cpu, cores, kernel, envoy, rust, node, wrk, date } = &self.machine;
-        let Schedule { rounds, seconds, .. } = &self.schedule;
+        let Schedule { starts, rounds, turn, .. } = &self.schedule;
+        let rounds = starts * rounds;
         format!(
-            "Envoy {envoy} with one worker, {rounds} rounds of {seconds} s of load on each set-up in turn; {cpu}, \
+            "Envoy {envoy} with one worker, {rounds} rounds in which each set-up has {turn:?} of load in turn, \
+             started anew {starts} times; medians, and in brackets the middle half of the rounds; {cpu}, \
              {cores} cores, Linux {kernel}; Rust {rust}, Node {node}, wrk {wrk}; {date}.\n\n"
         )
     }
 
     fn goal_table(&self) -> String {
         let mut text = String::from(
-            "| figure | goal | measured | (range) | |\n| --- | --- | --- | --- | --- |\n",
+            "| figure | goal | measured | (middle half) | |\n| --- | --- | --- | --- | --- |\n",
         );
         for goal in goals::all(self) {
             let unit = goal.unit;
-            let [median, min, max, bound] =
-                [goal.figure.median, goal.figure.min, goal.figure.max, goal.bound]
-                    .map(|value| unit.write(value));
-            let range = if min == max { String::new() } else { format!("{min} to {max}") };
+            let Figure { median, lower, upper, .. } = goal.figure;
+            let [median, lower, upper, bound] =
+                [median, lower, upper, goal.bound].map(|value| unit.write(value));
+            let range =
+                if lower == upper { String::new() } else { format!("({lower} to {upper})") };
             let outcome = if goal.is_met() { "met" } else { "not met" };
             let _ =
                 writeln!(text, "| {} | ≤ {bound} | {median} | {range} | {outcome} |", goal.name);
         }
-        let Figure { median, min, max } = goals::noise(self);
+        let Figure { median, lower, upper, .. } = goals::noise(self);
         let _ = writeln!(
             text,
-            "| no filter / another one: noise | | {median:.2} | {min:.2} to {max:.2} | |"
+            "| no filter / another one: noise | | {median:.2} | ({lower:.2} to {upper:.2}) | |"
         );
         text + "\n"
     }
 
     fn cost_table(&self) -> String {
         let mut text = String::from(
-            "| set-up | CPU µs a request | range | added to no filter |\n| --- | --- | --- | --- |\n",
+            "| set-up | CPU µs a request | (middle half) | least to greatest | added to no filter |\n| --- | --- | --- | --- | --- |\n",
         );
-        for setup in &self.setups {
+        for (setup, _) in &self.costs {
             let cost = self.cost(setup.key);
             // Mutual TLS has no counterpart without a filter.
             let added = if setup.key == "none" || setup.is_mutual_tls {
@@ -114,10 +117,10 @@ impl Report {
                 let added = self.by_round(|cost| cost(setup.key) - cost("none"));
                 format!("{:.1}", added.median)
             };
-            let Figure { median, min, max } = cost;
+            let Figure { median, lower, upper, min, max } = cost;
             let _ = writeln!(
                 text,
-                "| {} | {median:.1} | {min:.1} to {max:.1} | {added} |",
+                "| {} | {median:.1} | ({lower:.1} to {upper:.1}) | {min:.1} to {max:.1} | {added} |",
                 setup.title
             );
         }
@@ -126,7 +129,7 @@ impl Report {
 
     fn load_table(&self) -> String {
         let mut text = String::from(
-            "| 100,000 hosts in V8, one VM | measured | range |\n| --- | --- | --- |\n",
+            "| 100,000 hosts in V8, one VM | measured | (middle half) |\n| --- | --- | --- |\n",
         );
         for (name, figure) in [
             ("compiling and instantiating the module", self.loads.vm()),

@@ -1,35 +1,54 @@
 //! Rounds in which all set-ups take turns, so that whatever else the machine does meets all of
 //! them.
+//!
+//! Turns are short, so that what is compared is measured within the same second; and now and then
+//! all Envoys are started anew, as one process may lie better in the memory than another.
+
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
-use crate::running::Running;
-use crate::{cpu, wrk};
+use crate::cpu;
+use crate::envoy::testbed::Testbed;
+use crate::running::{self, Running};
+use crate::setup::{self, Setup};
+use crate::wrk::Wrk;
 
-/// The counter of the gateway's finished requests.
-const REQUESTS: &str = "http.outbound_0.0.0.0_80.downstream_rq_completed";
+/// How long Envoy may need for what is under way when the load pauses.
+const DRAIN: Duration = Duration::from_millis(20);
 
 /// How long it is measured.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Schedule {
+    /// How often all Envoys are started anew.
+    pub(crate) starts: usize,
+    /// After each start.
     pub(crate) rounds: usize,
-    /// Of load on each set-up, in each round.
-    pub(crate) seconds: u32,
-    /// Of load on each set-up before the first round.
-    pub(crate) warm_up_seconds: u32,
+    /// The load on each set-up, in each round.
+    pub(crate) turn: Duration,
+    /// The load on each set-up before the first round.
+    pub(crate) warm_up: Duration,
+    /// How often a policy is loaded into a fresh VM of V8.
+    pub(crate) loads: usize,
     /// Where under `target/bench` the report goes.
     pub(crate) folder: &'static str,
 }
 
 impl Schedule {
-    /// Many short rounds rather than few long ones: what is compared is measured close together.
-    pub(crate) const FULL: Self = Self { rounds: 13, seconds: 1, warm_up_seconds: 1, folder: "" };
+    pub(crate) const FULL: Self = Self {
+        starts: 3,
+        rounds: 17,
+        turn: Duration::from_millis(200),
+        warm_up: Duration::from_millis(500),
+        loads: 7,
+        folder: "",
+    };
     pub(crate) const QUICK: Self =
-        Self { rounds: 3, seconds: 1, warm_up_seconds: 1, folder: "/quick" };
+        Self { starts: 1, rounds: 7, loads: 3, folder: "/quick", ..Self::FULL };
 }
 
-/// What one round of load cost one set-up.
+/// What one turn cost one set-up.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cost {
     pub(crate) cpu_nanoseconds: u64,
@@ -51,38 +70,79 @@ impl Cost {
     }
 }
 
-/// The costs of each set-up, a round each.
-pub(crate) async fn measure(all: &[Running], schedule: &Schedule) -> Result<Vec<Vec<Cost>>> {
-    println!("Warming up");
-    for running in all {
-        cost(running, schedule.warm_up_seconds).await?;
-    }
-    let mut costs = vec![Vec::new(); all.len()];
-    for round in 0..schedule.rounds {
-        println!("Round {} of {}", round + 1, schedule.rounds);
-        // There and back, so that a steady drift of the machine favours nobody.
-        let mut places: Vec<usize> = (0..all.len()).collect();
-        if round % 2 == 1 {
-            places.reverse();
+/// The set-ups, each with its costs, a turn each.
+pub(crate) async fn measure(
+    testbed: &Testbed,
+    schedule: &Schedule,
+) -> Result<Vec<(Setup, Vec<Cost>)>> {
+    let mut all: Vec<(Setup, Vec<Cost>)> =
+        setup::all().into_iter().map(|setup| (setup, Vec::new())).collect();
+    for start in 0..schedule.starts {
+        println!("Starting {} set-ups, {} of {} times", all.len(), start + 1, schedule.starts);
+        let mut turns = Vec::new();
+        for running in running::start_all(testbed, setup::all()).await? {
+            turns.push(Turn::prepare(running, schedule).await?);
         }
-        for place in places {
-            costs[place].push(cost(&all[place], schedule.seconds).await?);
+        println!("Measuring {} rounds", schedule.rounds);
+        for round in 0..schedule.rounds {
+            // There and back, so that a steady drift of the machine favours nobody.
+            let mut places: Vec<usize> = (0..turns.len()).collect();
+            if round % 2 == 1 {
+                places.reverse();
+            }
+            for place in places {
+                all[place].1.push(turns[place].take(schedule.turn).await?);
+            }
+        }
+        for turn in turns {
+            turn.end().await?;
         }
     }
-    Ok(costs)
+    Ok(all)
 }
 
-async fn cost(running: &Running, seconds: u32) -> Result<Cost> {
-    let setup = &running.setup;
-    let process = running.envoy.process_id();
-    let requests_before = running.envoy.counter(REQUESTS).await?;
-    let cpu_before = cpu::time_of(process)?;
-    let load = wrk::load(running.address, setup.asked, seconds).await?;
-    let cpu = cpu::time_of(process)?.saturating_sub(cpu_before);
-    let requests = running.envoy.counter(REQUESTS).await? - requests_before;
-    let refused = if setup.is_refused { load.requests } else { 0 };
-    ensure!(load.broken == 0 && load.refused == refused, "{}: {load:?}", setup.title);
-    ensure!(requests >= load.requests && load.requests > 0, "{}: {load:?}", setup.title);
-    let cpu_nanoseconds = cpu.as_nanos().try_into().context("a time of hours")?;
-    Ok(Cost { cpu_nanoseconds, requests })
+/// A set-up, and the load that waits for its turn.
+struct Turn {
+    running: Running,
+    wrk: Wrk,
+    /// Requests served so far.
+    requests: u64,
+}
+
+impl Turn {
+    async fn prepare(running: Running, schedule: &Schedule) -> Result<Self> {
+        let wrk = Wrk::start(running.address, running.setup.asked)?;
+        tokio::time::sleep(schedule.warm_up).await;
+        wrk.pause()?;
+        tokio::time::sleep(DRAIN).await;
+        let requests = running.requests().await?;
+        Ok(Self { running, wrk, requests })
+    }
+
+    async fn take(&mut self, duration: Duration) -> Result<Cost> {
+        let process = self.running.envoy.process_id();
+        let before = cpu::time_of(process)?;
+        self.wrk.go_on()?;
+        tokio::time::sleep(duration).await;
+        self.wrk.pause()?;
+        tokio::time::sleep(DRAIN).await;
+        let cpu = cpu::time_of(process)?.saturating_sub(before);
+        // Envoy counts at its own cost, which is outside of the turn.
+        let all_requests = self.running.requests().await?;
+        let requests = all_requests - self.requests;
+        self.requests = all_requests;
+        ensure!(requests > 0, "{}: no answer in {duration:?}", self.running.setup.title);
+        let cpu_nanoseconds = cpu.as_nanos().try_into().context("a time of hours")?;
+        Ok(Cost { cpu_nanoseconds, requests })
+    }
+
+    /// Makes sure that every answer of all turns was the expected one.
+    async fn end(self) -> Result<()> {
+        let load = self.wrk.end().await?;
+        let setup = &self.running.setup;
+        let refused = if setup.is_refused { load.requests } else { 0 };
+        let is_right = load.broken == 0 && load.refused == refused && load.requests > 0;
+        ensure!(is_right, "{}: {load:?}", setup.title);
+        Ok(())
+    }
 }

@@ -18,6 +18,9 @@ use crate::policy::{POLICY, RULE, TEAM, caller};
 use crate::setup::{Setup, Way, native_hosts};
 use crate::{native, sidecar, upstream};
 
+/// Counts the gateway's answers.
+const REQUESTS: &str = "http.outbound_0.0.0.0_80.downstream_rq_completed";
+
 const EMPTY_FILTER: &str = include_str!("empty.wat");
 
 /// A set-up that serves.
@@ -80,6 +83,15 @@ impl Running {
         let sidecar = testbed.start(&sidecar).await?;
         let address = sidecar.listener(sidecar::LISTENER)?;
         Ok(Self { setup, envoy, _sidecar: Some(sidecar), address, log })
+    }
+
+    /// The requests that it has answered.
+    pub(crate) async fn requests(&self) -> Result<u64> {
+        let path = format!("/stats?format=json&filter={REQUESTS}");
+        let stats = Call::get("admin").path(&path).http1(self.envoy.admin()).await?.json()?;
+        let stats = stats["stats"].as_array().context("Envoy lists its statistics")?;
+        let counter = stats.iter().find(|stat| stat["name"] == REQUESTS);
+        counter.and_then(|counter| counter["value"].as_u64()).context("a counter of requests")
     }
 
     /// Sends what the load will send, and looks at the answer, at what arrives upstream and at the

@@ -10,6 +10,8 @@ pub(crate) const MANY: usize = 100_000;
 /// What wrk asks for: hosts by their place in a list.
 const LISTED: &str = "h%d.example.com";
 const UNDER_WILDCARD: &str = "a.b.h%d.example.com";
+/// Where a list is walked, all of it is walked for this one, as for one that is refused.
+const LAST: &str = "h9999.example.com";
 const UNLISTED: &str = "u%d.example.com";
 
 /// What the gateway runs before the router.
@@ -109,6 +111,11 @@ pub(crate) fn all() -> Vec<Setup> {
         Way::ListsTrio { hosts: 100 },
         100,
     );
+    let lists_last = lists(
+        "lists-10000-last",
+        "AuthorizationPolicy lists, 10,000 hosts, asked for the last one",
+        10_000,
+    );
     let one_rule = Setup::new(
         "one-rule",
         "mutual TLS, egress-warden, one rule with principals",
@@ -144,6 +151,7 @@ pub(crate) fn all() -> Vec<Setup> {
         lists_trio,
         lists("lists-1000", "AuthorizationPolicy lists, 1,000 hosts", 1_000),
         lists("lists-10000", "AuthorizationPolicy lists, 10,000 hosts", 10_000),
+        Setup { asked: (LAST, 1), ..lists_last },
         native("native-1", "native trio, 1 host", 1),
         native("native-1000", "native trio, 1,000 hosts", 1_000),
         native("native-100000", "native trio, 100,000 hosts", 100_000),
