@@ -54,14 +54,14 @@ impl Unit {
     }
 }
 
-/// Every goal. Ratios are taken in each round, so that what the machine does meanwhile cancels.
+/// Every goal. Ratios of costs are taken in each round, so that what the machine does meanwhile
+/// cancels.
 pub(crate) fn all(report: &Report) -> Vec<Goal> {
     let goal =
         |name: &str, unit, bound, figure| Goal { name: name.to_owned(), unit, bound, figure };
     let ratio = |name, bound, one, other| {
         goal(name, Unit::Times, bound, report.by_round(|cost| cost(one) / cost(other)))
     };
-    let added = |cost: &dyn Fn(&str) -> f64, key| cost(key) - cost("none");
     let size = |bytes: u64| Figure::of([bytes as f64 / 1e3]);
     let memory = |reloads: u32| {
         let memory = report.loads.memory().iter().find(|(after, _)| *after == reloads);
@@ -73,7 +73,7 @@ pub(crate) fn all(report: &Report) -> Vec<Goal> {
             "CPU added by the whole job / CPU added by an empty Wasm filter",
             Unit::Times,
             2.5,
-            report.by_round(|cost| added(cost, "warden-10000") / added(cost, "empty")),
+            report.added_by_start("warden-10000", "empty"),
         ),
         ratio("whole job / AuthorizationPolicy lists, 100 hosts", 1.0, "warden-100", "lists-100"),
         ratio(

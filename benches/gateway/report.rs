@@ -25,12 +25,32 @@ pub(crate) struct Report {
 impl Report {
     /// The figure that `of_round` makes, in each round, of the costs of set-ups by their keys.
     pub(crate) fn by_round(&self, of_round: impl Fn(&dyn Fn(&str) -> f64) -> f64) -> Figure {
-        Figure::of((0..self.schedule.starts * self.schedule.rounds).map(|round| {
-            of_round(&|key| {
-                let costs = self.costs.iter().find(|(setup, _)| setup.key == key);
-                costs.map_or(f64::NAN, |(_, costs)| costs[round].microseconds())
-            })
+        Figure::of(
+            (0..self.schedule.starts * self.schedule.rounds)
+                .map(|round| of_round(&|key| self.microseconds(key, round))),
+        )
+    }
+
+    /// How many times as much as `other` the set-up `one` adds to no filter.
+    ///
+    /// Of the rounds after each start, as what is added is little: in a single round its noise may
+    /// be as large, and the ratio anything.
+    pub(crate) fn added_by_start(&self, one: &str, other: &str) -> Figure {
+        let Schedule { starts, rounds, .. } = self.schedule;
+        Figure::of((0..starts).map(|start| {
+            let [one, other] = [one, other].map(|key| {
+                let rounds = start * rounds..(start + 1) * rounds;
+                let added = rounds
+                    .map(|round| self.microseconds(key, round) - self.microseconds("none", round));
+                Figure::of(added).median
+            });
+            one / other
         }))
+    }
+
+    fn microseconds(&self, key: &str, round: usize) -> f64 {
+        let costs = self.costs.iter().find(|(setup, _)| setup.key == key);
+        costs.map_or(f64::NAN, |(_, costs)| costs[round].microseconds())
     }
 
     /// CPU microseconds a request of the set-up `key`.

@@ -26,7 +26,7 @@ pub(crate) fn start() -> Result<SocketAddr> {
                 let (stream, _) = listener.accept().await?;
                 tokio::spawn(serve(stream));
             }
-            #[allow(unreachable_code, reason = "it names the type of the error")]
+            #[expect(unreachable_code, reason = "it names the type of the error")]
             anyhow::Ok(())
         })
     });
