@@ -34,7 +34,7 @@ main() {
     module) need_rust; build_module; print_size ;;
     demo) demo "$@" ;;
     test) run_tests "$@" ;;
-    bench) need_rust; cargo bench "$@" ;;
+    bench) bench "$@" ;;
     fuzz) fuzz "$@" ;;
     soak) soak ;;
     help | -h | --help) print_help ;;
@@ -50,7 +50,11 @@ print_help() {
 ./build.sh test           runs every test, lints included, on two versions of Envoy
 ./build.sh test --all-envoys
                           the same, on every version that is supported
-./build.sh bench          runs the benchmarks
+./build.sh bench          measures decisions natively, then the whole job in an Envoy; tables and a plot in target/bench
+                          (minutes)
+./build.sh bench native   measures decisions only
+./build.sh bench envoy [--quick]
+                          measures the whole job only; with --quick a first look at it
 ./build.sh fuzz [TARGET] [SECONDS]
                           runs one of the targets of tests/fuzz, or each, for 60 seconds if not told otherwise
 ./build.sh soak           sends two million requests through an Envoy and looks at its memory (minutes)
@@ -86,6 +90,31 @@ print_size() {
   echo "$MODULE: $(wc -c <"$MODULE") bytes, $(gzip -9c "$MODULE" | wc -c) compressed"
 }
 
+bench() {
+  case $* in
+    "" | native | envoy | "envoy --quick") ;;
+    *) fail "\`bench\` knows native, or envoy [--quick], and nothing else" ;;
+  esac
+  local part=${1-all}
+  shift $(($# > 0))
+  need_rust
+  if [[ $part != native ]]; then
+    need_python
+    need node nodejs
+    need wrk wrk
+    build_module
+    install_envoy "${ENVOYS[0]}"
+  fi
+  if [[ $part != envoy ]]; then
+    cargo bench --bench policy
+  fi
+  if [[ $part != native ]]; then
+    local program
+    program=$(build_program bench gateway)
+    exec "$program" "$@"
+  fi
+}
+
 demo() {
   [[ $# == 0 || $* == --keep ]] || fail "\`demo\` knows --keep, and nothing else"
   need_rust
@@ -93,11 +122,16 @@ demo() {
   echo "Building the module, installing Envoy ${ENVOYS[0]} and building the demo: minutes the first time, then seconds."
   build_module
   install_envoy "${ENVOYS[0]}"
-  # Run by itself, not by Cargo, so that a signal sent to this process reaches it.
   local program
-  program=$(cargo test --quiet --no-run --test demo --message-format=json-render-diagnostics |
-    sed -n 's/.*"executable":"\([^"]*\)".*/\1/p')
+  program=$(build_program test demo)
+  # Run by itself, not by Cargo, so that a signal sent to this process reaches it.
   exec "$program" "$@"
+}
+
+# A target of `cargo test` or `cargo bench` that is a program of its own; its file's name.
+build_program() {
+  cargo "$1" --quiet --no-run "--$1" "$2" --message-format=json-render-diagnostics |
+    sed -n 's/.*"executable":"\([^"]*\)".*/\1/p'
 }
 
 fuzz() {
