@@ -1,0 +1,56 @@
+//! The command line: what is asked, and the exit code that answers.
+//!
+//! Every verdict comes from the library that the proxy runs; nothing here decides by itself. Answers
+//! go to standard output, all else to standard error. Exit codes: 0 yes, 1 no or findings, 2 usage
+//! or unreadable input.
+
+mod check;
+mod console;
+mod failure;
+mod input;
+mod policy_file;
+
+use clap::{Parser, Subcommand};
+use console::{Color, Console, Format};
+use failure::{Failure, Outcome};
+use std::process::ExitCode;
+
+/// Answers what an egress policy would do, with the matcher that the proxy runs.
+#[derive(Debug, Parser)]
+#[command(
+    name = "egress-warden",
+    version,
+    after_help = "Exit codes: 0 yes, 1 no or findings, 2 usage or unreadable input.",
+    max_term_width = 100
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// How answers are written
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
+    format: Format,
+    /// When to use colour; NO_COLOR is honoured
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
+    color: Color,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Check(check::Args),
+}
+
+/// Does what the command line asks.
+pub(crate) fn run() -> ExitCode {
+    let Cli { command, format, color } = Cli::parse();
+    let mut console = Console::new(format, color);
+    let answer = match &command {
+        Command::Check(args) => check::run(args, &mut console),
+    };
+    match answer.and_then(|outcome| console.flush().map(|()| outcome)) {
+        Ok(outcome) => outcome.into(),
+        Err(failure) => {
+            console.fail(&failure);
+            failure.exit_code()
+        }
+    }
+}
