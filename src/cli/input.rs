@@ -15,15 +15,7 @@ pub(crate) fn name(path: &Path) -> String {
 
 /// Reads a file of at most `max` bytes.
 pub(crate) fn read(path: &Path, max: usize) -> Result<Vec<u8>, Failure> {
-    let unreadable = |error: io::Error| {
-        let remedy = match error.kind() {
-            io::ErrorKind::NotFound => "name a file that is there, or `-` for standard input",
-            io::ErrorKind::PermissionDenied => "allow reading it",
-            io::ErrorKind::IsADirectory => "name a file in it",
-            _ => "name a file that can be read",
-        };
-        Failure::new(name(path), describe(&error), remedy)
-    };
+    let unreadable = |error: io::Error| unreadable(path, &error);
     let mut bytes = Vec::new();
     // One byte more tells a file that is too long from one that just fits.
     let limit = u64::try_from(max).unwrap_or(u64::MAX).saturating_add(1);
@@ -39,6 +31,17 @@ pub(crate) fn read(path: &Path, max: usize) -> Result<Vec<u8>, Failure> {
         return Err(Failure::new(name(path), problem, "split it, or name another file"));
     }
     Ok(bytes)
+}
+
+/// Says why a file cannot be read.
+pub(crate) fn unreadable(path: &Path, error: &io::Error) -> Failure {
+    let remedy = match error.kind() {
+        io::ErrorKind::NotFound => "name a file that is there, or `-` for standard input",
+        io::ErrorKind::PermissionDenied => "allow reading it",
+        io::ErrorKind::IsADirectory => "name a file in it",
+        _ => "name a file that can be read",
+    };
+    Failure::new(name(path), describe(error), remedy)
 }
 
 /// An error of the system in lower case and without its number.

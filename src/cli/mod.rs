@@ -8,7 +8,10 @@ mod check;
 mod console;
 mod failure;
 mod input;
+mod judgement;
+mod logs;
 mod policy_file;
+mod replay;
 
 use clap::{Parser, Subcommand};
 use console::{Color, Console, Format};
@@ -37,6 +40,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Check(check::Args),
+    Replay(replay::Args),
 }
 
 /// Does what the command line asks.
@@ -45,6 +49,7 @@ pub(crate) fn run() -> ExitCode {
     let mut console = Console::new(format, color);
     let answer = match &command {
         Command::Check(args) => check::run(args, &mut console),
+        Command::Replay(args) => replay::run(args, &mut console),
     };
     match answer.and_then(|outcome| console.flush().map(|()| outcome)) {
         Ok(outcome) => outcome.into(),
