@@ -6,6 +6,7 @@
 
 mod check;
 mod console;
+mod diff;
 mod failure;
 mod input;
 mod judgement;
@@ -41,6 +42,7 @@ struct Cli {
 enum Command {
     Check(check::Args),
     Replay(replay::Args),
+    Diff(diff::Args),
 }
 
 /// Does what the command line asks.
@@ -50,6 +52,7 @@ pub(crate) fn run() -> ExitCode {
     let answer = match &command {
         Command::Check(args) => check::run(args, &mut console),
         Command::Replay(args) => replay::run(args, &mut console),
+        Command::Diff(args) => diff::run(args, &mut console),
     };
     match answer.and_then(|outcome| console.flush().map(|()| outcome)) {
         Ok(outcome) => outcome.into(),

@@ -1,0 +1,289 @@
+//! What the rules that know a host tell apart beside the host: callers, server names, ports, methods,
+//! paths and times, each as a list of values that stand for all others.
+
+use super::callers;
+use super::outline::Way;
+use super::paths;
+use super::words::{Pieces, set_of};
+use egress_warden::policy::{ClusterPort, TextSet};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Values that are told apart, each with the names of all that it stands for.
+pub(super) type Axis<V> = Vec<(Vec<String>, V)>;
+
+/// The axes of one set of rules.
+#[derive(Debug)]
+pub(super) struct Axes {
+    pub(super) callers: Axis<Option<String>>,
+    pub(super) server_names: Axis<ServerName>,
+    pub(super) ports: Axis<Port>,
+    pub(super) methods: Axis<String>,
+    pub(super) paths: Axis<String>,
+    /// In nanoseconds since the Unix epoch.
+    pub(super) times: Axis<u64>,
+}
+
+/// How many axes there are.
+pub(super) const AXES: usize = 6;
+
+/// What TLS says of the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ServerName {
+    /// The host, or there is no TLS.
+    Agrees,
+    /// Another.
+    Differs,
+}
+
+/// What a request says of its port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Port {
+    Known(u16),
+    Unsaid,
+    /// Route and authority differ.
+    Conflict,
+}
+
+impl Port {
+    /// The port of the authority, and what the cluster says.
+    pub(super) fn of_request(self) -> (Option<u16>, ClusterPort) {
+        match self {
+            Self::Known(port) => (Some(port), ClusterPort::Unsaid),
+            Self::Unsaid => (None, ClusterPort::Unsaid),
+            Self::Conflict => (Some(443), ClusterPort::Unknown),
+        }
+    }
+}
+
+/// What both policies ask of every request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Demands {
+    pub(super) identity: bool,
+    pub(super) server_name: bool,
+}
+
+impl Axes {
+    /// The axes of these ways, from a time on.
+    pub(super) fn of(ways: &[Way<'_>], demands: Demands, at: u64) -> Self {
+        Self {
+            callers: callers_of(ways, demands.identity),
+            server_names: server_names(demands.server_name),
+            ports: ports(ways),
+            methods: methods(ways),
+            paths: paths_of(ways),
+            times: times(ways, at),
+        }
+    }
+
+    /// Whether there are paths whose two readings differ: of those only some are tried.
+    pub(super) fn has_paths_of_two_readings(&self) -> bool {
+        self.paths.len() > 1
+    }
+
+    /// How many values each axis has.
+    pub(super) fn sizes(&self) -> [usize; AXES] {
+        [
+            self.callers.len(),
+            self.server_names.len(),
+            self.ports.len(),
+            self.methods.len(),
+            self.paths.len(),
+            self.times.len(),
+        ]
+    }
+
+    /// The names on an axis of the values at these positions; `None` where that is all of them.
+    pub(super) fn names(&self, axis: usize, positions: &[usize]) -> Option<Vec<String>> {
+        fn named<V>(axis: &Axis<V>, positions: &[usize]) -> Option<Vec<String>> {
+            if positions.len() >= axis.len() {
+                return None;
+            }
+            let values = positions.iter().filter_map(|&position| axis.get(position));
+            Some(values.flat_map(|(names, _)| names.iter().cloned()).collect())
+        }
+        match axis {
+            0 => named(&self.callers, positions),
+            1 => named(&self.server_names, positions),
+            2 => named(&self.ports, positions),
+            3 => named(&self.methods, positions),
+            4 => named(&self.paths, positions),
+            _ => named(&self.times, positions),
+        }
+    }
+}
+
+/// Keeps one value for all that are the same to every list; the names of all stay.
+fn merged<V>(
+    values: impl IntoIterator<Item = (String, V)>,
+    signature: impl Fn(&V) -> Vec<u8>,
+) -> Axis<V> {
+    let mut axis: Axis<V> = Vec::new();
+    let mut known: BTreeMap<Vec<u8>, usize> = BTreeMap::new();
+    for (name, value) in values {
+        let position = *known.entry(signature(&value)).or_insert(axis.len());
+        match axis.get_mut(position) {
+            Some((names, _)) if names.contains(&name) => {}
+            Some((names, _)) => names.push(name),
+            None => axis.push((vec![name], value)),
+        }
+    }
+    axis
+}
+
+fn any<V>(value: V) -> Axis<V> {
+    vec![(vec!["any".to_owned()], value)]
+}
+
+fn callers_of(ways: &[Way<'_>], is_identity_demanded: bool) -> Axis<Option<String>> {
+    let (mut principals, mut namespaces) = (Pieces::default(), Pieces::default());
+    let sources = || ways.iter().flat_map(|way| &way.rule.from);
+    for source in sources() {
+        principals.add(&source.principals);
+        principals.add(&source.not_principals);
+        namespaces.add(&source.namespaces);
+        namespaces.add(&source.not_namespaces);
+    }
+    if sources().next().is_none() && !is_identity_demanded {
+        return any(None);
+    }
+    let lists = |one: fn(&super::outline::Source) -> [&Vec<String>; 2]| -> Vec<TextSet> {
+        sources().flat_map(one).filter(|it| !it.is_empty()).map(|it| set_of(it)).collect()
+    };
+    let of_principals = lists(|source| [&source.principals, &source.not_principals]);
+    let of_namespaces = lists(|source| [&source.namespaces, &source.not_namespaces]);
+    merged(callers::callers(&principals, &namespaces), |principal| match principal {
+        None => vec![u8::MAX],
+        Some(principal) => {
+            let namespace = callers::namespace_of(principal);
+            let by_principal = of_principals.iter().map(|set| u8::from(set.contains(principal)));
+            let by_namespace = of_namespaces.iter().map(|set| match namespace {
+                Some(namespace) => u8::from(set.contains(namespace)),
+                None => 2,
+            });
+            by_principal.chain(by_namespace).collect()
+        }
+    })
+}
+
+fn server_names(is_demanded: bool) -> Axis<ServerName> {
+    if !is_demanded {
+        return any(ServerName::Agrees);
+    }
+    vec![
+        (vec!["the host, or no TLS".to_owned()], ServerName::Agrees),
+        (vec!["another than the host".to_owned()], ServerName::Differs),
+    ]
+}
+
+fn ports(ways: &[Way<'_>]) -> Axis<Port> {
+    let lists: Vec<BTreeSet<u16>> = ways
+        .iter()
+        .filter_map(|way| way.destination)
+        .flat_map(|to| [&to.ports, &to.not_ports])
+        .filter(|list| !list.is_empty())
+        .map(|list| list.iter().filter_map(|port| whole(*port)).collect())
+        .collect();
+    if lists.is_empty() {
+        return any(Port::Known(443));
+    }
+    let mut named: BTreeSet<u16> = lists.iter().flatten().copied().collect();
+    let other = (1..=u16::MAX).rev().find(|port| !named.contains(port));
+    // Where a port is unsaid, 80 and 443 count, so that they are worth a value each.
+    named.extend([80, 443]);
+    let known = named.iter().map(|&port| (port.to_string(), Port::Known(port)));
+    let other = other.map(|port| ("other ports".to_owned(), Port::Known(port)));
+    let unknown = [("unsaid".to_owned(), Port::Unsaid), ("in conflict".to_owned(), Port::Conflict)];
+    merged(known.chain(other).chain(unknown), |port| match port {
+        Port::Known(port) => lists.iter().map(|list| u8::from(list.contains(port))).collect(),
+        Port::Unsaid => vec![u8::MAX],
+        Port::Conflict => vec![u8::MAX - 1],
+    })
+}
+
+/// A port of a policy: the reader took a whole number.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it fits")]
+fn whole(port: f64) -> Option<u16> {
+    (1.0..=65535.0).contains(&port).then_some(port as u16)
+}
+
+fn methods(ways: &[Way<'_>]) -> Axis<String> {
+    let lists: Vec<&Vec<String>> = ways
+        .iter()
+        .filter_map(|way| way.destination)
+        .flat_map(|to| [&to.methods, &to.not_methods])
+        .filter(|list| !list.is_empty())
+        .collect();
+    let named: BTreeSet<&str> = lists.iter().flat_map(|list| list.iter().map(|it| &**it)).collect();
+    let mut values: Vec<(String, String)> =
+        named.iter().map(|method| ((*method).to_owned(), (*method).to_owned())).collect();
+    values.extend(named.iter().filter_map(|method| {
+        let in_another_case = [method.to_ascii_lowercase(), method.to_ascii_uppercase()];
+        let other = in_another_case.into_iter().find(|it| !named.contains(&**it))?;
+        Some((format!("{method} in another case"), other))
+    }));
+    values.push(("CONNECT".to_owned(), "CONNECT".to_owned()));
+    let is_known = |method: &str| named.iter().any(|it| it.eq_ignore_ascii_case(method));
+    let other = ["GET", "POST", "HEAD", "OTHER"].map(str::to_owned).into_iter();
+    let other = other.chain((0..=named.len()).map(|number| format!("OTHER{number}")));
+    let other = other.into_iter().find(|method| !is_known(method));
+    let name = if named.is_empty() { "all but CONNECT" } else { "other methods" };
+    values.extend(other.map(|method| (name.to_owned(), method)));
+    merged(values, |method| {
+        let in_list = |list: &&Vec<String>| match list.contains(method) {
+            true => 2,
+            false => u8::from(list.iter().any(|it| it.eq_ignore_ascii_case(method))),
+        };
+        let is_connect = u8::from(method.eq_ignore_ascii_case("CONNECT"));
+        lists.iter().map(in_list).chain([is_connect]).collect()
+    })
+}
+
+fn paths_of(ways: &[Way<'_>]) -> Axis<String> {
+    let lists: Vec<&Vec<String>> = ways
+        .iter()
+        .filter_map(|way| way.destination)
+        .flat_map(|to| [&to.paths, &to.not_paths])
+        .filter(|list| !list.is_empty())
+        .collect();
+    if lists.is_empty() {
+        return any("/".to_owned());
+    }
+    let mut pieces = Pieces::default();
+    for list in &lists {
+        pieces.add(list);
+    }
+    let sets: Vec<TextSet> = lists.iter().map(|list| set_of(list)).collect();
+    let axis =
+        merged(paths::paths(&pieces).into_iter().map(|path| (path.label.clone(), path)), |path| {
+            match &path.lenient {
+                None => vec![u8::MAX],
+                Some(lenient) => sets
+                    .iter()
+                    .map(|set| {
+                        u8::from(set.contains(&path.sent)) | u8::from(set.contains(lenient)) << 1
+                    })
+                    .collect(),
+            }
+        });
+    let is_of_two_readings = |name: &String| name.starts_with("paths sent as ");
+    axis.into_iter()
+        .map(|(mut names, path)| {
+            // What fares as a plain path needs no words of its own.
+            if names.iter().any(|name| !is_of_two_readings(name)) {
+                names.retain(|name| !is_of_two_readings(name));
+            }
+            (names, path.sent)
+        })
+        .collect()
+}
+
+fn times(ways: &[Way<'_>], at: u64) -> Axis<u64> {
+    let ends = ways.iter().filter_map(|way| way.rule.until.as_deref());
+    let later: BTreeMap<u64, &str> = ends
+        .filter_map(|text| Some((crate::cli::diff::nanoseconds(text)?, text)))
+        .filter(|(end, _)| *end > at)
+        .collect();
+    let mut times: Axis<u64> = vec![(vec!["now".to_owned()], at)];
+    times.extend(later.into_iter().map(|(end, text)| (vec![format!("from {text}")], end)));
+    times
+}
