@@ -6,13 +6,16 @@
 
 mod check;
 mod console;
+mod cover;
 mod failure;
 mod input;
 mod policy_file;
+mod time;
+mod written;
 
 use clap::{Parser, Subcommand};
 use console::{Color, Console, Format};
-use failure::{Failure, Outcome};
+
 use std::process::ExitCode;
 
 /// Answers what an egress policy would do, with the matcher that the proxy runs.
