@@ -7,9 +7,11 @@
 mod check;
 mod console;
 mod cover;
+mod explain;
 mod failure;
 mod input;
 mod policy_file;
+mod rehearsal;
 mod time;
 mod written;
 
@@ -40,6 +42,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Check(check::Args),
+    Explain(explain::Args),
 }
 
 /// Does what the command line asks.
@@ -48,6 +51,7 @@ pub(crate) fn run() -> ExitCode {
     let mut console = Console::new(format, color);
     let answer = match &command {
         Command::Check(args) => check::run(args, &mut console),
+        Command::Explain(args) => explain::run(args, &mut console),
     };
     match answer.and_then(|outcome| console.flush().map(|()| outcome)) {
         Ok(outcome) => outcome.into(),
