@@ -12,6 +12,7 @@ mod failure;
 mod input;
 mod policy_file;
 mod rehearsal;
+mod test;
 mod time;
 mod written;
 
@@ -43,6 +44,7 @@ struct Cli {
 enum Command {
     Check(check::Args),
     Explain(explain::Args),
+    Test(test::Args),
 }
 
 /// Does what the command line asks.
@@ -52,6 +54,7 @@ pub(crate) fn run() -> ExitCode {
     let answer = match &command {
         Command::Check(args) => check::run(args, &mut console),
         Command::Explain(args) => explain::run(args, &mut console),
+        Command::Test(args) => test::run(args, &mut console),
     };
     match answer.and_then(|outcome| console.flush().map(|()| outcome)) {
         Ok(outcome) => outcome.into(),
