@@ -6,17 +6,23 @@
 
 mod check;
 mod console;
+mod cover;
 mod diff;
+mod explain;
 mod failure;
 mod input;
 mod judgement;
+mod learn;
 mod logs;
 mod policy_file;
+mod rehearsal;
 mod replay;
+mod test;
+mod time;
+mod written;
 
 use clap::{Parser, Subcommand};
 use console::{Color, Console, Format};
-use failure::{Failure, Outcome};
 use std::process::ExitCode;
 
 /// Answers what an egress policy would do, with the matcher that the proxy runs.
@@ -43,6 +49,9 @@ enum Command {
     Check(check::Args),
     Replay(replay::Args),
     Diff(diff::Args),
+    Learn(learn::Args),
+    Explain(explain::Args),
+    Test(test::Args),
 }
 
 /// Does what the command line asks.
@@ -53,6 +62,9 @@ pub(crate) fn run() -> ExitCode {
         Command::Check(args) => check::run(args, &mut console),
         Command::Replay(args) => replay::run(args, &mut console),
         Command::Diff(args) => diff::run(args, &mut console),
+        Command::Learn(args) => learn::run(args, &mut console),
+        Command::Explain(args) => explain::run(args, &mut console),
+        Command::Test(args) => test::run(args, &mut console),
     };
     match answer.and_then(|outcome| console.flush().map(|()| outcome)) {
         Ok(outcome) => outcome.into(),

@@ -17,7 +17,7 @@ pub(super) struct HostMap<V> {
 
 /// By what kind of pattern a host was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Scope {
+pub enum Scope {
     /// Exactly this name, or exactly this address.
     Exact,
     /// A wildcard over names.

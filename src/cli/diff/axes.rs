@@ -5,6 +5,7 @@ use super::callers;
 use super::outline::Way;
 use super::paths;
 use super::words::{Pieces, set_of};
+use crate::cli::time::Time;
 use egress_warden::policy::{ClusterPort, TextSet};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -280,7 +281,7 @@ fn paths_of(ways: &[Way<'_>]) -> Axis<String> {
 fn times(ways: &[Way<'_>], at: u64) -> Axis<u64> {
     let ends = ways.iter().filter_map(|way| way.rule.until.as_deref());
     let later: BTreeMap<u64, &str> = ends
-        .filter_map(|text| Some((crate::cli::diff::nanoseconds(text)?, text)))
+        .filter_map(|text| Some((text.parse::<Time>().ok()?.nanoseconds()?, text)))
         .filter(|(end, _)| *end > at)
         .collect();
     let mut times: Axis<u64> = vec![(vec!["now".to_owned()], at)];

@@ -14,12 +14,12 @@ use super::failure::{Failure, Outcome};
 use super::judgement::Judgement;
 use super::logs::{Choice, Shown, Tally};
 use super::policy_file::PolicyFile;
+use super::time::Time;
 use clap::ValueEnum;
 use comparison::{Change, Comparison, Example, Kind, Side, Undecided};
 use outline::Outline;
 use serde::Serialize;
 use std::path::PathBuf;
-use std::time::SystemTime;
 use traffic::Traffic;
 
 /// Says what a change of policy opens and what it closes, by the policies alone or over logs
@@ -52,8 +52,8 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value_t = FailOn::Opens, value_name = "WHAT")]
     fail_on: FailOn,
     /// Compares from this time on, in RFC 3339, not from now; logs have their own times
-    #[arg(long, value_name = "TIME", value_parser = time, conflicts_with = "logs")]
-    at: Option<u64>,
+    #[arg(long, value_name = "TIME", conflicts_with = "logs")]
+    at: Option<Time>,
     #[command(flatten)]
     choice: Choice,
 }
@@ -76,7 +76,7 @@ pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure
         let comparison = comparison::compare(
             Side { outline: &old_outline, policy: &old.policy },
             Side { outline: &new_outline, policy: &new.policy },
-            args.at.or_else(now).unwrap_or_default(),
+            args.at.unwrap_or_else(Time::now).nanoseconds().unwrap_or_default(),
         );
         let answer = OfPolicies::new(revisions, &comparison);
         match console.format() {
@@ -107,22 +107,6 @@ pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure
         FailOn::Any => !traffic.counts.is_empty(),
     };
     Ok(if fails { Outcome::No } else { Outcome::Yes })
-}
-
-/// RFC 3339 in nanoseconds since the Unix epoch.
-fn nanoseconds(text: &str) -> Option<u64> {
-    let since = humantime::parse_rfc3339(text).ok()?.duration_since(SystemTime::UNIX_EPOCH).ok()?;
-    u64::try_from(since.as_nanos()).ok()
-}
-
-fn time(text: &str) -> Result<u64, String> {
-    nanoseconds(text)
-        .ok_or_else(|| "write a time in UTC, such as `2027-01-31T00:00:00Z`".to_owned())
-}
-
-fn now() -> Option<u64> {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok()?;
-    u64::try_from(since.as_nanos()).ok()
 }
 
 /// The answer without logs. Its keys are stable.

@@ -12,6 +12,7 @@ pub(crate) use tree::{Member, Node, Span, Value, quoted};
 use super::failure::Failure;
 use super::input;
 use egress_warden::config::{self, Config, Fault, MAX_TEXT};
+use std::cell::OnceCell;
 use std::path::Path;
 
 /// A policy's text, and where in it everything stands.
@@ -25,6 +26,10 @@ pub(crate) struct PolicyFile {
     /// Why there is no tree.
     unreadable: Option<Finding>,
     ambiguous: Vec<Span>,
+    /// What the policy's reader says, once it was asked.
+    reading: OnceCell<Result<Config, Vec<Finding>>>,
+    /// Where each line starts, once somebody asked.
+    line_starts: OnceCell<Vec<usize>>,
 }
 
 /// How a policy is written.
@@ -76,15 +81,16 @@ impl PolicyFile {
             tree: None,
             unreadable: None,
             ambiguous: Vec::new(),
+            reading: OnceCell::new(),
+            line_starts: OnceCell::new(),
         };
-        let may_be_json = file.text.trim_start().starts_with('{');
-        let is_json = || serde_json::from_str::<serde::de::IgnoredAny>(&file.text).is_ok();
-        if is_json_by_name || (may_be_json && is_json()) {
-            // Only what the reader has not refused as a whole is shallow enough to be taken apart.
-            file.tree = match config::read(file.text.as_bytes()) {
-                Err(faults) if faults.iter().any(is_of_whole_text) => None,
-                _ => json::parse(&file.text),
-            };
+        let may_be_json = is_json_by_name || file.text.trim_start().starts_with('{');
+        // Its limit of depth keeps the next parser from overflowing the stack.
+        if may_be_json && serde_json::from_str::<serde::de::IgnoredAny>(&file.text).is_ok() {
+            file.tree = json::parse(&file.text);
+            return file;
+        }
+        if is_json_by_name {
             return file;
         }
         file.notation = Notation::Yaml;
@@ -105,17 +111,27 @@ impl PolicyFile {
         file
     }
 
+    /// The same file with another text.
+    pub(crate) fn rewritten(self, text: String) -> Self {
+        Self::of_text(self.name, text, self.notation == Notation::Json)
+    }
+
     /// Reads a policy that is to be used: faults are a failure, which says how to see them all.
     pub(crate) fn load(path: &Path) -> Result<(Self, Config), Failure> {
-        let file = Self::read(path)?;
-        match file.config() {
+        let mut file = Self::read(path)?;
+        let reading = file.reading.take().unwrap_or_else(|| file.ask());
+        match reading {
             Ok(config) => Ok((file, config)),
             Err(faults) => Err(file.failure(&faults)),
         }
     }
 
     /// What the policy says, or every fault of its text; then there is at least one.
-    pub(crate) fn config(&self) -> Result<Config, Vec<Finding>> {
+    pub(crate) fn config(&self) -> Result<&Config, &[Finding]> {
+        self.reading.get_or_init(|| self.ask()).as_ref().map_err(Vec::as_slice)
+    }
+
+    fn ask(&self) -> Result<Config, Vec<Finding>> {
         if let Some(finding) = &self.unreadable {
             return Err(vec![finding.clone()]);
         }
@@ -151,12 +167,14 @@ impl PolicyFile {
 
     /// Line and column of an offset.
     pub(crate) fn position(&self, offset: usize) -> Position {
-        let before = self.text.get(..offset).unwrap_or(&self.text);
-        let line_start = before.rfind('\n').map_or(0, |end| end.saturating_add(1));
-        Position {
-            line: before.bytes().filter(|&byte| byte == b'\n').count().saturating_add(1),
-            column: before.get(line_start..).unwrap_or_default().chars().count().saturating_add(1),
-        }
+        let starts = self.line_starts.get_or_init(|| {
+            let ends = self.text.bytes().zip(1..).filter(|(byte, _)| *byte == b'\n');
+            std::iter::once(0).chain(ends.map(|(_, start)| start)).collect()
+        });
+        let line = starts.partition_point(|&start| start <= offset);
+        let start = starts.get(line.saturating_sub(1)).copied().unwrap_or_default();
+        let before = self.text.get(start..offset).unwrap_or_default();
+        Position { line, column: before.chars().count().saturating_add(1) }
     }
 
     /// `FILE:LINE:COLUMN` of an offset.
@@ -190,7 +208,12 @@ impl PolicyFile {
     }
 
     fn span_of(&self, fault: &Fault) -> Span {
-        let Some(tree) = &self.tree else { return self.span_of_error(fault) };
+        let is_of_whole_text =
+            fault.path() == "$" && fault.problem().starts_with("what is not JSON");
+        let tree = match &self.tree {
+            Some(tree) if !is_of_whole_text => tree,
+            _ => return self.span_of_error(fault),
+        };
         let mut node = tree;
         let mut key_span = None;
         let last = fault.positions().len().saturating_sub(1);
@@ -240,11 +263,6 @@ impl Finding {
     fn whole(span: Span, problem: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { path: "$".to_owned(), span, problem: problem.into(), remedy: remedy.into() }
     }
-}
-
-/// A fault of the text as a whole: it is no JSON, or too deep.
-fn is_of_whole_text(fault: &Fault) -> bool {
-    fault.path() == "$" && fault.problem().starts_with("what is not JSON")
 }
 
 /// Whether a JSONPath ends in this key; true also where that cannot be told.

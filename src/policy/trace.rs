@@ -1,0 +1,89 @@
+//! How a verdict comes about: the rules that were looked at, and where each of them failed.
+//!
+//! The verdict of a trace is that of [`Policy::decide`]; what it says of a rule comes from the
+//! conditions that the rule is judged by. Nothing is matched here.
+
+use super::request::{Facts, Port};
+use super::rule::Miss;
+use super::{Action, Decision, Only, Policy, Request, Scope};
+
+/// A decision with what led to it.
+#[derive(Clone, Debug)]
+pub struct Trace {
+    /// What [`Policy::decide`] says.
+    pub decision: Decision,
+    /// Absent where the request is malformed.
+    pub port: Option<Port>,
+    /// The path as sent and as read leniently; absent where it is unknown or the request malformed.
+    pub path: Option<[String; 2]>,
+    /// The rules whose hosts match, in the order in which they are looked at: the most specific
+    /// host first, the smallest id first among equals. None where an earlier step decides.
+    pub candidates: Vec<Candidate>,
+}
+
+/// One way for one rule to match.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// The rule, as an index into the policy's rules.
+    pub rule: usize,
+    /// The entry of its `to`; `None` where it has none.
+    pub destination: Option<usize>,
+    /// By what the host was found; `None` where the entry has no hosts.
+    pub scope: Option<Scope>,
+    /// Whether the rule counts for the verdict, and for the would-be verdict.
+    pub counts: [bool; 2],
+    /// Whether the rule is past its `until`: an allow is left out then, but named where it alone
+    /// would have matched.
+    pub has_ended: bool,
+    /// Why the rule does not match; `None`: it does.
+    pub miss: Option<Miss>,
+}
+
+impl Policy {
+    /// Decides one request and says how.
+    pub fn trace(&self, request: &Request<'_>) -> Trace {
+        let decision = self.decide(request);
+        let facts = Facts::of(request);
+        let readings = facts.as_ref().and_then(|facts| facts.readings());
+        Trace {
+            decision,
+            port: facts.as_ref().map(|facts| facts.port),
+            path: readings.map(|readings| readings.both().map(str::to_owned)),
+            candidates: facts
+                .as_ref()
+                .filter(|facts| self.refusal_before_rules(request, facts).is_none())
+                .map(|facts| self.candidates(facts))
+                .unwrap_or_default(),
+        }
+    }
+
+    fn candidates(&self, facts: &Facts<'_>) -> Vec<Candidate> {
+        let chains = self.by_host.matches(facts.host).map(|(chain, scope)| (*chain, Some(scope)));
+        let mut candidates = Vec::new();
+        for (chain, scope) in chains.chain([(self.anywhere, None)]) {
+            let mut link = chain;
+            while let Some(posting) = link.and_then(|link| self.postings.get(link as usize)) {
+                link = posting.next;
+                let rule = posting.rule as usize;
+                let (Some(head), Some(conditions)) =
+                    (self.rules.get(rule), self.conditions.get(rule))
+                else {
+                    continue;
+                };
+                let has_ended = head.has_ended(facts);
+                candidates.push(Candidate {
+                    rule,
+                    destination: posting.destination.map(|index| index as usize),
+                    scope,
+                    counts: [head.only != Some(Only::Next), head.only != Some(Only::Now)],
+                    has_ended,
+                    miss: match (head.action, has_ended) {
+                        (Action::Deny, true) => Some(Miss::Ended),
+                        _ => head.miss(conditions, posting.destination, scope, facts),
+                    },
+                });
+            }
+        }
+        candidates
+    }
+}
