@@ -12,6 +12,7 @@ mod failure;
 mod input;
 mod policy_file;
 mod rehearsal;
+mod schema;
 mod test;
 mod time;
 mod written;
@@ -45,6 +46,7 @@ enum Command {
     Check(check::Args),
     Explain(explain::Args),
     Test(test::Args),
+    Schema(schema::Args),
 }
 
 /// Does what the command line asks.
@@ -55,6 +57,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Check(args) => check::run(args, &mut console),
         Command::Explain(args) => explain::run(args, &mut console),
         Command::Test(args) => test::run(args, &mut console),
+        Command::Schema(args) => schema::run(args, &mut console),
     };
     match answer.and_then(|outcome| console.flush().map(|()| outcome)) {
         Ok(outcome) => outcome.into(),
