@@ -4,6 +4,7 @@
 //! go to standard output, all else to standard error. Exit codes: 0 yes, 1 no or findings, 2 usage
 //! or unreadable input.
 
+mod bundle;
 mod check;
 mod console;
 mod cover;
@@ -46,6 +47,7 @@ enum Command {
     Check(check::Args),
     Explain(explain::Args),
     Test(test::Args),
+    Bundle(bundle::Args),
     Schema(schema::Args),
 }
 
@@ -57,6 +59,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Check(args) => check::run(args, &mut console),
         Command::Explain(args) => explain::run(args, &mut console),
         Command::Test(args) => test::run(args, &mut console),
+        Command::Bundle(args) => bundle::run(args, &mut console),
         Command::Schema(args) => schema::run(args, &mut console),
     };
     match answer.and_then(|outcome| console.flush().map(|()| outcome)) {
