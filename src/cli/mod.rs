@@ -6,11 +6,13 @@
 
 mod bundle;
 mod check;
+mod completions;
 mod console;
 mod cover;
 mod explain;
 mod failure;
 mod input;
+mod man;
 mod policy_file;
 mod rehearsal;
 mod schema;
@@ -49,6 +51,8 @@ enum Command {
     Test(test::Args),
     Bundle(bundle::Args),
     Schema(schema::Args),
+    Completions(completions::Args),
+    Man(man::Args),
 }
 
 /// Does what the command line asks.
@@ -61,6 +65,8 @@ pub(crate) fn run() -> ExitCode {
         Command::Test(args) => test::run(args, &mut console),
         Command::Bundle(args) => bundle::run(args, &mut console),
         Command::Schema(args) => schema::run(args, &mut console),
+        Command::Completions(args) => completions::run(args, &mut console),
+        Command::Man(args) => man::run(args, &mut console),
     };
     match answer.and_then(|outcome| console.flush().map(|()| outcome)) {
         Ok(outcome) => outcome.into(),
