@@ -2,6 +2,7 @@
 //! wanted. An output that nobody reads any more is no error.
 
 use super::failure::Failure;
+use anstream::adapter::strip_str;
 use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
 use clap::ValueEnum;
@@ -12,16 +13,13 @@ use std::io::{self, BufWriter, Stderr, Stdout, Write};
 /// How answers are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// For people
     Text,
-    /// One JSON object, or one a line where the answer is a stream; its keys are stable
     Json,
 }
 
 /// When to use colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Color {
-    /// On a terminal, unless NO_COLOR is set
     Auto,
     Always,
     Never,
@@ -45,7 +43,9 @@ pub(crate) fn styled(style: Style, text: impl Display) -> impl Display {
 
 /// Both outputs of the process.
 pub(crate) struct Console {
-    out: BufWriter<AutoStream<Stdout>>,
+    /// Without [`AutoStream`]: JSON has no colour to take off, and may be long.
+    out: BufWriter<Stdout>,
+    is_coloured: bool,
     err: AutoStream<Stderr>,
     format: Format,
 }
@@ -61,7 +61,8 @@ impl Console {
         let (for_out, for_err) =
             (choice(AutoStream::choice(&out)), choice(AutoStream::choice(&err)));
         Self {
-            out: BufWriter::new(AutoStream::new(out, for_out)),
+            out: BufWriter::new(out),
+            is_coloured: for_out != ColorChoice::Never,
             err: AutoStream::new(err, for_err),
             format,
         }
@@ -73,14 +74,19 @@ impl Console {
 
     /// One line of the answer.
     pub(crate) fn line(&mut self, line: impl Display) -> Result<(), Failure> {
-        writeln!(self.out, "{line}").map_err(|error| Failure::of_output(&error))
+        let line = line.to_string();
+        let written = match self.is_coloured {
+            true => writeln!(self.out, "{line}"),
+            false => writeln!(self.out, "{}", strip_str(&line)),
+        };
+        written.map_err(|error| Failure::of_output(&error))
     }
 
     /// The answer, or one of its lines, as JSON on one line.
     pub(crate) fn json(&mut self, value: &impl Serialize) -> Result<(), Failure> {
-        let json =
-            serde_json::to_string(value).map_err(|error| Failure::of_output(&error.into()))?;
-        self.line(json)
+        serde_json::to_writer(&mut self.out, value)
+            .map_err(|error| Failure::of_output(&error.into()))?;
+        self.bytes(b"\n")
     }
 
     /// Bytes of the answer, as they are.

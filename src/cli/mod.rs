@@ -4,7 +4,9 @@
 //! go to standard output, all else to standard error. Exit codes: 0 yes, 1 no or findings, 2 usage
 //! or unreadable input.
 
+mod bundle;
 mod check;
+mod completions;
 mod console;
 mod cover;
 mod diff;
@@ -14,9 +16,11 @@ mod input;
 mod judgement;
 mod learn;
 mod logs;
+mod man;
 mod policy_file;
 mod rehearsal;
 mod replay;
+mod schema;
 mod test;
 mod time;
 mod written;
@@ -36,10 +40,10 @@ use std::process::ExitCode;
 struct Cli {
     #[command(subcommand)]
     command: Command,
-    /// How answers are written
+    /// How answers are written; the keys of JSON are stable
     #[arg(long, global = true, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
     format: Format,
-    /// When to use colour; NO_COLOR is honoured
+    /// When to use colour: auto is on a terminal, unless NO_COLOR is set
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
     color: Color,
 }
@@ -47,11 +51,15 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Check(check::Args),
+    Explain(explain::Args),
+    Test(test::Args),
     Replay(replay::Args),
     Diff(diff::Args),
     Learn(learn::Args),
-    Explain(explain::Args),
-    Test(test::Args),
+    Bundle(bundle::Args),
+    Schema(schema::Args),
+    Completions(completions::Args),
+    Man(man::Args),
 }
 
 /// Does what the command line asks.
@@ -60,11 +68,15 @@ pub(crate) fn run() -> ExitCode {
     let mut console = Console::new(format, color);
     let answer = match &command {
         Command::Check(args) => check::run(args, &mut console),
+        Command::Explain(args) => explain::run(args, &mut console),
+        Command::Test(args) => test::run(args, &mut console),
         Command::Replay(args) => replay::run(args, &mut console),
         Command::Diff(args) => diff::run(args, &mut console),
         Command::Learn(args) => learn::run(args, &mut console),
-        Command::Explain(args) => explain::run(args, &mut console),
-        Command::Test(args) => test::run(args, &mut console),
+        Command::Bundle(args) => bundle::run(args, &mut console),
+        Command::Schema(args) => schema::run(args, &mut console),
+        Command::Completions(args) => completions::run(args, &mut console),
+        Command::Man(args) => man::run(args, &mut console),
     };
     match answer.and_then(|outcome| console.flush().map(|()| outcome)) {
         Ok(outcome) => outcome.into(),

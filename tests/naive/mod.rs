@@ -9,6 +9,7 @@ pub mod comparison;
 pub mod host;
 pub mod registry;
 pub mod sample;
+pub mod written;
 
 use host::{Host, Pattern};
 use serde::Deserialize;

@@ -76,6 +76,20 @@ struct Edit {
     replacement: String,
 }
 
+/// A fault as `check` shows it.
+pub(super) fn fault(file: &PolicyFile, fault: &Finding) -> String {
+    report::one(file, &Report::of_fault(file, fault.clone()))
+}
+
+/// The same as JSON.
+pub(super) fn fault_json(file: &PolicyFile, fault: &Finding) -> serde_json::Value {
+    let mut json = report::one_json(file, &Report::of_fault(file, fault.clone()));
+    if let Some(json) = json.as_object_mut() {
+        json.insert("file".to_owned(), file.name().into());
+    }
+    json
+}
+
 /// Checks one policy after the other; one that cannot be read does not keep others from it.
 pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure> {
     let surroundings = Surroundings {

@@ -4,13 +4,14 @@ use super::super::written::{Written, WrittenPolicy};
 use super::Report;
 use super::warnings::warning;
 use egress_warden::host::HostPattern;
+use std::borrow::Cow;
 use std::collections::HashMap;
 use unicode_security::{MixedScript, confusable_detection::skeleton};
 
 /// Every warning about the names in lists of hosts.
 pub(super) fn of(policy: &WrittenPolicy<'_>) -> Vec<Report> {
     let mut reports = Vec::new();
-    let mut looks = HashMap::new();
+    let mut looks = Looks::default();
     for rule in &policy.rules {
         for (index, entry) in rule.to.iter().enumerate() {
             for (key, hosts) in [("hosts", &entry.hosts), ("notHosts", &entry.not_hosts)] {
@@ -67,17 +68,53 @@ fn spelling(
     }
 }
 
+/// The names met so far, by what they look like (the skeletons of UTS 39).
+struct Looks<'p> {
+    names: HashMap<Cow<'p, str>, &'p str>,
+    /// The skeleton of each ASCII character: most names need nothing else.
+    ascii: Vec<String>,
+}
+
+impl Default for Looks<'_> {
+    fn default() -> Self {
+        let of = |byte: u8| skeleton(char::from(byte).encode_utf8(&mut [0; 4])).collect();
+        Self { names: HashMap::new(), ascii: (0..=0x7f).map(of).collect() }
+    }
+}
+
+impl<'p> Looks<'p> {
+    /// Another name of the policy that looks the same.
+    fn other(&mut self, name: &'p str) -> Option<&'p str> {
+        let look = self.of(name);
+        let first = *self.names.entry(look).or_insert(name);
+        (first != name).then_some(first)
+    }
+
+    fn of(&self, name: &'p str) -> Cow<'p, str> {
+        if name.contains("xn--") {
+            let (unicode, _) = idna::domain_to_unicode(name);
+            return Cow::Owned(skeleton(&unicode).collect());
+        }
+        let parts = name.bytes().map(|byte| self.ascii.get(usize::from(byte)));
+        let is_itself = parts
+            .clone()
+            .zip(name.bytes())
+            .all(|(look, byte)| look.is_some_and(|look| look.as_bytes() == [byte]));
+        if is_itself {
+            return Cow::Borrowed(name);
+        }
+        Cow::Owned(parts.flatten().map(String::as_str).collect())
+    }
+}
+
 /// Two names of the policy that look the same.
 fn look<'p>(
     host: &Written<'p, HostPattern<'p>>,
-    looks: &mut HashMap<String, &'p str>,
+    looks: &mut Looks<'p>,
     warn: &mut impl FnMut(&'static str, String, &str),
 ) {
     let Some(name) = name_of(host) else { return };
-    let unicode =
-        if name.contains("xn--") { idna::domain_to_unicode(name).0 } else { name.to_owned() };
-    let first = looks.entry(skeleton(&unicode).collect()).or_insert(name);
-    if *first != name {
+    if let Some(first) = looks.other(name) {
         let problem = format!("`{name}` looks like `{first}`, which the policy names too");
         warn("confusable", problem, "check that both are meant");
     }

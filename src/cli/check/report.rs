@@ -25,31 +25,35 @@ pub(super) fn write(
 
 /// The same as JSON.
 pub(super) fn json(file: &PolicyFile, reports: &[Report], fixed: usize) -> Value {
-    let findings = reports.iter().map(|report| {
-        let (start, end) =
-            (file.position(report.finding.span.start), file.position(report.finding.span.end));
-        json!({
-            "level": report.level.as_str(),
-            "kind": report.kind,
-            "path": report.finding.path,
-            "line": start.line,
-            "column": start.column,
-            "end_line": end.line,
-            "end_column": end.column,
-            "found": report.finding.problem,
-            "remedy": report.finding.remedy,
-            "fixable": report.edit.is_some(),
-        })
-    });
+    let findings: Vec<_> = reports.iter().map(|report| one_json(file, report)).collect();
     json!({
         "file": file.name(),
         "policy": file.config().ok().map(|config| &*config.revision),
         "fixed": fixed,
-        "findings": findings.collect::<Vec<_>>(),
+        "findings": findings,
     })
 }
 
-fn one(file: &PolicyFile, report: &Report) -> String {
+/// One report as JSON.
+pub(super) fn one_json(file: &PolicyFile, report: &Report) -> Value {
+    let finding = &report.finding;
+    let (start, end) = (file.position(finding.span.start), file.position(finding.span.end));
+    json!({
+        "level": report.level.as_str(),
+        "kind": report.kind,
+        "path": finding.path,
+        "line": start.line,
+        "column": start.column,
+        "end_line": end.line,
+        "end_column": end.column,
+        "found": finding.problem,
+        "remedy": finding.remedy,
+        "fixable": report.edit.is_some(),
+    })
+}
+
+/// One report with its line of the text.
+pub(super) fn one(file: &PolicyFile, report: &Report) -> String {
     let finding = &report.finding;
     let title = format!("`{}`: {}", finding.path, report.found());
     let Some(excerpt) = Excerpt::of(file, report) else {

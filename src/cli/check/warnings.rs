@@ -1,13 +1,15 @@
 //! What a policy says and nobody is likely to mean.
 
 use super::super::cover::{Pattern, excludes_itself};
-use super::super::policy_file::{Finding, Node, PolicyFile};
+use super::super::policy_file::{Finding, Member, Node, PolicyFile};
 use super::super::written::{Callers, Destinations, List, Written, WrittenPolicy, WrittenRule};
 use super::{Edit, Level, Report, Surroundings, fix, names};
 use egress_warden::host::{Host, HostPattern};
 use egress_warden::policy::{Action, Mode, Only, TextPattern};
-use std::collections::hash_map::Entry;
+use std::borrow::Cow;
+use std::collections::hash_map::{DefaultHasher, Entry};
 use std::collections::{BTreeSet, HashMap};
+use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
 /// How long before its end a rule is worth a word.
@@ -19,7 +21,7 @@ pub(super) fn of(file: &PolicyFile, root: &Node, surroundings: Surroundings) -> 
     let denials = Denials::of(&policy);
     let mut survey = Survey { file, reports: Vec::new() };
     let domains = trust_domains(&policy);
-    let mut said: HashMap<String, &WrittenRule<'_>> = HashMap::new();
+    let mut said: HashMap<u64, &WrittenRule<'_>> = HashMap::new();
     for rule in &policy.rules {
         survey.never_counts(&policy, rule);
         survey.never_matches(rule);
@@ -171,16 +173,17 @@ impl Survey<'_> {
     fn repeated<'p>(
         &mut self,
         rule: &'p WrittenRule<'p>,
-        said: &mut HashMap<String, &'p WrittenRule<'p>>,
+        said: &mut HashMap<u64, &'p WrittenRule<'p>>,
     ) {
-        match said.entry(meaning(rule)) {
+        match said.entry(fingerprint(rule)) {
             Entry::Vacant(entry) => {
                 entry.insert(rule);
             }
-            Entry::Occupied(entry) => {
+            Entry::Occupied(entry) if meaning(entry.get()) == meaning(rule) => {
                 let problem = format!("this rule says the same as `{}`", entry.get().id);
                 self.warn("same-rules", (rule.path(), rule.place()), problem, "keep one of them");
             }
+            Entry::Occupied(_) => {}
         }
     }
 
@@ -201,7 +204,8 @@ impl Survey<'_> {
         let mut seen = HashMap::new();
         let mut before: Option<&Node> = None;
         for (index, item) in items.iter().enumerate() {
-            if let Some(first) = seen.insert(item.to_json(), index) {
+            let shown = item.text().map_or_else(|| Cow::Owned(item.to_json()), Cow::Borrowed);
+            if let Some(first) = seen.insert(shown, index) {
                 let kind = if path.ends_with("osts") { "equal-hosts" } else { "equal-items" };
                 let edit = before.and_then(|before| fix::removal(self.file, before, item));
                 let report = self.warn(
@@ -490,6 +494,33 @@ fn trust_domains<'p>(policy: &'p WrittenPolicy<'p>) -> BTreeSet<&'p str> {
     entries.flat_map(lists).flatten().flatten().filter_map(domain).collect()
 }
 
+/// A number that is equal for rules that say the same, and hardly ever for others.
+fn fingerprint(rule: &WrittenRule<'_>) -> u64 {
+    fn of(node: &Node) -> u64 {
+        let sum = |parts: &mut dyn Iterator<Item = u64>| parts.fold(0, u64::wrapping_add);
+        let mut hasher = DefaultHasher::new();
+        match (node.members(), node.items(), node.text()) {
+            ([], [], Some(text)) => text.hash(&mut hasher),
+            ([], [], None) => node.to_json().hash(&mut hasher),
+            ([], items, _) => sum(&mut items.iter().map(of)).hash(&mut hasher),
+            (members, ..) => sum(&mut members.iter().map(of_member)).hash(&mut hasher),
+        }
+        hasher.finish()
+    }
+    fn of_member(member: &Member) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (&*member.key, of(&member.value)).hash(&mut hasher);
+        hasher.finish()
+    }
+    let says = rule.node.members().iter().filter(|member| is_said(member));
+    says.map(of_member).fold(0, u64::wrapping_add)
+}
+
+/// Whether a key of a rule is part of what it says.
+fn is_said(member: &Member) -> bool {
+    !matches!(&*member.key, "id" | "note")
+}
+
 /// What a rule says, in a form that is equal where the meaning is: without its id and its note,
 /// and with all lists in order.
 fn meaning(rule: &WrittenRule<'_>) -> String {
@@ -512,7 +543,7 @@ fn meaning(rule: &WrittenRule<'_>) -> String {
         .node
         .members()
         .iter()
-        .filter(|member| !matches!(&*member.key, "id" | "note"))
+        .filter(|member| is_said(member))
         .map(|member| format!("{}={}", member.key, sorted(&member.value)))
         .collect();
     parts.sort_unstable();

@@ -2,12 +2,13 @@
 //! paths and times, each as a list of values that stand for all others.
 
 use super::callers;
-use super::outline::Way;
 use super::paths;
-use super::words::{Pieces, set_of};
-use crate::cli::time::Time;
-use egress_warden::policy::{ClusterPort, TextSet};
+use super::ways::Way;
+use super::words::Pieces;
+use crate::cli::written::{Callers, Destinations, List};
+use egress_warden::policy::{ClusterPort, TextPattern, TextSet};
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::SystemTime;
 
 /// Values that are told apart, each with the names of all that it stands for.
 pub(super) type Axis<V> = Vec<(Vec<String>, V)>;
@@ -135,24 +136,35 @@ fn any<V>(value: V) -> Axis<V> {
     vec![(vec!["any".to_owned()], value)]
 }
 
+/// The patterns of every such list that is there.
+fn lists<'a, T: 'a, P: Copy + 'a>(
+    entries: impl Iterator<Item = &'a T>,
+    fields: fn(&'a T) -> [&'a List<'a, P>; 2],
+) -> Vec<Vec<P>> {
+    let lists = entries.flat_map(fields).flatten();
+    lists.map(|list| list.iter().map(|written| written.pattern).collect()).collect()
+}
+
+fn pieces<'a>(lists: &[Vec<TextPattern<'a>>]) -> Pieces<'a> {
+    let mut pieces = Pieces::default();
+    pieces.add(lists.iter().flatten().copied());
+    pieces
+}
+
+fn sets(lists: &[Vec<TextPattern<'_>>]) -> Vec<TextSet> {
+    lists.iter().map(|list| list.iter().copied().collect()).collect()
+}
+
 fn callers_of(ways: &[Way<'_>], is_identity_demanded: bool) -> Axis<Option<String>> {
-    let (mut principals, mut namespaces) = (Pieces::default(), Pieces::default());
     let sources = || ways.iter().flat_map(|way| &way.rule.from);
-    for source in sources() {
-        principals.add(&source.principals);
-        principals.add(&source.not_principals);
-        namespaces.add(&source.namespaces);
-        namespaces.add(&source.not_namespaces);
-    }
     if sources().next().is_none() && !is_identity_demanded {
         return any(None);
     }
-    let lists = |one: fn(&super::outline::Source) -> [&Vec<String>; 2]| -> Vec<TextSet> {
-        sources().flat_map(one).filter(|it| !it.is_empty()).map(|it| set_of(it)).collect()
-    };
-    let of_principals = lists(|source| [&source.principals, &source.not_principals]);
-    let of_namespaces = lists(|source| [&source.namespaces, &source.not_namespaces]);
-    merged(callers::callers(&principals, &namespaces), |principal| match principal {
+    let principals = lists(sources(), |it: &Callers<'_>| [&it.principals, &it.not_principals]);
+    let namespaces = lists(sources(), |it: &Callers<'_>| [&it.namespaces, &it.not_namespaces]);
+    let (of_principals, of_namespaces) = (sets(&principals), sets(&namespaces));
+    let callers = callers::callers(&pieces(&principals), &pieces(&namespaces));
+    merged(callers, |principal| match principal {
         None => vec![u8::MAX],
         Some(principal) => {
             let namespace = callers::namespace_of(principal);
@@ -177,13 +189,8 @@ fn server_names(is_demanded: bool) -> Axis<ServerName> {
 }
 
 fn ports(ways: &[Way<'_>]) -> Axis<Port> {
-    let lists: Vec<BTreeSet<u16>> = ways
-        .iter()
-        .filter_map(|way| way.destination)
-        .flat_map(|to| [&to.ports, &to.not_ports])
-        .filter(|list| !list.is_empty())
-        .map(|list| list.iter().filter_map(|port| whole(*port)).collect())
-        .collect();
+    let destinations = ways.iter().filter_map(|way| way.destination);
+    let lists = lists(destinations, |it: &Destinations<'_>| [&it.ports, &it.not_ports]);
     if lists.is_empty() {
         return any(Port::Known(443));
     }
@@ -201,20 +208,10 @@ fn ports(ways: &[Way<'_>]) -> Axis<Port> {
     })
 }
 
-/// A port of a policy: the reader took a whole number.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it fits")]
-fn whole(port: f64) -> Option<u16> {
-    (1.0..=65535.0).contains(&port).then_some(port as u16)
-}
-
 fn methods(ways: &[Way<'_>]) -> Axis<String> {
-    let lists: Vec<&Vec<String>> = ways
-        .iter()
-        .filter_map(|way| way.destination)
-        .flat_map(|to| [&to.methods, &to.not_methods])
-        .filter(|list| !list.is_empty())
-        .collect();
-    let named: BTreeSet<&str> = lists.iter().flat_map(|list| list.iter().map(|it| &**it)).collect();
+    let destinations = ways.iter().filter_map(|way| way.destination);
+    let lists = lists(destinations, |it: &Destinations<'_>| [&it.methods, &it.not_methods]);
+    let named: BTreeSet<&str> = lists.iter().flatten().copied().collect();
     let mut values: Vec<(String, String)> =
         named.iter().map(|method| ((*method).to_owned(), (*method).to_owned())).collect();
     values.extend(named.iter().filter_map(|method| {
@@ -230,7 +227,7 @@ fn methods(ways: &[Way<'_>]) -> Axis<String> {
     let name = if named.is_empty() { "all but CONNECT" } else { "other methods" };
     values.extend(other.map(|method| (name.to_owned(), method)));
     merged(values, |method| {
-        let in_list = |list: &&Vec<String>| match list.contains(method) {
+        let in_list = |list: &Vec<&str>| match list.contains(&&**method) {
             true => 2,
             false => u8::from(list.iter().any(|it| it.eq_ignore_ascii_case(method))),
         };
@@ -240,32 +237,24 @@ fn methods(ways: &[Way<'_>]) -> Axis<String> {
 }
 
 fn paths_of(ways: &[Way<'_>]) -> Axis<String> {
-    let lists: Vec<&Vec<String>> = ways
-        .iter()
-        .filter_map(|way| way.destination)
-        .flat_map(|to| [&to.paths, &to.not_paths])
-        .filter(|list| !list.is_empty())
-        .collect();
+    let destinations = ways.iter().filter_map(|way| way.destination);
+    let lists = lists(destinations, |it: &Destinations<'_>| [&it.paths, &it.not_paths]);
     if lists.is_empty() {
         return any("/".to_owned());
     }
-    let mut pieces = Pieces::default();
-    for list in &lists {
-        pieces.add(list);
-    }
-    let sets: Vec<TextSet> = lists.iter().map(|list| set_of(list)).collect();
-    let axis =
-        merged(paths::paths(&pieces).into_iter().map(|path| (path.label.clone(), path)), |path| {
-            match &path.lenient {
-                None => vec![u8::MAX],
-                Some(lenient) => sets
-                    .iter()
-                    .map(|set| {
-                        u8::from(set.contains(&path.sent)) | u8::from(set.contains(lenient)) << 1
-                    })
-                    .collect(),
-            }
-        });
+    let sets = sets(&lists);
+    let axis = merged(
+        paths::paths(&pieces(&lists)).into_iter().map(|path| (path.label.clone(), path)),
+        |path| match &path.lenient {
+            None => vec![u8::MAX],
+            Some(lenient) => sets
+                .iter()
+                .map(|set| {
+                    u8::from(set.contains(&path.sent)) | u8::from(set.contains(lenient)) << 1
+                })
+                .collect(),
+        },
+    );
     let is_of_two_readings = |name: &String| name.starts_with("paths sent as ");
     axis.into_iter()
         .map(|(mut names, path)| {
@@ -279,12 +268,18 @@ fn paths_of(ways: &[Way<'_>]) -> Axis<String> {
 }
 
 fn times(ways: &[Way<'_>], at: u64) -> Axis<u64> {
-    let ends = ways.iter().filter_map(|way| way.rule.until.as_deref());
-    let later: BTreeMap<u64, &str> = ends
-        .filter_map(|text| Some((text.parse::<Time>().ok()?.nanoseconds()?, text)))
+    let later: BTreeMap<u64, SystemTime> = ways
+        .iter()
+        .filter_map(|way| way.rule.until)
+        .filter_map(|end| {
+            let since = end.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+            Some((u64::try_from(since.as_nanos()).ok()?, end))
+        })
         .filter(|(end, _)| *end > at)
         .collect();
     let mut times: Axis<u64> = vec![(vec!["now".to_owned()], at)];
-    times.extend(later.into_iter().map(|(end, text)| (vec![format!("from {text}")], end)));
+    times.extend(later.into_iter().map(|(nanoseconds, end)| {
+        (vec![format!("from {}", humantime::format_rfc3339(end))], nanoseconds)
+    }));
     times
 }

@@ -176,13 +176,12 @@ pub(super) fn namespace_of(principal: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use egress_warden::policy::TextPattern;
 
     fn labels(principals: &[&str], namespaces: &[&str]) -> Vec<(String, Option<String>)> {
-        let owned = |texts: &[&str]| texts.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>();
-        let (principals, namespaces) = (owned(principals), owned(namespaces));
         let (mut of_principals, mut of_namespaces) = (Pieces::default(), Pieces::default());
-        of_principals.add(&principals);
-        of_namespaces.add(&namespaces);
+        of_principals.add(principals.iter().filter_map(|it| TextPattern::parse(it)));
+        of_namespaces.add(namespaces.iter().filter_map(|it| TextPattern::parse(it)));
         callers(&of_principals, &of_namespaces)
     }
 

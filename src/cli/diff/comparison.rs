@@ -6,8 +6,9 @@
 
 use super::axes::{AXES, Axes, Demands, ServerName};
 use super::hosts::{self, HostClass};
-use super::outline::{Outline, Way};
+use super::ways::{Way, ways};
 use crate::cli::judgement::Judgement;
+use crate::cli::written::{List, WrittenPolicy};
 use egress_warden::host::{Authority, Block, Host, HostPattern, Malformed, is_forbidden};
 use egress_warden::policy::{Action, Decision, Policy, Request, Verdict};
 use serde::Serialize;
@@ -21,7 +22,7 @@ const MAX_ALL_COMBINATIONS: usize = 20_000_000;
 /// A policy with what its text names.
 #[derive(Clone, Copy)]
 pub(super) struct Side<'a> {
-    pub(super) outline: &'a Outline,
+    pub(super) text: &'a WrittenPolicy<'a>,
     pub(super) policy: &'a Policy,
 }
 
@@ -131,7 +132,7 @@ pub(super) struct Undecided {
 
 /// Compares two policies from a time on, in nanoseconds since the Unix epoch.
 pub(super) fn compare(old: Side<'_>, new: Side<'_>, at: u64) -> Comparison {
-    let ways: Vec<Way<'_>> = old.outline.ways().chain(new.outline.ways()).collect();
+    let ways: Vec<Way<'_>> = ways(old.text).chain(ways(new.text)).collect();
     let index = Index::new(&ways);
     let classes = hosts::hosts(&index.patterns());
     let mut groups: BTreeMap<Signature, Vec<HostClass>> = BTreeMap::new();
@@ -204,11 +205,13 @@ impl<'a> Index<'a> {
         };
         for (number, way) in ways.iter().enumerate() {
             let destination = way.destination;
-            match destination.map(|it| &it.hosts).filter(|hosts| !hosts.is_empty()) {
-                Some(hosts) => index.hosts.add(hosts, number),
+            match destination.filter(|it| it.hosts.is_some()) {
+                Some(destination) => index.hosts.add(&destination.hosts, number),
                 None => index.anywhere.push(number),
             }
-            index.not_hosts.add(destination.map_or(&[], |it| &it.not_hosts), number);
+            if let Some(destination) = destination {
+                index.not_hosts.add(&destination.not_hosts, number);
+            }
         }
         index
     }
@@ -244,8 +247,8 @@ impl<'a> Index<'a> {
 }
 
 impl<'a> Patterns<'a> {
-    fn add(&mut self, patterns: &'a [String], way: usize) {
-        for pattern in patterns.iter().filter_map(|text| HostPattern::parse(text).ok()) {
+    fn add(&mut self, patterns: &List<'a, HostPattern<'a>>, way: usize) {
+        for pattern in patterns.iter().flatten().map(|it| it.pattern) {
             if let HostPattern::Block(block) = pattern {
                 self.block_lengths.insert(block.length());
             }
@@ -277,11 +280,14 @@ impl<'a> Patterns<'a> {
     }
 }
 
+/// What changes have in common that are told together.
+type Alike = (Kind, Judgement, Judgement, Scope);
+
 /// Changes by all but their hosts, with the hosts and the first example.
 struct Found<'a> {
     old: Side<'a>,
     new: Side<'a>,
-    changes: BTreeMap<(Kind, Judgement, Judgement, Scope), (Vec<String>, Example)>,
+    changes: BTreeMap<Alike, (Vec<String>, Example)>,
 }
 
 /// Cells of one change: the positions on each axis.
@@ -556,18 +562,19 @@ mod tests {
         })
     }
 
-    fn read(policy: &Value) -> (Outline, Config) {
+    fn read(policy: &Value) -> (PolicyFile, Config) {
         let text = policy.to_string();
         let config = config::read(text.as_bytes()).unwrap();
-        let file = PolicyFile::of_text("p".to_owned(), text, true);
-        (Outline::of(&file).unwrap(), config)
+        (PolicyFile::of_text("p".to_owned(), text, true), config)
     }
 
     fn compared(old: &Value, new: &Value) -> Comparison {
-        let ((old_outline, old), (new_outline, new)) = (read(old), read(new));
+        let ((old_file, old), (new_file, new)) = (read(old), read(new));
+        let text = |file| WrittenPolicy::of(PolicyFile::tree(file).unwrap());
+        let (old_text, new_text) = (text(&old_file), text(&new_file));
         compare(
-            Side { outline: &old_outline, policy: &old.policy },
-            Side { outline: &new_outline, policy: &new.policy },
+            Side { text: &old_text, policy: &old.policy },
+            Side { text: &new_text, policy: &new.policy },
             AT,
         )
     }

@@ -4,9 +4,9 @@ mod axes;
 mod callers;
 mod comparison;
 mod hosts;
-mod outline;
 mod paths;
 mod traffic;
+mod ways;
 mod words;
 
 use super::console::{BAD, Console, FRAME, Format, GOOD, NAME, ODD, styled};
@@ -15,9 +15,9 @@ use super::judgement::Judgement;
 use super::logs::{Choice, Shown, Tally};
 use super::policy_file::PolicyFile;
 use super::time::Time;
+use super::written::WrittenPolicy;
 use clap::ValueEnum;
 use comparison::{Change, Comparison, Example, Kind, Side, Undecided};
-use outline::Outline;
 use serde::Serialize;
 use std::path::PathBuf;
 use traffic::Traffic;
@@ -72,10 +72,10 @@ pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure
     let (new_file, new) = PolicyFile::load(&args.new)?;
     let revisions = [&*old.revision, &*new.revision];
     if args.logs.is_empty() {
-        let (old_outline, new_outline) = (Outline::of(&old_file)?, Outline::of(&new_file)?);
+        let (old_text, new_text) = (written(&old_file)?, written(&new_file)?);
         let comparison = comparison::compare(
-            Side { outline: &old_outline, policy: &old.policy },
-            Side { outline: &new_outline, policy: &new.policy },
+            Side { text: &old_text, policy: &old.policy },
+            Side { text: &new_text, policy: &new.policy },
             args.at.unwrap_or_else(Time::now).nanoseconds().unwrap_or_default(),
         );
         let answer = OfPolicies::new(revisions, &comparison);
@@ -107,6 +107,12 @@ pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure
         FailOn::Any => !traffic.counts.is_empty(),
     };
     Ok(if fails { Outcome::No } else { Outcome::Yes })
+}
+
+fn written(file: &PolicyFile) -> Result<WrittenPolicy<'_>, Failure> {
+    // INVARIANT: what was read without a fault has a tree.
+    let tree = file.tree().ok_or_else(|| Failure::new(file.name(), "no policy", "write one"))?;
+    Ok(WrittenPolicy::of(tree))
 }
 
 /// The answer without logs. Its keys are stable.

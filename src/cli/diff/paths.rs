@@ -72,11 +72,11 @@ fn of_two_readings(pieces: &Pieces<'_>, fresh: char, lenient: &str) -> Vec<(Stri
 #[cfg(test)]
 mod tests {
     use super::*;
+    use egress_warden::policy::TextPattern;
 
     fn found(patterns: &[&str]) -> Vec<Path> {
-        let patterns: Vec<String> = patterns.iter().map(|it| (*it).to_owned()).collect();
         let mut pieces = Pieces::default();
-        pieces.add(&patterns);
+        pieces.add(patterns.iter().filter_map(|it| TextPattern::parse(it)));
         paths(&pieces)
     }
 

@@ -1,6 +1,6 @@
 //! Texts that patterns tell apart.
 
-use egress_warden::policy::{TextPattern, TextSet};
+use egress_warden::policy::TextPattern;
 use std::collections::BTreeSet;
 
 /// What the patterns of some lists are made of.
@@ -15,8 +15,8 @@ pub(super) struct Pieces<'a> {
 const FRESH: &str = "~_!+@=,^zqjxkwvyZQJXKWVY0987654321";
 
 impl<'a> Pieces<'a> {
-    pub(super) fn add(&mut self, patterns: &'a [String]) {
-        for pattern in patterns.iter().filter_map(|text| TextPattern::parse(text)) {
+    pub(super) fn add(&mut self, patterns: impl IntoIterator<Item = TextPattern<'a>>) {
+        for pattern in patterns {
             match pattern {
                 TextPattern::Exact(text) => drop(self.exact.insert(text)),
                 TextPattern::Prefix(text) => drop(self.prefixes.insert(text)),
@@ -63,9 +63,4 @@ impl<'a> Pieces<'a> {
         };
         Some(format!("{prefix}*{suffix}"))
     }
-}
-
-/// The patterns of one list, as the policies have them.
-pub(super) fn set_of(patterns: &[String]) -> TextSet {
-    patterns.iter().filter_map(|text| TextPattern::parse(text)).collect()
 }

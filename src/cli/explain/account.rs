@@ -92,7 +92,7 @@ impl Account<'_> {
         put("would_rule", recorded("egress_would_rule"));
         put("would_reason", recorded("egress_would_reason"));
         put("request", Some(self.request_json()));
-        put("steps", Some(self.steps_json()));
+        put("step", self.step_json());
         put("candidates", self.trace().map(|trace| self.candidates_json(trace)));
         put("upstream", self.rehearsal.passed.then(|| headers_json(&self.rehearsal.headers)));
         put(
@@ -108,10 +108,7 @@ impl Account<'_> {
         );
         put("record", Some(json!(self.rehearsal.record)));
         put("line", self.rehearsal.line.as_ref().map(|(level, line)| {
-            json!({
-                "level": level.as_str().to_ascii_lowercase(),
-                "text": serde_json::from_str(line).unwrap_or_else(|_| Value::from(line.as_str())),
-            })
+            json!({ "level": level.as_str().to_ascii_lowercase(), "text": line })
         }));
         Value::Object(account)
     }
@@ -140,17 +137,10 @@ impl Account<'_> {
         })
     }
 
-    fn steps_json(&self) -> Value {
-        let decided = self.judged().map(|verdict| step(&verdict));
-        let steps = (1..).zip(STEPS).map(|(number, name)| {
-            let outcome = match decided {
-                Some(decided) if number == decided => "decides",
-                Some(decided) if number > decided => "not reached",
-                _ => "does not apply",
-            };
-            json!({ "step": number, "asks": name, "outcome": outcome })
-        });
-        steps.collect()
+    fn step_json(&self) -> Option<Value> {
+        let number = step(&self.judged()?);
+        let asks = STEPS.get(number.saturating_sub(1));
+        Some(json!({ "number": number, "asks": asks }))
     }
 
     fn candidates_json(&self, trace: &Trace) -> Value {

@@ -30,6 +30,7 @@ pub(crate) struct Args {
     /// The authority as the caller sends it: a host, with a port or without
     #[arg(long, value_name = "HOST", required_unless_present_any = ["curl", "requests"])]
     host: Option<String>,
+    /// GET where nothing else is said
     #[arg(long, value_name = "METHOD", conflicts_with_all = ["curl", "requests"])]
     method: Option<String>,
     /// The path, with its query

@@ -135,8 +135,11 @@ impl Rule {
             "to": [{ "hosts": self.hosts, "ports": self.ports }],
             "note": note,
         });
-        let from: Vec<Value> =
-            self.from_entries().into_iter().map(|(key, values)| json!({ key: values })).collect();
+        let from: Vec<Value> = self
+            .entries_of_from()
+            .into_iter()
+            .map(|(key, values)| json!({ key: values }))
+            .collect();
         if let (Some(object), false) = (rule.as_object_mut(), from.is_empty()) {
             object.insert("from".to_owned(), from.into());
         }
@@ -144,7 +147,7 @@ impl Rule {
     }
 
     /// The entries of `from`: principals together, namespaces together.
-    pub(super) fn from_entries(&self) -> Vec<(&'static str, Vec<String>)> {
+    pub(super) fn entries_of_from(&self) -> Vec<(&'static str, Vec<String>)> {
         let (mut principals, mut namespaces) = (Vec::new(), Vec::new());
         for grant in &self.from {
             match grant {
@@ -411,7 +414,7 @@ fn rules(
         all.callers.extend(used.callers);
         all.seen.add(used.seen);
     }
-    let mut drafts: BTreeMap<(Vec<Grant>, BTreeSet<u16>), (Vec<String>, Use<'_>)> = BTreeMap::new();
+    let mut drafts = Drafts::new();
     for ((pattern, grants), (ports, used)) in by_grants {
         let (patterns, all) = drafts.entry((grants, ports)).or_default();
         patterns.push(pattern);

@@ -7,7 +7,7 @@ mod sightings;
 
 use super::console::{Console, Format};
 use super::failure::{Failure, Outcome};
-use super::logs::{self, Choice, Tally};
+use super::logs::{Choice, Tally};
 use super::policy_file::PolicyFile;
 use appraisal::Thresholds;
 use draft::{Apart, Draft, Settings, Summary};

@@ -65,7 +65,7 @@ fn day(nanoseconds: u64) -> String {
 
 fn write_rule(text: &mut String, rule: &Rule) {
     let _ = writeln!(text, "- id: {}\n  action: allow", rule.id);
-    let from = rule.from_entries();
+    let from = rule.entries_of_from();
     if !from.is_empty() {
         text.push_str("  from:\n");
     }

@@ -5,7 +5,7 @@ use super::super::input;
 use super::compression;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{self, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Longest line that is read, in bytes. Envoy takes 60 KiB of request headers unless told otherwise.
 pub(super) const MAX_LINE: usize = 1 << 20;
@@ -175,7 +175,7 @@ impl Log {
     }
 }
 
-fn cut_short(path: &PathBuf, lines: u64, error: &io::Error) -> Failure {
+fn cut_short(path: &Path, lines: u64, error: &io::Error) -> Failure {
     let problem = match error.kind() {
         io::ErrorKind::UnexpectedEof => {
             format!("the compressed data ends early, after {lines} lines")

@@ -138,9 +138,11 @@ pub(crate) fn scan<T: Default + Send>(
         Tally { names: paths.iter().map(|path| input::name(path)).collect(), ..Tally::default() };
     let chunks = Mutex::new(Chunks::new(paths));
     let is_over = AtomicBool::new(false);
-    let (sender, receiver) = mpsc::channel();
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    // Bounded, so that those who fold do not run ahead of the one who merges.
+    let (sender, receiver) = mpsc::sync_channel(cores);
     let result = thread::scope(|scope| {
-        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+        for _ in 0..cores {
             let sender = sender.clone();
             let (chunks, is_over, fold) = (&chunks, &is_over, &fold);
             scope.spawn(move || {

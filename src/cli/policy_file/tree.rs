@@ -67,11 +67,18 @@ impl Node {
     /// finding them is that reader's task.
     pub(crate) fn to_json(&self) -> String {
         let mut json = String::new();
-        self.write_json(&mut json);
+        self.write_json(false, &mut json);
         json
     }
 
-    fn write_json(&self, out: &mut String) {
+    /// RFC 8785, for values of policies: their keys are ASCII and their numbers small integers.
+    pub(crate) fn to_canonical_json(&self) -> String {
+        let mut json = String::new();
+        self.write_json(true, &mut json);
+        json
+    }
+
+    fn write_json(&self, is_sorted: bool, out: &mut String) {
         match &self.value {
             Value::Null => out.push_str("null"),
             Value::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
@@ -81,17 +88,21 @@ impl Node {
                 out.push('[');
                 for (index, item) in items.iter().enumerate() {
                     out.push_str(if index == 0 { "" } else { "," });
-                    item.write_json(out);
+                    item.write_json(is_sorted, out);
                 }
                 out.push(']');
             }
             Value::Object(members) => {
+                let mut members: Vec<_> = members.iter().collect();
+                if is_sorted {
+                    members.sort_by(|a, b| a.key.cmp(&b.key));
+                }
                 out.push('{');
-                for (index, member) in members.iter().enumerate() {
+                for (index, member) in members.into_iter().enumerate() {
                     out.push_str(if index == 0 { "" } else { "," });
                     out.push_str(&quoted(&member.key));
                     out.push(':');
-                    member.value.write_json(out);
+                    member.value.write_json(is_sorted, out);
                 }
                 out.push('}');
             }
