@@ -21,6 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::thread;
+use std::time::{Duration, UNIX_EPOCH};
 
 const POLICIES: usize = 500;
 const REQUESTS: usize = 200;
@@ -97,8 +98,8 @@ impl Batch {
     fn of(bytes: &[u8]) -> Self {
         let mut bytes = Unstructured::new(bytes);
         let policy = sample::policy(&mut bytes).expect("a policy").to_string();
-        let requests = (0..REQUESTS)
-            .map(|_| naive::written::request(&sample::request(&mut bytes).expect("a request")));
+        let requests =
+            (0..REQUESTS).map(|_| written(&sample::request(&mut bytes).expect("a request")));
         Self { policy, requests: requests.collect() }
     }
 
@@ -174,4 +175,38 @@ fn told(line: &str) -> Record {
     let reason = recorded("egress_reason").unwrap_or_else(|| "rule".to_owned());
     assert_eq!(word("reason"), Some(reason), "{line}");
     record
+}
+
+/// A request as case files write it. Bytes go as hex digits: they need not be text.
+fn written(request: &naive::Request) -> Value {
+    let hex = |bytes: &[u8]| {
+        let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        json!({ "hex": digits })
+    };
+    let mut written = json!({
+        "authority": hex(&request.authority),
+        "method": hex(&request.method),
+        "tls": request.server_name.is_some(),
+        "at": match request.now {
+            Some(now) => {
+                let time = UNIX_EPOCH + Duration::from_nanos(now);
+                humantime::format_rfc3339_nanos(time).to_string()
+            }
+            None => "none".to_owned(),
+        },
+    });
+    match &request.path {
+        Some(path) => written["path"] = hex(path),
+        None => written["without"] = json!([":path"]),
+    }
+    if let Some(port) = request.cluster_port {
+        written["cluster"] = format!("outbound|{port}||a.test").into();
+    }
+    if let Some(principal) = &request.principal {
+        written["principal"] = principal.as_str().into();
+    }
+    if let Some(name) = request.server_name.as_ref().filter(|name| !name.is_empty()) {
+        written["sni"] = hex(name);
+    }
+    written
 }

@@ -9,7 +9,6 @@ pub mod comparison;
 pub mod host;
 pub mod registry;
 pub mod sample;
-pub mod written;
 
 use host::{Host, Pattern};
 use serde::Deserialize;

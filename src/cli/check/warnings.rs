@@ -497,13 +497,18 @@ fn trust_domains<'p>(policy: &'p WrittenPolicy<'p>) -> BTreeSet<&'p str> {
 /// A number that is equal for rules that say the same, and hardly ever for others.
 fn fingerprint(rule: &WrittenRule<'_>) -> u64 {
     fn of(node: &Node) -> u64 {
-        let sum = |parts: &mut dyn Iterator<Item = u64>| parts.fold(0, u64::wrapping_add);
+        let all = |parts: &mut dyn Iterator<Item = u64>| {
+            let mut parts: Vec<u64> = parts.collect();
+            parts.sort_unstable();
+            parts.dedup();
+            parts
+        };
         let mut hasher = DefaultHasher::new();
         match (node.members(), node.items(), node.text()) {
             ([], [], Some(text)) => text.hash(&mut hasher),
             ([], [], None) => node.to_json().hash(&mut hasher),
-            ([], items, _) => sum(&mut items.iter().map(of)).hash(&mut hasher),
-            (members, ..) => sum(&mut members.iter().map(of_member)).hash(&mut hasher),
+            ([], items, _) => all(&mut items.iter().map(of)).hash(&mut hasher),
+            (members, ..) => all(&mut members.iter().map(of_member)).hash(&mut hasher),
         }
         hasher.finish()
     }

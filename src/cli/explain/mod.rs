@@ -108,7 +108,7 @@ fn each_of(
     explainer: &Explainer<'_>,
     console: &mut Console,
 ) -> Result<Outcome, Failure> {
-    let mut outcome = Outcome::Yes;
+    let mut outcome = None;
     for line in input::lines(path)? {
         let (number, line) = line?;
         if line.trim_ascii().is_empty() {
@@ -118,11 +118,14 @@ fn each_of(
             let place = format!("{}:{number}", input::name(path));
             Failure::new(place, format!("no request: {error}"), "write one JSON object a line")
         })?;
-        if explainer.explain(&request, console)? == Outcome::No {
-            outcome = Outcome::No;
+        let passes = explainer.explain(&request, console)?;
+        if outcome != Some(Outcome::No) {
+            outcome = Some(passes);
         }
     }
-    Ok(outcome)
+    outcome.ok_or_else(|| {
+        Failure::new(input::name(path), "no request", "write one JSON object a line")
+    })
 }
 
 fn request(args: &Args) -> Result<Request, Failure> {

@@ -76,7 +76,8 @@ fn request(account: &Account<'_>, page: &mut Page) {
     }
     page.row("method", shown(account.request.method()));
     let path = shown(account.request.path());
-    match account.trace().map(|trace| &trace.path) {
+    match account.trace().filter(|trace| trace.port.is_some()).map(|trace| &trace.path) {
+        None => page.row("path", path),
         Some(Some([sent, lenient])) if sent == lenient => page.row("path", path),
         Some(Some([_, lenient])) => {
             page.row(
@@ -84,7 +85,9 @@ fn request(account: &Account<'_>, page: &mut Page) {
                 format_args!("{path} (read leniently: `{}`)", shown(lenient.as_bytes())),
             );
         }
-        _ => page.row("path", format_args!("{path} (unclear: conditions on it are unknown)")),
+        Some(None) => {
+            page.row("path", format_args!("{path} (unclear: conditions on it are unknown)"));
+        }
     }
     let port = match account.trace().and_then(|trace| trace.port) {
         Some(Port::Known(port)) => port.to_string(),
