@@ -1,12 +1,14 @@
 //! `egress-warden learn` on the log of a whole fleet.
 #![cfg(not(target_family = "wasm"))]
 
+mod access_log;
 mod fleet;
 
+use access_log::Sent;
 use egress_warden::config::{self, Config};
 use egress_warden::host::{Host, HostPattern};
 use egress_warden::policy::{Action, ClusterPort, Request};
-use fleet::{Intent, Sent};
+use fleet::Intent;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -24,7 +26,7 @@ fn a_fleets_policy_is_small_and_allows_its_work_and_no_probe() -> anyhow::Result
 
     let folder = tempfile::tempdir()?;
     let (log, work) = (folder.path().join("fleet.log"), folder.path().join("work.log"));
-    write_log(&log, traffic.iter(), true)?;
+    write_log(&log, traffic.iter().map(|(_, sent)| sent), true)?;
     write_log(&work, of_work(&traffic), false)?;
 
     let learnt = run(&["learn", path(&log)]);
@@ -36,7 +38,7 @@ fn a_fleets_policy_is_small_and_allows_its_work_and_no_probe() -> anyhow::Result
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
 
     let policy: Value = serde_saphyr::from_str(&yaml)?;
-    let pairs: BTreeSet<_> = traffic.iter().map(|sent| (&sent.caller, &sent.host)).collect();
+    let pairs: BTreeSet<_> = traffic.iter().map(|(_, sent)| (&sent.caller, &sent.host)).collect();
     let size = rules(&policy).count() + patterns(&policy).count() + callers(&policy).count();
     assert!(size * 10 <= pairs.len(), "{size} entries for {} pairs", pairs.len());
 
@@ -47,7 +49,7 @@ fn a_fleets_policy_is_small_and_allows_its_work_and_no_probe() -> anyhow::Result
 
     let config = config::read(policy.to_string().as_bytes())?;
     let worked: BTreeSet<_> = of_work(&traffic).map(|sent| (&sent.host, sent.port)).collect();
-    for sent in traffic.iter().filter(|sent| matches!(sent.intent, Intent::Probe | Intent::Typo)) {
+    for (_, sent) in traffic.iter().filter(|(it, _)| matches!(it, Intent::Probe | Intent::Typo)) {
         if !worked.contains(&(&sent.host, sent.port)) {
             assert_eq!(decide(&config, sent), Action::Deny, "{sent:?}");
         }
@@ -59,8 +61,8 @@ fn a_fleets_policy_is_small_and_allows_its_work_and_no_probe() -> anyhow::Result
     Ok(())
 }
 
-fn of_work(traffic: &[Sent]) -> impl Iterator<Item = &Sent> {
-    traffic.iter().filter(|sent| sent.intent == Intent::Work)
+fn of_work(traffic: &[(Intent, Sent)]) -> impl Iterator<Item = &Sent> {
+    traffic.iter().filter(|(intent, _)| *intent == Intent::Work).map(|(_, sent)| sent)
 }
 
 fn write_log<'a>(
@@ -76,7 +78,7 @@ fn write_log<'a>(
                 "[2026-11-02 00:00:00.000][7][info][main] all dependencies initialized"
             )?;
         }
-        writeln!(file, "{}", fleet::line(number, sent))?;
+        writeln!(file, "{}", access_log::line(number, sent))?;
     }
     if with_other_lines {
         write!(file, "{{\"authority\":\"half-writ")?;

@@ -41,6 +41,11 @@ pub(crate) fn styled(style: Style, text: impl Display) -> impl Display {
     format!("{style}{text}{style:#}")
 }
 
+/// `1 request`, `2 requests`.
+pub(crate) fn counted(count: u64, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
 /// Both outputs of the process.
 pub(crate) struct Console {
     /// Without [`AutoStream`]: JSON has no colour to take off, and may be long.

@@ -1,6 +1,6 @@
 //! A verdict in the words of records.
 
-use super::console::{BAD, GOOD, styled};
+use super::console::{BAD, GOOD, NAME, styled};
 use egress_warden::policy::{Action, Policy, Reason, Verdict};
 use serde::Serialize;
 use std::fmt;
@@ -27,26 +27,19 @@ impl Judgement {
             rule: rule.map(|rule| rule.id.clone()),
         }
     }
-
-    /// The decision alone, in colour.
-    pub(crate) fn styled_decision(&self) -> String {
-        let style = if &*self.decision == Action::Deny.as_str() { BAD } else { GOOD };
-        styled(style, &self.decision).to_string()
-    }
-
-    /// Why, in a few words.
-    pub(crate) fn why(&self) -> String {
-        match &self.rule {
-            Some(rule) if &*self.reason == Reason::Rule.as_str() => format!("rule `{rule}`"),
-            Some(rule) => format!("{}, rule `{rule}`", self.reason),
-            None => self.reason.to_string(),
-        }
-    }
 }
 
-/// `allow (rule `stripe`)`, `deny (default)`.
+/// `allow by rule stripe`, `deny default`, as `explain` has it.
 impl fmt::Display for Judgement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.styled_decision(), self.why())
+        let style = if &*self.decision == Action::Deny.as_str() { BAD } else { GOOD };
+        let decision = styled(style, &self.decision);
+        match &self.rule {
+            Some(rule) if &*self.reason == Reason::Rule.as_str() => {
+                write!(f, "{decision} by rule {}", styled(NAME, rule))
+            }
+            Some(rule) => write!(f, "{decision} {} ({})", self.reason, styled(NAME, rule)),
+            None => write!(f, "{decision} {}", self.reason),
+        }
     }
 }

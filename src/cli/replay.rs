@@ -1,6 +1,6 @@
 //! `replay`: logged requests through a policy, and where it decides otherwise than the log.
 
-use super::console::{Console, FRAME, Format, NAME, styled};
+use super::console::{Console, FRAME, Format, NAME, counted, styled};
 use super::failure::{Failure, Outcome};
 use super::judgement::Judgement;
 use super::logs::{self, Choice, Group, Logged, LoggedVerdict, Place, Tally};
@@ -243,8 +243,8 @@ impl<'a> Answer<'a> {
 
     fn write(&self, console: &mut Console) -> Result<(), Failure> {
         console.line(format_args!(
-            "{} requests through {}: {} allowed, {} denied",
-            self.requests,
+            "{} through {}: {} allowed, {} denied",
+            counted(self.requests, "request"),
             styled(NAME, self.policy),
             self.allowed,
             self.denied

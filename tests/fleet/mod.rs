@@ -4,9 +4,8 @@
 //! The gateway only watches (`mode: monitor`), so that whatever anybody tried has passed: nothing but
 //! the requests themselves tells who was who.
 
+use crate::access_log::Sent;
 use std::collections::BTreeSet;
-use std::fmt::Write;
-use std::time::{Duration, SystemTime};
 
 /// Why somebody made a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,20 +18,6 @@ pub enum Intent {
     Noise,
     /// An attacker in one of the services.
     Probe,
-}
-
-/// One request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sent {
-    pub intent: Intent,
-    /// In milliseconds since the Unix epoch.
-    pub time: u64,
-    /// Without `spiffe://`; absent where it is not verified.
-    pub caller: Option<String>,
-    pub method: &'static str,
-    pub host: String,
-    pub port: u16,
-    pub path: String,
 }
 
 /// 2026-11-02, a Monday, in milliseconds.
@@ -90,7 +75,7 @@ const SUFFIXES: [&str; 4] = ["github.io", "s3.amazonaws.com", "azurewebsites.net
 const SINGLE: usize = 420;
 
 /// Everything the gateway saw, in the order of time.
-pub fn traffic(seed: u64) -> Vec<Sent> {
+pub fn traffic(seed: u64) -> Vec<(Intent, Sent)> {
     let mut dice = Dice::new(seed);
     let hosts = Hosts::new(&mut dice);
     let mut sent = Vec::with_capacity(260_000);
@@ -98,32 +83,8 @@ pub fn traffic(seed: u64) -> Vec<Sent> {
     typos(&mut dice, &hosts, &mut sent);
     noise(&mut dice, &hosts, &mut sent);
     probes(&mut dice, &hosts, &mut sent);
-    sent.sort_by(|a, b| (a.time, &a.host, &a.caller).cmp(&(b.time, &b.host, &b.caller)));
+    sent.sort_by(|(_, a), (_, b)| (a.time, &a.host, &a.caller).cmp(&(b.time, &b.host, &b.caller)));
     sent
-}
-
-/// The line of `envoy/gateway.yaml` for a request, without its end.
-pub fn line(number: usize, sent: &Sent) -> String {
-    let Sent { time, caller, method, host, port, path, .. } = sent;
-    let start = SystemTime::UNIX_EPOCH + Duration::from_millis(*time);
-    let principal = match caller {
-        Some(caller) => format!("\"spiffe://{caller}\""),
-        None => "null".to_owned(),
-    };
-    let mut line = String::with_capacity(1000);
-    // Writing to a string cannot fail.
-    let _ = write!(
-        line,
-        r#"{{"authority":"{host}","bytes_received":{received},"bytes_sent":{bytes},"downstream_local_address":"10.8.0.7:8443","downstream_remote_address":"10.8.{a}.{b}:{from}","duration":{duration},"egress_decision":"allow","egress_policy":"watching@0123456789ab","egress_reason":"monitor","egress_rule":null,"egress_would":"deny","egress_would_reason":"default","egress_would_rule":null,"istio_policy_status":null,"method":"{method}","path":"{path}","protocol":"HTTP/2","request_id":"{number:08x}-5ca1-4ab1-9e00-{number:012x}","requested_server_name":"outbound_.{port}_._.{host}","response_code":200,"response_flags":"-","route_name":"external","source_principal":{principal},"start_time":"{start}","trace_id":"{number:032x}","upstream_cluster":"outbound|{port}||{host}","upstream_host":"203.0.113.{b}:{port}","upstream_local_address":"10.8.0.7:{from}","upstream_service_time":"{duration}","upstream_transport_failure_reason":null,"user_agent":"Go-http-client/2.0","x_forwarded_for":"10.8.{a}.{b}"}}"#,
-        received = number % 997,
-        bytes = number % 7919,
-        a = number / 250 % 250,
-        b = number % 250,
-        from = 20_000 + number % 40_000,
-        duration = number % 311,
-        start = humantime::format_rfc3339_millis(start),
-    );
-    line
 }
 
 /// The hosts of a fleet, each with the namespaces that use it.
@@ -200,7 +161,7 @@ fn service(namespace: usize, number: usize) -> String {
     format!("cluster.local/ns/{namespace}/sa/{}", ACCOUNTS[number])
 }
 
-fn work(dice: &mut Dice, hosts: &Hosts, sent: &mut Vec<Sent>) {
+fn work(dice: &mut Dice, hosts: &Hosts, sent: &mut Vec<(Intent, Sent)>) {
     for host in &hosts.shared {
         for namespace in 0..NAMESPACES.len() {
             for number in 0..SERVICES_OF_NAMESPACE {
@@ -220,26 +181,26 @@ fn work(dice: &mut Dice, hosts: &Hosts, sent: &mut Vec<Sent>) {
 }
 
 /// What one service sends to one host: a few requests, sometimes many.
-fn calls(dice: &mut Dice, host: &str, caller: String, sent: &mut Vec<Sent>) {
+fn calls(dice: &mut Dice, host: &str, caller: String, sent: &mut Vec<(Intent, Sent)>) {
     let count = match dice.roll(50) {
         0 => 60,
         1..=9 => 12,
         _ => 4 + dice.roll(3),
     };
     for _ in 0..count {
-        sent.push(Sent {
-            intent: Intent::Work,
+        let call = Sent {
             time: dice.time(),
             caller: Some(caller.clone()),
             method: ["GET", "GET", "POST", "PUT"][dice.roll(4)],
             host: host.to_owned(),
             port: 443,
             path: format!("/v1/items/{}?page={}", dice.roll(100_000), dice.roll(9)),
-        });
+        };
+        sent.push((Intent::Work, call));
     }
 }
 
-fn typos(dice: &mut Dice, hosts: &Hosts, sent: &mut Vec<Sent>) {
+fn typos(dice: &mut Dice, hosts: &Hosts, sent: &mut Vec<(Intent, Sent)>) {
     for _ in 0..120 {
         let host = &hosts.shared[dice.roll(SHARED)];
         let at = host.find('.').expect("a host has labels") + 2 + dice.roll(4);
@@ -257,12 +218,13 @@ fn typos(dice: &mut Dice, hosts: &Hosts, sent: &mut Vec<Sent>) {
         }
         let caller = any_service(dice);
         for _ in 0..=dice.roll(4) {
-            sent.push(odd(dice, Intent::Typo, &typo, 443, Some(caller.clone()), "GET"));
+            let mistyped = odd(dice, &typo, 443, Some(caller.clone()), "GET");
+            sent.push((Intent::Typo, mistyped));
         }
     }
 }
 
-fn noise(dice: &mut Dice, hosts: &Hosts, sent: &mut Vec<Sent>) {
+fn noise(dice: &mut Dice, hosts: &Hosts, sent: &mut Vec<(Intent, Sent)>) {
     for _ in 0..500 {
         let shared = hosts.shared[dice.roll(SHARED)].clone();
         let (host, port, method): (String, u16, &str) = match dice.roll(6) {
@@ -274,23 +236,23 @@ fn noise(dice: &mut Dice, hosts: &Hosts, sent: &mut Vec<Sent>) {
             _ => (shared, 443, "CONNECT"),
         };
         let caller = (dice.roll(3) > 0).then(|| any_service(dice));
-        sent.push(odd(dice, Intent::Noise, &host, port, caller, method));
+        sent.push((Intent::Noise, odd(dice, &host, port, caller, method)));
     }
     // Nobody knows who these are, and whom they call is well known.
     for _ in 0..100 {
         let host = &hosts.shared[dice.roll(SHARED)];
-        sent.push(odd(dice, Intent::Noise, host, 443, None, "GET"));
+        sent.push((Intent::Noise, odd(dice, host, 443, None, "GET")));
     }
 }
 
 /// An attacker who has taken over two services.
-fn probes(dice: &mut Dice, hosts: &Hosts, sent: &mut Vec<Sent>) {
+fn probes(dice: &mut Dice, hosts: &Hosts, sent: &mut Vec<(Intent, Sent)>) {
     let taken_over = [service(29, 3), service(11, 7)];
     let mut probe = |dice: &mut Dice, host: &str, port: u16, count: usize| {
         for _ in 0..count {
             let caller = Some(taken_over[dice.roll(2)].clone());
-            let probe = odd(dice, Intent::Probe, host, port, caller, "GET");
-            sent.push(probe);
+            let probe = odd(dice, host, port, caller, "GET");
+            sent.push((Intent::Probe, probe));
         }
     };
     for host in ["169.254.169.254", "metadata.google.internal", "[fd00:ec2::254]", "127.0.0.1"] {
@@ -328,16 +290,15 @@ fn probes(dice: &mut Dice, hosts: &Hosts, sent: &mut Vec<Sent>) {
     // A call home, every few hours, from one of the two.
     for _ in 0..40 {
         let caller = Some(service(29, 3));
-        let call = odd(dice, Intent::Probe, "updates.quietharbour.info", 443, caller, "POST");
-        sent.push(call);
+        let call = odd(dice, "updates.quietharbour.info", 443, caller, "POST");
+        sent.push((Intent::Probe, call));
     }
     // All at once, out of the night.
     let burst = START + 9 * DAY + 3 * 3_600_000;
     for number in 0..600 {
-        let mut upload =
-            odd(dice, Intent::Probe, "paste.dropzone-files.com", 443, Some(service(29, 3)), "PUT");
+        let mut upload = odd(dice, "paste.dropzone-files.com", 443, Some(service(29, 3)), "PUT");
         upload.time = burst + number * 500;
-        sent.push(upload);
+        sent.push((Intent::Probe, upload));
     }
 }
 
@@ -347,21 +308,12 @@ fn any_service(dice: &mut Dice) -> String {
 
 fn odd(
     dice: &mut Dice,
-    intent: Intent,
     host: &str,
     port: u16,
     caller: Option<String>,
     method: &'static str,
 ) -> Sent {
-    Sent {
-        intent,
-        time: dice.time(),
-        caller,
-        method,
-        host: host.to_owned(),
-        port,
-        path: "/".to_owned(),
-    }
+    Sent { time: dice.time(), caller, method, host: host.to_owned(), port, path: "/".to_owned() }
 }
 
 /// xorshift64*: the same choices on every machine.

@@ -33,7 +33,7 @@ pub(super) fn callers(principals: &Pieces<'_>, namespaces: &Pieces<'_>) -> Vec<C
             found_in_form(ends, namespace, &fresh).into_iter().for_each(&mut add);
         }
     }
-    let nobody = ("callers who are not verified".to_owned(), None);
+    let nobody = ("not verified".to_owned(), None);
     let known = found.into_iter().map(|(label, principal)| (label, Some(principal)));
     [nobody].into_iter().chain(known).collect()
 }
@@ -156,7 +156,7 @@ fn label(principals: &Pieces<'_>, namespaces: &Pieces<'_>, principal: &str) -> S
     };
     match callers {
         Some(callers) => format!("{callers} {place}"),
-        None if principals.is_empty() => format!("callers {place}"),
+        None if principals.is_empty() => place,
         None => format!("other callers {place}"),
     }
 }
@@ -193,18 +193,18 @@ mod tests {
     fn every_way_to_match_has_a_caller() {
         assert_eq!(
             names(&["a/ns/x/sa/api", "a/ns/x/*"], &[]),
-            ["callers who are not verified", "a/ns/x/*", "a/ns/x/sa/api", "other callers"]
+            ["not verified", "a/ns/x/*", "a/ns/x/sa/api", "other callers"]
         );
         assert_eq!(
             names(&[], &["pay", "pay*", "*-dev"]),
             [
-                "callers who are not verified",
-                "callers in namespace *-dev",
-                "callers in namespace pay",
-                "callers in namespace pay*",
-                "callers in namespace pay*-dev",
-                "callers in other namespaces",
-                "callers outside any namespace",
+                "not verified",
+                "in namespace *-dev",
+                "in namespace pay",
+                "in namespace pay*",
+                "in namespace pay*-dev",
+                "in other namespaces",
+                "outside any namespace",
             ]
         );
     }

@@ -9,7 +9,7 @@ mod traffic;
 mod ways;
 mod words;
 
-use super::console::{BAD, Console, FRAME, Format, GOOD, NAME, ODD, styled};
+use super::console::{BAD, Console, FRAME, Format, GOOD, NAME, ODD, counted, styled};
 use super::failure::{Failure, Outcome};
 use super::judgement::Judgement;
 use super::logs::{Choice, Shown, Tally};
@@ -160,10 +160,7 @@ impl<'a> OfPolicies<'a> {
                     console.line(format_args!("    {name:<12}{}", list(values)))?;
                 }
             }
-            let (was, is) = match kind {
-                Kind::Announces => ("would be", "will be"),
-                _ => ("was", "is"),
-            };
+            let (was, is) = tenses(*kind);
             console.line(format_args!("    {was:<12}{old}"))?;
             console.line(format_args!("    {is:<12}{new}"))?;
             console.line(styled(FRAME, format_args!("    {:<12}{example}", "such as")))?;
@@ -272,7 +269,8 @@ impl<'a> OfTraffic<'a> {
                 printable(change.host),
                 printable(change.path.unwrap_or_default()),
             ))?;
-            console.line(format_args!("    was {}, is {}", change.old, change.new))?;
+            let (was, is) = tenses(change.kind);
+            console.line(format_args!("    {was} {}, {is} {}", change.old, change.new))?;
             if let Some(first) = change.examples.first() {
                 console.line(styled(FRAME, format_args!("    {first}")))?;
             }
@@ -281,15 +279,23 @@ impl<'a> OfTraffic<'a> {
             console.line(format_args!("{} requests more, not told apart", self.unlisted))?;
         }
         console.line(format_args!(
-            "{} to {}: of {} requests {} open, {} close, {} are announced, {} renamed",
+            "{} to {}: of {}, {} open, {} close, {} are announced, {} renamed",
             styled(NAME, self.old),
             styled(NAME, self.new),
-            self.requests,
+            counted(self.requests, "request"),
             self.opens,
             self.closes,
             self.announces,
             self.renames
         ))
+    }
+}
+
+/// How the verdicts of a change follow on each other.
+fn tenses(kind: Kind) -> (&'static str, &'static str) {
+    match kind {
+        Kind::Announces => ("would be", "will be"),
+        Kind::Opens | Kind::Closes | Kind::Renames => ("was", "is"),
     }
 }
 

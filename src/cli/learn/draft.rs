@@ -49,6 +49,20 @@ pub(super) enum Grant {
     Principal(String),
 }
 
+impl Grant {
+    fn admits(&self, caller: Option<&str>) -> bool {
+        let Some(caller) = caller else { return false };
+        match (self, place_of(caller)) {
+            (Self::Principal(principal), _) => principal == caller,
+            (Self::Namespace(domain, namespace), Some(place)) => {
+                place.1 == namespace && domain.as_deref().is_none_or(|domain| place.0 == domain)
+            }
+            (Self::Domain(domain), Some(place)) => place.0 == domain,
+            _ => false,
+        }
+    }
+}
+
 /// A destination that no rule allows to these callers.
 #[derive(Debug)]
 pub(super) struct Apart {
@@ -89,11 +103,34 @@ struct Seen<'a> {
 /// A destination, as rules name it.
 type Target<'a> = (&'a str, u16);
 
-/// Who calls, and what else is seen of it.
+/// Who calls, and what is seen of each.
 #[derive(Debug, Default)]
-struct Use<'a> {
-    callers: BTreeSet<Option<&'a str>>,
-    seen: Sighting,
+struct Use<'a>(BTreeMap<Option<&'a str>, Sighting>);
+
+impl<'a> Use<'a> {
+    fn add(&mut self, caller: Option<&'a str>, sighting: Sighting) {
+        self.0.entry(caller).or_default().add(sighting);
+    }
+
+    fn add_all(&mut self, other: Self) {
+        for (caller, sighting) in other.0 {
+            self.add(caller, sighting);
+        }
+    }
+
+    /// Its part that a grant lets through.
+    fn of(&self, grant: &Grant) -> Self {
+        let admitted = self.0.iter().filter(|(caller, _)| grant.admits(**caller));
+        Self(admitted.map(|(caller, sighting)| (*caller, sighting.clone())).collect())
+    }
+
+    fn total(&self) -> Sighting {
+        let mut total = Sighting::default();
+        for sighting in self.0.values() {
+            total.add(sighting.clone());
+        }
+        total
+    }
 }
 
 impl Draft {
@@ -103,11 +140,15 @@ impl Draft {
         settings: Settings,
         mut taken: BTreeSet<String>,
     ) -> Self {
-        let seen = seen(sightings, settings.with_refused);
+        let mut seen = seen(sightings, settings.with_refused);
         let fleet = Fleet::new(&seen);
+        let likeness = Likeness::new(
+            seen.iter().map(|it| (it.host, it.sighting.requests() + it.sighting.known)),
+        );
+        seen.retain(|it| it.sighting.requests() > 0);
         let mut summary = fleet.summary(&seen);
-        let (ordinary, odd) = appraise(&seen, &fleet, settings);
-        let rules = rules(&ordinary, &fleet, settings, &mut taken);
+        let (ordinary, odd) = appraise(&seen, &fleet, &likeness, settings.thresholds);
+        let rules = rules(ordinary, &fleet, settings, &mut taken);
         let policy = policy_of(&rules);
         let is_allowed = |it: &Seen<'_>| policy.as_ref().is_some_and(|policy| allows(policy, it));
         let allowed: BTreeSet<_> =
@@ -239,13 +280,13 @@ impl<'a> Fleet<'a> {
 
     /// The fewest grants that let these callers through: all of a namespace where at least half of
     /// its callers are among them, every verified caller where four fifths of the namespaces are.
-    fn grants(&self, callers: &BTreeSet<Option<&'a str>>) -> Vec<Grant> {
-        if callers.contains(&None) {
+    fn grants(&self, used: &Use<'a>) -> Vec<Grant> {
+        if used.0.contains_key(&None) {
             return Vec::new();
         }
         let mut by_place: BTreeMap<_, BTreeSet<&str>> = BTreeMap::new();
         let mut grants = BTreeSet::new();
-        for caller in callers.iter().flatten() {
+        for caller in used.0.keys().flatten() {
             match place_of(caller) {
                 Some(place) => drop(by_place.entry(place).or_default().insert(caller)),
                 None => drop(grants.insert(Grant::Principal((*caller).to_owned()))),
@@ -298,9 +339,9 @@ fn place_of(principal: &str) -> Option<(&str, &str)> {
 fn appraise<'a, 's>(
     seen: &'s [Seen<'a>],
     fleet: &Fleet<'_>,
-    settings: Settings,
+    likeness: &Likeness<'_>,
+    thresholds: Thresholds,
 ) -> (BTreeMap<Target<'a>, Use<'a>>, Vec<(Oddity, &'s Seen<'a>)>) {
-    let likeness = Likeness::new(seen.iter().map(|it| (it.host, it.sighting.requests())));
     let odd_names = likeness.odd_names();
     let mut ordinary: BTreeMap<Target<'_>, Use<'_>> = BTreeMap::new();
     let mut odd = Vec::new();
@@ -315,7 +356,7 @@ fn appraise<'a, 's>(
             let like = like.or_else(|| likeness.inside(host, requests))?;
             Some(Oddity::Like(like.to_owned()))
         });
-        let rarity = Rarity::of(group, fleet, settings.thresholds);
+        let rarity = Rarity::of(group, fleet, thresholds);
         for it in group {
             let oddity = of_single(it, fleet)
                 .or_else(|| of_group.clone())
@@ -323,8 +364,7 @@ fn appraise<'a, 's>(
             match (oddity, it.port) {
                 (None, Port::Known(port)) => {
                     let entry = ordinary.entry((it.host, port)).or_default();
-                    entry.callers.insert(it.caller);
-                    entry.seen.add(it.sighting.clone());
+                    entry.add(it.caller, it.sighting.clone());
                 }
                 (oddity, _) => odd.push((oddity.unwrap_or(Oddity::PortInConflict), it)),
             }
@@ -391,35 +431,31 @@ fn place_name(caller: Option<&str>) -> &str {
 }
 
 /// Puts hosts under wildcards, callers into grants, and what has the same of both into a rule.
-fn rules(
-    ordinary: &BTreeMap<Target<'_>, Use<'_>>,
-    fleet: &Fleet<'_>,
+fn rules<'a>(
+    ordinary: BTreeMap<Target<'a>, Use<'a>>,
+    fleet: &Fleet<'a>,
     settings: Settings,
     ids: &mut BTreeSet<String>,
 ) -> Vec<Rule> {
     let mut by_pattern: BTreeMap<(String, u16), Use<'_>> = BTreeMap::new();
-    let wildcards = wildcards(ordinary, settings.wildcard_from);
+    let wildcards = wildcards(&ordinary, settings.wildcard_from);
     for ((host, port), used) in ordinary {
-        let pattern = wildcards.get(&(*host, *port)).cloned().unwrap_or_else(|| (*host).to_owned());
-        let entry = by_pattern.entry((pattern, *port)).or_default();
-        entry.callers.extend(&used.callers);
-        entry.seen.add(used.seen.clone());
+        let pattern = wildcards.get(&(host, port)).cloned().unwrap_or_else(|| host.to_owned());
+        by_pattern.entry((pattern, port)).or_default().add_all(used);
     }
     // The ports of one pattern that the same callers use belong together.
     let mut by_grants: BTreeMap<(String, Vec<Grant>), (BTreeSet<u16>, Use<'_>)> = BTreeMap::new();
     for ((pattern, port), used) in by_pattern {
-        let grants = fleet.grants(&used.callers);
+        let grants = fleet.grants(&used);
         let (ports, all) = by_grants.entry((pattern, grants)).or_default();
         ports.insert(port);
-        all.callers.extend(used.callers);
-        all.seen.add(used.seen);
+        all.add_all(used);
     }
     let mut drafts = Drafts::new();
     for ((pattern, grants), (ports, used)) in by_grants {
         let (patterns, all) = drafts.entry((grants, ports)).or_default();
         patterns.push(pattern);
-        all.callers.extend(used.callers);
-        all.seen.add(used.seen);
+        all.add_all(used);
     }
     let drafts = spread(drafts);
     drafts
@@ -431,8 +467,8 @@ fn rules(
                 from,
                 hosts,
                 ports: ports.into_iter().collect(),
-                seen: used.seen,
-                callers: used.callers.len(),
+                seen: used.total(),
+                callers: used.0.len(),
             }
         })
         .collect()
@@ -463,10 +499,11 @@ fn spread(mut drafts: Drafts<'_>) -> Drafts<'_> {
         let Some((hosts, used)) = drafts.remove(&key) else { continue };
         let (grants, ports) = key;
         for grant in grants {
+            let of_grant = used.of(&grant);
             let (all_hosts, all) = drafts.entry((vec![grant], ports.clone())).or_default();
             all_hosts.extend(hosts.iter().cloned());
             all_hosts.sort();
-            all.seen.add(used.seen.clone());
+            all.add_all(of_grant);
         }
     }
     drafts

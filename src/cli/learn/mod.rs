@@ -131,7 +131,8 @@ fn introduction(
     if let Some(base) = base {
         lines.push(format!(
             "Only what {} does not allow yet: {} requests were let through by it.",
-            base.revision, sightings.known
+            base.revision,
+            sightings.known()
         ));
     }
     if sightings.malformed.requests > 0 {
@@ -199,7 +200,7 @@ impl<'a> Answer<'a> {
         Self {
             policy,
             summary: &draft.summary,
-            known: sightings.known,
+            known: sightings.known(),
             malformed: sightings.malformed.requests,
             apart: apart.collect(),
             lines: tally,

@@ -181,7 +181,7 @@ fn write_single(text: &mut String, apart: &Apart, number: usize) {
 fn by(callers: &[&Option<String>]) -> String {
     match callers {
         [] | [None] => "callers who are not verified".to_owned(),
-        [Some(one)] => quoted(one),
+        [Some(one)] => one.clone(),
         many => format!("{} callers", many.len()),
     }
 }

@@ -45,6 +45,8 @@ pub(super) struct Sighting {
     pub(super) refused: u64,
     /// Requests that the base denies by a rule.
     pub(super) denied: u64,
+    /// Requests that the base lets through already.
+    pub(super) known: u64,
     /// Of all of them, in nanoseconds since the Unix epoch.
     pub(super) time: Option<(u64, u64)>,
     pub(super) hours: BTreeSet<u32>,
@@ -57,8 +59,6 @@ pub(super) struct Sightings {
     callers: Names,
     hosts: Names,
     sightings: HashMap<(Caller, Destination), Sighting>,
-    /// Requests that the base lets through already.
-    pub(super) known: u64,
     /// Requests that no policy can allow.
     pub(super) malformed: Group,
 }
@@ -70,7 +70,7 @@ struct Names {
     names: Vec<Box<str>>,
 }
 
-/// Reads the logs. What `base` lets through is only counted.
+/// Reads the logs. What `base` lets through already counts as known.
 pub(super) fn read(
     paths: &[PathBuf],
     choice: &Choice,
@@ -83,13 +83,8 @@ pub(super) fn read(
         choice,
         |chunk: &mut Sightings, logged, place| {
             let request = logged.request(Reads { clock: true, ..reads });
-            match base.map(|base| in_force(base.decide(&request))) {
-                Some((Action::Allow, _)) => chunk.known += 1,
-                verdict => {
-                    let is_denied = verdict == Some((Action::Deny, Reason::Rule));
-                    chunk.push(&request, logged, place, is_denied);
-                }
-            }
+            let verdict = base.map(|base| in_force(base.decide(&request)));
+            chunk.push(&request, logged, place, verdict);
         },
         |chunk| sightings.add(chunk),
     )?;
@@ -122,13 +117,24 @@ impl Sightings {
         })
     }
 
+    /// Requests that the base lets through already.
+    pub(super) fn known(&self) -> u64 {
+        self.sightings.values().map(|it| it.known).sum()
+    }
+
     /// From the first to the last request, in nanoseconds since the Unix epoch.
     pub(super) fn span(&self) -> Option<(u64, u64)> {
         let times = self.sightings.values().filter_map(|it| it.time);
         times.reduce(|(a, b), (c, d)| (a.min(c), b.max(d)))
     }
 
-    fn push(&mut self, request: &Request<'_>, logged: &Logged<'_>, place: Place, is_denied: bool) {
+    fn push(
+        &mut self,
+        request: &Request<'_>,
+        logged: &Logged<'_>,
+        place: Place,
+        verdict_of_base: Option<(Action, Reason)>,
+    ) {
         let authority = match &request.authority {
             Ok(authority) if is_token(logged.method()) => authority,
             _ => return self.malformed.push(logged, place),
@@ -145,17 +151,17 @@ impl Sightings {
         };
         let caller = request.principal.map(|principal| self.callers.number(principal));
         let sighting = self.sightings.entry((caller, destination)).or_default();
-        match (is_denied, logged.was_refused()) {
-            (true, _) => sighting.denied += 1,
-            (_, true) => sighting.refused += 1,
-            (false, false) => sighting.passed += 1,
+        match verdict_of_base {
+            Some((Action::Allow, _)) => sighting.known += 1,
+            Some((Action::Deny, Reason::Rule)) => sighting.denied += 1,
+            _ if logged.was_refused() => sighting.refused += 1,
+            _ => sighting.passed += 1,
         }
         sighting.see(request.now, logged.method());
     }
 
     /// Adds what stands behind.
     fn add(&mut self, behind: Self) -> Result<(), Failure> {
-        self.known += behind.known;
         self.malformed.add(behind.malformed);
         for ((caller, destination), sighting) in behind.sightings {
             let caller = caller.map(|caller| self.callers.number(behind.callers.name(caller)));
@@ -191,6 +197,7 @@ impl Sighting {
         self.passed += other.passed;
         self.refused += other.refused;
         self.denied += other.denied;
+        self.known += other.known;
         self.time = match (self.time, other.time) {
             (Some((a, b)), Some((c, d))) => Some((a.min(c), b.max(d))),
             (one, other) => one.or(other),
@@ -205,7 +212,7 @@ impl Sighting {
         }
     }
 
-    /// All of its requests.
+    /// All of its requests, but for those that the base lets through already.
     pub(super) fn requests(&self) -> u64 {
         self.passed + self.refused + self.denied
     }

@@ -21,11 +21,12 @@ pub(crate) use example::{Group, Shown};
 pub(crate) use line::{Form, Logged, LoggedVerdict};
 use unread::Unread;
 
+use super::console::counted;
 use super::failure::Failure;
 use super::input;
 use chunks::{Chunk, Chunks};
 use clap::ValueEnum;
-use serde::Serialize;
+use serde::ser::{Serialize, SerializeStruct, Serializer};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -66,7 +67,7 @@ pub(crate) struct Place {
 }
 
 /// How many lines of each kind a run has read.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default)]
 pub(crate) struct Tally {
     /// Requests of Envoy's access log.
     pub(crate) access_log: u64,
@@ -78,8 +79,20 @@ pub(crate) struct Tally {
     pub(crate) without_caller_field: u64,
     /// Lines that are no logged request.
     pub(crate) unread: Unread,
-    #[serde(skip)]
     names: Vec<String>,
+}
+
+/// Part of every JSON answer; its keys are stable.
+impl Serialize for Tally {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut object = serializer.serialize_struct("Tally", 5)?;
+        object.serialize_field("access_log", &self.access_log)?;
+        object.serialize_field("filter", &self.filter)?;
+        object.serialize_field("left_out", &self.left_out)?;
+        object.serialize_field("without_caller_field", &self.without_caller_field)?;
+        object.serialize_field("unread", &self.unread.answer(|place| self.name(place)))?;
+        object.end()
+    }
 }
 
 impl Tally {
@@ -107,9 +120,8 @@ impl Tally {
         }
         if self.without_caller_field > 0 {
             notes.push(format!(
-                "{} requests come from a log without `source_principal`: they are judged as if \
-                 nobody had been verified",
-                self.without_caller_field
+                "{} of a log without `source_principal`: judged as if nobody had been verified",
+                counted(self.without_caller_field, "request")
             ));
         }
         notes

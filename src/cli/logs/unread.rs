@@ -2,7 +2,6 @@
 
 use super::Place;
 use serde::Serialize;
-use serde::ser::SerializeStruct;
 
 /// How many lines are shown.
 const SHOWN: usize = 5;
@@ -79,6 +78,15 @@ impl Unread {
         self.samples.first()
     }
 
+    pub(super) fn answer(&self, name: impl Fn(Place) -> String) -> Answer<'_> {
+        let first = self.samples.iter().map(|Sample { place, problem, text }| Line {
+            place: name(*place),
+            problem: problem.as_str(),
+            text,
+        });
+        Answer { lines: self.lines, first: first.collect() }
+    }
+
     /// One note for all, one for each that is shown.
     pub(super) fn notes(&self, name: impl Fn(Place) -> String) -> Vec<String> {
         let mut notes = Vec::new();
@@ -96,32 +104,19 @@ impl Unread {
     }
 }
 
-/// `{"lines": …, "first": [{"line": …, "problem": …, "text": …}]}`; the line's log is named in the
-/// notes.
-impl Serialize for Unread {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        struct Line<'a> {
-            log: usize,
-            line: u64,
-            problem: &'static str,
-            text: &'a str,
-        }
-        let first: Vec<_> = self
-            .samples
-            .iter()
-            .map(|Sample { place, problem, text }| Line {
-                log: place.log,
-                line: place.line,
-                problem: problem.as_str(),
-                text,
-            })
-            .collect();
-        let mut object = serializer.serialize_struct("Unread", 2)?;
-        object.serialize_field("lines", &self.lines)?;
-        object.serialize_field("first", &first)?;
-        object.end()
-    }
+/// Lines that are no logged request, as JSON answers have them.
+#[derive(Debug, Serialize)]
+pub(super) struct Answer<'a> {
+    lines: u64,
+    first: Vec<Line<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct Line<'a> {
+    /// `FILE:LINE`
+    place: String,
+    problem: &'static str,
+    text: &'a str,
 }
 
 /// The start of a line: on one line, without what a terminal would obey.
