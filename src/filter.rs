@@ -92,7 +92,7 @@ impl Filter {
         let headers = proxy.request_headers();
         let message = headers.as_ref().map(Message::read).unwrap_or_default();
         let connection = Connection::new(proxy);
-        let request = self.request(&message, &connection);
+        let request = self.request(proxy, &message, &connection);
         let authority = request.authority.as_ref().ok();
         let host = authority.map(|authority| authority.host.canonical());
         let stream = Stream {
@@ -126,7 +126,7 @@ impl Filter {
         let headers = proxy.request_headers()?;
         let message = Message::read(&headers);
         let connection = Connection::new(proxy);
-        Ok(self.config.policy.trace(&self.request(&message, &connection)))
+        Ok(self.config.policy.trace(&self.request(proxy, &message, &connection)))
     }
 
     /// What the policy says beside its verdicts.
@@ -137,10 +137,10 @@ impl Filter {
     /// The facts of a request that this policy asks about.
     fn request<'a, P: Proxy>(
         &self,
+        proxy: &P,
         message: &Message<'a>,
         connection: &'a Connection<'_, P>,
     ) -> Request<'a> {
-        let proxy = connection.proxy;
         let reads = self.config.policy.reads();
         let judges_server_name = reads.server_name && connection.may_be_tls();
         Request {

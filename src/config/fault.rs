@@ -10,7 +10,6 @@ pub struct Fault {
     remedy: String,
     /// Where the place stands in the text: a position in each array or object on the way.
     order: Vec<usize>,
-    is_about_key: bool,
 }
 
 impl Fault {
@@ -24,14 +23,7 @@ impl Fault {
             problem: problem.into(),
             remedy: remedy.into(),
             order: path.order(),
-            is_about_key: false,
         }
-    }
-
-    /// The same fault, of the key at that place and not of its value.
-    pub(super) fn about_key(mut self) -> Self {
-        self.is_about_key = true;
-        self
     }
 
     /// Where: JSONPath (RFC 9535) from `$`, the whole text.
@@ -53,11 +45,6 @@ impl Fault {
     /// from the whole text. It tells keys that stand twice apart.
     pub fn positions(&self) -> &[usize] {
         &self.order
-    }
-
-    /// Whether the key at that place is at fault, and not its value.
-    pub fn is_about_key(&self) -> bool {
-        self.is_about_key
     }
 }
 

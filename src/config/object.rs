@@ -48,16 +48,6 @@ impl Reader {
         self.faults.push(Fault::new(path, problem, remedy));
     }
 
-    /// A fault of a key, not of its value.
-    pub(super) fn key_fault(
-        &mut self,
-        path: &Path<'_>,
-        problem: impl Into<String>,
-        remedy: impl Into<String>,
-    ) {
-        self.faults.push(Fault::new(path, problem, remedy).about_key());
-    }
-
     /// Reports keys that stand twice in one object, at any depth.
     pub(super) fn duplicates(&mut self, node: &Node<'_>, path: &Path<'_>) {
         match node {
@@ -73,7 +63,7 @@ impl Reader {
                 for ((key, value), position) in members.iter().zip(0..) {
                     let path = path.key(key, position);
                     if !seen.insert(key) {
-                        self.key_fault(&path, "a key that stands twice", "keep one of them");
+                        self.fault(&path, "a key that stands twice", "keep one of them");
                     }
                     self.duplicates(value, &path);
                 }
@@ -96,7 +86,7 @@ impl Reader {
                     None => format!("known are {}", list(known)),
                 };
                 let problem = format!("the unknown key {}", quote(key));
-                self.key_fault(&path.key(key, position), problem, remedy);
+                self.fault(&path.key(key, position), problem, remedy);
             }
         }
         Some(Object { members, path })

@@ -59,11 +59,7 @@ fn header_name<'n>(
                 NameError::Case => format!("use \"{}\"", text.to_ascii_lowercase()),
                 _ => "name another header, such as `x-egress-team`".to_owned(),
             };
-            let problem = format!("{} ({error})", quote(text));
-            match path {
-                Path::Key(..) => reader.key_fault(path, problem, remedy),
-                _ => reader.fault(path, problem, remedy),
-            }
+            reader.fault(path, format!("{} ({error})", quote(text)), remedy);
             return None;
         }
     };

@@ -180,22 +180,14 @@ impl Policy {
     fn judge(&self, request: &Request<'_>) -> PerView<Verdict> {
         let everywhere = |reason| [Verdict::deny(reason); 2];
         let Some(facts) = Facts::of(request) else { return everywhere(Reason::Malformed) };
-        if let Some(reason) = self.refusal_before_rules(request, &facts) {
-            return everywhere(reason);
+        if self.settings.identity_required && request.principal.is_none() {
+            return everywhere(Reason::Identity);
+        }
+        if self.settings.sni_must_match && !facts.server_name_is_host() {
+            return everywhere(Reason::Sni);
         }
         let found = self.find(&facts);
         [NOW, NEXT].map(|view| self.conclude(&facts, &found, view))
-    }
-
-    /// Step 2.
-    fn refusal_before_rules(&self, request: &Request<'_>, facts: &Facts<'_>) -> Option<Reason> {
-        if self.settings.identity_required && request.principal.is_none() {
-            return Some(Reason::Identity);
-        }
-        if self.settings.sni_must_match && !facts.server_name_is_host() {
-            return Some(Reason::Sni);
-        }
-        None
     }
 
     /// Steps 3 to 7: from the rules that match to a verdict.

@@ -5,7 +5,7 @@
 
 use super::request::{Facts, Port};
 use super::rule::Miss;
-use super::{Action, Decision, Only, Policy, Request, Scope};
+use super::{Action, Decision, Only, Policy, Reason, Request, Scope};
 
 /// A decision with what led to it.
 #[derive(Clone, Debug)]
@@ -44,6 +44,9 @@ impl Policy {
     pub fn trace(&self, request: &Request<'_>) -> Trace {
         let decision = self.decide(request);
         let facts = Facts::of(request);
+        // Steps 1 and 2 end the same way in both views.
+        let reason = decision.would.unwrap_or(decision.verdict).reason;
+        let asks_rules = !matches!(reason, Reason::Malformed | Reason::Identity | Reason::Sni);
         let readings = facts.as_ref().and_then(|facts| facts.readings());
         Trace {
             decision,
@@ -51,7 +54,7 @@ impl Policy {
             path: readings.map(|readings| readings.both().map(str::to_owned)),
             candidates: facts
                 .as_ref()
-                .filter(|facts| self.refusal_before_rules(request, facts).is_none())
+                .filter(|_| asks_rules)
                 .map(|facts| self.candidates(facts))
                 .unwrap_or_default(),
         }

@@ -215,7 +215,7 @@ impl PolicyFile {
             _ => return self.span_of_error(fault),
         };
         let mut node = tree;
-        let mut key_span = None;
+        let mut member: Option<&Member> = None;
         let last = fault.positions().len().saturating_sub(1);
         for (depth, &position) in fault.positions().iter().enumerate() {
             let next = match &node.value {
@@ -229,15 +229,15 @@ impl PolicyFile {
                         .filter(is_named)
                         .or_else(|| members.iter().find(is_named))
                         .or_else(|| members.get(position));
-                    member.map(|member| (&member.value, Some(&member.key_span)))
+                    member.map(|member| (&member.value, Some(member)))
                 }
                 _ => None,
             };
-            let Some((child, key)) = next else { break };
-            (node, key_span) = (child, key);
+            let Some((child, of)) = next else { break };
+            (node, member) = (child, of);
         }
-        match key_span {
-            Some(span) if fault.is_about_key() => span.clone(),
+        match member {
+            Some(member) if is_about_key(fault, &member.key) => member.key_span.clone(),
             _ => node.span.clone(),
         }
     }
@@ -263,6 +263,16 @@ impl Finding {
     fn whole(span: Span, problem: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { path: "$".to_owned(), span, problem: problem.into(), remedy: remedy.into() }
     }
+}
+
+/// Whether a fault is one of the key and not of its value: its text then names the key first.
+fn is_about_key(fault: &Fault, key: &str) -> bool {
+    let problem = fault.problem();
+    problem == "a key that stands twice"
+        || problem.starts_with("the unknown key ")
+        || problem
+            .strip_prefix('`')
+            .is_some_and(|rest| rest.strip_prefix(key).is_some_and(|rest| rest.starts_with('`')))
 }
 
 /// Whether a JSONPath ends in this key; true also where that cannot be told.
