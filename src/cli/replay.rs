@@ -22,6 +22,12 @@ use std::path::PathBuf;
 /// was an upgrade to a tunnel; the filter's own lines cut long values (such a path is unknown) and
 /// have the port that was judged, not the cluster's where that policy read none.
 ///
+/// `--format json` writes one object: `policy`, `requests`, `allowed`, `denied`, `verdicts` and `would`
+/// [{decision, reason, rule, requests, examples [{place, method, authority, path, principal}]}],
+/// `logged` {same, other_reason, other_decision, none, unlisted}, `differences` [{logged, now,
+/// requests, examples}], `lines` {access_log, filter, left_out, without_caller_field, unread {lines,
+/// first [{place, problem, text}]}}.
+///
 /// Exit codes: 0 every decision is the log's own, or the log has none; 1 some are others; 2 usage or
 /// unreadable input.
 #[derive(Debug, clap::Args)]

@@ -107,9 +107,24 @@ impl Axes {
             0 => named(&self.callers, positions),
             1 => named(&self.server_names, positions),
             2 => named(&self.ports, positions),
-            3 => named(&self.methods, positions),
+            3 => self.method_names(positions).or_else(|| named(&self.methods, positions)),
             4 => named(&self.paths, positions),
             _ => named(&self.times, positions),
+        }
+    }
+}
+
+impl Axes {
+    /// All methods but one, in so many words.
+    fn method_names(&self, positions: &[usize]) -> Option<Vec<String>> {
+        let numbered = self.methods.iter().enumerate();
+        let missing: Vec<&String> = numbered
+            .filter(|(position, _)| !positions.contains(position))
+            .flat_map(|(_, (names, _))| names)
+            .collect();
+        match missing[..] {
+            [one] if positions.len() > 1 => Some(vec![format!("all but {one}")]),
+            _ => None,
         }
     }
 }

@@ -36,6 +36,12 @@ use traffic::Traffic;
 /// A request `opens` where it was refused and passes now, `closes` in the reverse, `announces` where
 /// only the would-be verdict changes, `renames` where another rule or reason leads to the same.
 ///
+/// `--format json` writes one object. Without logs: `old`, `new`, `exact`, `tries_paths`,
+/// `combinations`, `changes` [{kind, hosts, callers, server_names, ports, methods, paths, times, old,
+/// new, example}] where an absent list is any, `undecided` [{hosts, combinations}]. With logs: `old`,
+/// `new`, `requests`, `opens`, `closes`, `announces`, `renames`, `changes` [{kind, requests, method,
+/// host, port, path, principal, old, new, examples}], `unlisted`, `lines` as of `replay`.
+///
 /// Exit codes: 0 nothing opens; 1 something opens, or is undecided (`--fail-on any`: anything
 /// changes); 2 usage or unreadable input.
 #[derive(Debug, clap::Args)]

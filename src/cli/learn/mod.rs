@@ -33,6 +33,10 @@ use std::path::PathBuf;
 /// A log without callers (Istio's own) leads to rules for anyone. Paths and methods are not
 /// restricted; a note lists the methods.
 ///
+/// `--format json` writes one object: `policy`, `summary` {callers, hosts, pairs, allowed_pairs, rules,
+/// entries}, `known`, `malformed`, `apart` [{reason, host, port, connect, requests, callers, like}],
+/// `lines` as of `replay`.
+///
 /// Exit codes: 0 a proposal; 2 usage or unreadable input.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  egress-warden learn access.log.gz > policy.yaml\n  \
