@@ -22,6 +22,7 @@ mod punycode;
 pub use address::{Block, is_forbidden};
 pub use authority::Authority;
 pub use name::Name;
+pub(crate) use name::suffixes;
 pub use pattern::{HostPattern, PatternError};
 
 use std::borrow::Cow;
