@@ -24,7 +24,7 @@ pub(crate) use request::namespace_of;
 pub use request::{ClusterPort, Port, Request, judged_method};
 pub use rule::{Destination, FieldMiss, Miss, Only, Rule, Source};
 pub use text::{TextPattern, TextSet};
-pub use trace::{Candidate, Trace};
+pub use trace::{Attempt, Trace};
 
 use crate::host::{Host, is_forbidden};
 use decision::{NEXT, NOW, PerView};

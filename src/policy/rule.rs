@@ -145,12 +145,6 @@ pub struct FieldMiss {
     pub is_unknown: bool,
 }
 
-/// The keys of [`Condition::fields`], in their order.
-const TO_FIELDS: [&str; 7] =
-    ["notHosts", "ports", "notPorts", "methods", "notMethods", "paths", "notPaths"];
-/// The keys of [`Source::fields`], in their order.
-const FROM_FIELDS: [&str; 4] = ["principals", "notPrincipals", "namespaces", "notNamespaces"];
-
 impl Rule {
     /// Why the rule does not match where [`Rule::matches`] says so; `None`: it matches.
     pub(super) fn miss(
@@ -170,26 +164,24 @@ impl Rule {
         }
         let to = condition.and_then(|condition| {
             let entry = destination.map_or(0, |index| index as usize);
-            self.first_miss(entry, &TO_FIELDS, &condition.fields(facts))
+            let fields = ConditionField::ALL.map(|it| (it.key(), condition.holds(it, facts)));
+            self.first_miss(entry, &fields)
         });
         Some(to.map(Miss::To).unwrap_or_else(|| {
-            let from = self.from.iter().enumerate();
-            Miss::From(
-                from.filter_map(|(entry, source)| {
-                    self.first_miss(entry, &FROM_FIELDS, &source.fields(facts))
-                })
-                .collect(),
-            )
+            let from = self.from.iter().enumerate().filter_map(|(entry, source)| {
+                let fields = SourceField::ALL.map(|it| (it.key(), source.holds(it, facts)));
+                self.first_miss(entry, &fields)
+            });
+            Miss::From(from.collect())
         }))
     }
 
     fn first_miss(
         &self,
         entry: usize,
-        keys: &[&'static str],
-        fields: &[Option<Option<bool>>],
+        fields: &[(&'static str, Option<Option<bool>>)],
     ) -> Option<FieldMiss> {
-        keys.iter().zip(fields).find_map(|(&field, known)| match (*known)? {
+        fields.iter().find_map(|&(field, known)| match known? {
             Some(true) => None,
             Some(false) => Some(FieldMiss { entry, field, is_unknown: false }),
             None => (self.action == Action::Allow).then_some(FieldMiss {
@@ -239,6 +231,16 @@ pub(super) enum SourceField {
 impl SourceField {
     pub(super) const ALL: [Self; 4] =
         [Self::Principals, Self::NotPrincipals, Self::Namespaces, Self::NotNamespaces];
+
+    /// The key of policies.
+    fn key(self) -> &'static str {
+        match self {
+            Self::Principals => "principals",
+            Self::NotPrincipals => "notPrincipals",
+            Self::Namespaces => "namespaces",
+            Self::NotNamespaces => "notNamespaces",
+        }
+    }
 }
 
 impl Source {
@@ -323,6 +325,19 @@ impl ConditionField {
         Self::Paths,
         Self::NotPaths,
     ];
+
+    /// The key of policies.
+    fn key(self) -> &'static str {
+        match self {
+            Self::NotHosts => "notHosts",
+            Self::Ports => "ports",
+            Self::NotPorts => "notPorts",
+            Self::Methods => "methods",
+            Self::NotMethods => "notMethods",
+            Self::Paths => "paths",
+            Self::NotPaths => "notPaths",
+        }
+    }
 }
 
 impl Condition {

@@ -6,7 +6,7 @@ use super::super::time::Time;
 use egress_warden::config::Config;
 use egress_warden::host::{Authority, Malformed};
 use egress_warden::policy::{
-    Action, Candidate, Decision, FieldMiss, Miss, Port, Reason, Scope, Trace, Verdict,
+    Action, Attempt, Decision, FieldMiss, Miss, Port, Reason, Scope, Trace, Verdict,
 };
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
@@ -145,7 +145,7 @@ impl Account<'_> {
     }
 
     fn candidates_json(&self, trace: &Trace) -> Value {
-        let candidate = |candidate: &Candidate| {
+        let candidate = |candidate: &Attempt| {
             let miss = candidate.miss.as_ref().map(|miss| match miss {
                 Miss::Ended => json!({ "condition": "until" }),
                 Miss::HostNotNamed => json!({ "condition": "hosts", "must_be_named": true }),
@@ -169,7 +169,7 @@ impl Account<'_> {
                 "miss": miss,
             })
         };
-        trace.candidates.iter().map(candidate).collect()
+        trace.attempts.iter().map(candidate).collect()
     }
 }
 
