@@ -61,8 +61,8 @@ HELP
 }
 
 build_module() {
-  cargo rustc --quiet --lib --release --target wasm32-wasip1 --crate-type staticlib
-  link_module target/wasm32-wasip1/release "$MODULE"
+  cargo rustc --quiet --lib --profile module --target wasm32-wasip1 --crate-type staticlib
+  link_module target/wasm32-wasip1/module "$MODULE"
 }
 
 build_tool() {
@@ -72,9 +72,9 @@ build_tool() {
 
 # The module with src/abi/fault.rs in it, for the tests that make things go wrong. Nothing else ever loads it.
 build_fault_module() {
-  cargo rustc --quiet --lib --release --target wasm32-wasip1 --target-dir target/fault --crate-type staticlib \
+  cargo rustc --quiet --lib --profile module --target wasm32-wasip1 --target-dir target/fault --crate-type staticlib \
     -- --cfg egress_fault
-  link_module target/fault/wasm32-wasip1/release "$FAULT_MODULE"
+  link_module target/fault/wasm32-wasip1/module "$FAULT_MODULE"
 }
 
 # A static library keeps every callback of the SDK; linking it by hand keeps those of EXPORTS and what they reach.

@@ -1,50 +1,88 @@
-//! The names of counters. Envoy never frees a counter, so no host, path or caller is in a name.
+//! The counters of a policy. Envoy never frees a counter, so no host, path or caller is in a name.
 
-use crate::policy::{Action, Decision, Policy, Verdict};
+use crate::policy::{Decision, Policy, Reason, Verdict};
+use std::cell::{Cell, OnceCell};
 
 /// Rules that have a counter of their own; the others share one.
 const COUNTED_RULES: usize = 1000;
 
-/// Which rules have a counter of their own.
+/// One counter, and what the proxy calls it.
+#[derive(Debug)]
+pub struct Counter {
+    name: Box<str>,
+    id: Cell<Option<u32>>,
+}
+
+impl Counter {
+    /// The name that the proxy is to know it by.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The proxy's number for it, kept after its first use; `None` where `define` gives none.
+    pub fn id(&self, define: impl FnOnce(&str) -> Option<u32>) -> Option<u32> {
+        if self.id.get().is_none() {
+            self.id.set(define(&self.name));
+        }
+        self.id.get()
+    }
+}
+
+/// Every counter that decisions of one policy may add to, made when it is first asked for.
 #[derive(Debug)]
 pub struct Counters {
-    /// By the rule's index in the policy.
-    is_counted: Vec<bool>,
+    requests: [[OnceCell<Counter>; REASONS]; ACTIONS],
+    would: [OnceCell<Counter>; ACTIONS],
+    /// By the rule's index in the policy; the last is for all other rules.
+    rules: Vec<[OnceCell<Counter>; ACTIONS]>,
 }
+
+const ACTIONS: usize = 2;
+const REASONS: usize = Reason::ProxyError as usize + 1;
 
 impl Counters {
     /// The first 1,000 rules by id have their own.
     pub fn new(policy: &Policy) -> Self {
-        let rules = policy.rules();
-        let mut by_id: Vec<usize> = (0..rules.len()).collect();
-        by_id.sort_unstable_by_key(|&index| rules.get(index).map(|rule| &rule.id));
-        let mut is_counted = vec![false; rules.len()];
-        for index in by_id.into_iter().take(COUNTED_RULES) {
-            if let Some(counted) = is_counted.get_mut(index) {
-                *counted = true;
-            }
+        // Rules are in the order of their ids.
+        let counted = policy.rules().len().min(COUNTED_RULES.saturating_add(1));
+        Self {
+            requests: Default::default(),
+            would: Default::default(),
+            rules: std::iter::repeat_with(Default::default).take(counted).collect(),
         }
-        Self { is_counted }
     }
 
     /// The counters that one decision adds one to.
-    pub fn of(&self, decision: &Decision, policy: &Policy) -> impl Iterator<Item = String> {
+    pub fn of<'a>(
+        &'a self,
+        decision: &Decision,
+        policy: &Policy,
+    ) -> impl Iterator<Item = &'a Counter> + use<'a> {
         let Decision { verdict, would } = decision;
-        let action = verdict.action.as_str();
-        let requests = format!("egress_warden.requests.{action}.{}", verdict.reason.as_str());
-        let would =
-            would.map(|would: Verdict| format!("egress_warden.would.{}", would.action.as_str()));
-        let rule = verdict.rule.map(|index| {
-            let own = policy.rules().get(index).filter(|_| self.has_own(index));
-            let id = own.map_or("_other", |rule| &rule.id);
-            format!("egress_warden.rule.{id}.{}", Action::as_str(verdict.action))
+        let Verdict { action, reason, rule } = *verdict;
+        let of_action = self.requests.get(action as usize);
+        let requests = of_action.and_then(|reasons| reasons.get(reason as usize)).map(|counter| {
+            made(counter, || ["requests.", action.as_str(), ".", reason.as_str()].concat())
         });
-        [Some(requests), would, rule].into_iter().flatten()
+        let would = would.and_then(|would| {
+            let counter = self.would.get(would.action as usize)?;
+            Some(made(counter, || ["would.", would.action.as_str()].concat()))
+        });
+        let rule = rule.and_then(|index| {
+            let own = policy.rules().get(index).filter(|_| index < COUNTED_RULES);
+            let id = own.map_or("_other", |rule| &rule.id);
+            let counter = self.rules.get(index.min(COUNTED_RULES))?.get(action as usize)?;
+            Some(made(counter, || ["rule.", id, ".", action.as_str()].concat()))
+        });
+        [requests, would, rule].into_iter().flatten()
     }
+}
 
-    fn has_own(&self, rule: usize) -> bool {
-        self.is_counted.get(rule).copied().unwrap_or(false)
-    }
+fn made(counter: &OnceCell<Counter>, name: impl FnOnce() -> String) -> &Counter {
+    counter.get_or_init(|| Counter {
+        name: ["egress_warden.", &name()].concat().into(),
+        id: Cell::default(),
+    })
 }
 
 #[cfg(test)]
@@ -66,7 +104,9 @@ mod tests {
         let text = serde_json::json!({ "policy": "p", "rules": rules }).to_string();
         let policy = config::read(text.as_bytes()).unwrap().policy;
         let request = Request::new(host.as_bytes(), b"GET");
-        Counters::new(&policy).of(&policy.decide(&request), &policy).collect()
+        let counters = Counters::new(&policy);
+        let counted = counters.of(&policy.decide(&request), &policy);
+        counted.map(|counter| counter.name().to_owned()).collect()
     }
 
     #[wasm_bindgen_test(unsupported = test)]

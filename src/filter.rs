@@ -6,7 +6,7 @@
 
 use crate::answer::{self, Subject};
 use crate::config::{Config, LogRequests};
-use crate::counters::Counters;
+use crate::counters::{Counter, Counters};
 use crate::header_map::HeaderMap;
 use crate::policy::{
     Action, ClusterPort, Decision, Request, Trace, Verdict, judged_method, namespace_of,
@@ -38,7 +38,7 @@ pub trait Proxy {
     /// Answers the request in the upstream's place. Unanswered it still goes no further.
     fn send_local_response(&self, response: &LocalResponse<'_>);
     /// Adds one to a counter, defining it at first use.
-    fn increment(&self, counter: &str);
+    fn increment(&self, counter: &Counter);
 }
 
 /// The proxy did not do what it was asked, and has said why in its log where somebody must look.
@@ -110,7 +110,7 @@ impl Filter {
         let record = stream.record(decision);
         stream.write(&record);
         for counter in self.counters.of(&decision, &self.config.policy) {
-            proxy.increment(&counter);
+            proxy.increment(counter);
         }
         match decision.verdict.action {
             Action::Allow => Flow::Continue,
@@ -248,13 +248,9 @@ impl<'a, P: Proxy> Stream<'a, P> {
             namespace: principal.and_then(namespace_of),
             request_id: self.message.request_id.and_then(header_value),
         };
-        stamps.operations(rule, headers, &values).into_iter().try_for_each(|operation| {
-            match operation {
-                Operation::Remove(name) => self.proxy.remove_request_header(name),
-                Operation::Set(name, value) => {
-                    self.proxy.set_request_header(name.as_bytes(), &value)
-                }
-            }
+        stamps.operations(rule, headers, &values).try_for_each(|operation| match operation {
+            Operation::Remove(name) => self.proxy.remove_request_header(name),
+            Operation::Set(name, value) => self.proxy.set_request_header(name.as_bytes(), &value),
         })
     }
 

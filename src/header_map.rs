@@ -51,14 +51,15 @@ impl HeaderMap {
     pub fn iter(&self) -> Pairs<'_> {
         let (count, rest) = split_size(&self.serialized).unwrap_or((0, &[]));
         let (sizes, data) = rest.split_at_checked(count.saturating_mul(8)).unwrap_or((&[], &[]));
-        Pairs { sizes, data }
+        Pairs { sizes: sizes.as_chunks().0.iter(), data }
     }
 }
 
 /// The iterator of [`HeaderMap::iter`].
 #[derive(Clone, Debug)]
 pub struct Pairs<'a> {
-    sizes: &'a [u8],
+    /// Of a name and its value.
+    sizes: std::slice::Iter<'a, [u8; 8]>,
     data: &'a [u8],
 }
 
@@ -66,11 +67,10 @@ impl<'a> Iterator for Pairs<'a> {
     type Item = (&'a [u8], &'a [u8]);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let (name_size, sizes) = split_size(self.sizes)?;
-        let (value_size, sizes) = split_size(sizes)?;
-        let (name, data) = split_terminated(self.data, name_size)?;
-        let (value, data) = split_terminated(data, value_size)?;
-        (self.sizes, self.data) = (sizes, data);
+        let [a, b, c, d, e, f, g, h] = *self.sizes.next()?;
+        let (name, data) = split_terminated(self.data, [a, b, c, d])?;
+        let (value, data) = split_terminated(data, [e, f, g, h])?;
+        self.data = data;
         Some((name, value))
     }
 }
@@ -80,9 +80,13 @@ fn split_size(bytes: &[u8]) -> Option<(usize, &[u8])> {
     Some((usize::try_from(u32::from_le_bytes(*size)).ok()?, rest))
 }
 
-fn split_terminated(bytes: &[u8], size: usize) -> Option<(&[u8], &[u8])> {
+fn split_terminated(bytes: &[u8], size: [u8; 4]) -> Option<(&[u8], &[u8])> {
+    let size = usize::try_from(u32::from_le_bytes(size)).ok()?;
     let (field, rest) = bytes.split_at_checked(size)?;
-    Some((field, rest.strip_prefix(b"\0")?))
+    match rest.split_first()? {
+        (0, rest) => Some((field, rest)),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

@@ -56,6 +56,9 @@ pub struct Stamps {
     cleared: BTreeSet<Box<str>>,
     /// Those, and every other folded name that any stamp sets or removes.
     governed: BTreeSet<Box<str>>,
+    /// How long the governed names are: bit N for N bytes, the last bit for more too. Folding
+    /// changes no length, so most of a request's headers need no second look.
+    governed_lengths: u64,
 }
 
 /// What one policy, or one rule, sets and removes.
@@ -89,7 +92,7 @@ pub enum Operation<'a> {
     /// Every entry of this name goes.
     Remove(&'a [u8]),
     /// The value replaces every entry of this name.
-    Set(&'a str, Vec<u8>),
+    Set(&'a str, Cow<'a, [u8]>),
 }
 
 /// What placeholders stand for in one request; absent where unknown.
@@ -133,8 +136,10 @@ impl Stamps {
             let set = stamp.set.iter().map(|(name, _)| name);
             set.chain(&stamp.remove).map(|name| Box::from(name.folded()))
         });
-        let governed = cleared.iter().cloned().chain(of_rules).collect();
-        Self { own, rules, cleared, governed }
+        let governed: BTreeSet<Box<str>> = cleared.iter().cloned().chain(of_rules).collect();
+        let governed_lengths =
+            governed.iter().fold(0, |lengths, name| lengths | length_bit(name.as_bytes()));
+        Self { own, rules, cleared, governed, governed_lengths }
     }
 
     /// Whether the stamps that apply to a rule's requests use a placeholder.
@@ -147,8 +152,8 @@ impl Stamps {
         &'a self,
         rule: Option<usize>,
         headers: &'a HeaderMap,
-        values: &Values<'_>,
-    ) -> Vec<Operation<'a>> {
+        values: &Values<'a>,
+    ) -> impl Iterator<Item = Operation<'a>> {
         let removed_by_rule = self.of_rule(rule).map(|stamp| &stamp.remove[..]).unwrap_or_default();
         let is_cleared = |folded: &[u8]| {
             std::str::from_utf8(folded).is_ok_and(|name| self.cleared.contains(name))
@@ -156,16 +161,19 @@ impl Stamps {
                 || self.is_set(rule, folded)
         };
         let mut removed: Vec<&[u8]> = Vec::new();
+        let mut names_connection = false;
         for (name, _) in headers.iter() {
-            if !removed.contains(&name) && is_cleared(&fold(name)) {
+            if self.may_govern(name) && !removed.contains(&name) && is_cleared(&fold(name)) {
                 removed.push(name);
             }
+            names_connection |= name == b"connection";
         }
-        let removals = removed.into_iter().map(Operation::Remove);
-        let sets = self.set_for(rule).filter_map(|(name, template)| {
-            Some(Operation::Set(name.as_str(), template.render(values)?.into_bytes()))
+        let connection = names_connection.then(|| self.connection(rule, headers)).flatten();
+        let values = *values;
+        let sets = self.set_for(rule).filter_map(move |(name, template)| {
+            Some(Operation::Set(name.as_str(), template.render(&values)?))
         });
-        removals.chain(self.connection(rule, headers)).chain(sets).collect()
+        removed.into_iter().map(Operation::Remove).chain(connection).chain(sets)
     }
 
     /// The names among a request's trailers that may not go on, each once. A trailer under a name
@@ -177,7 +185,7 @@ impl Stamps {
         };
         let mut forged: Vec<&[u8]> = Vec::new();
         for (name, _) in trailers.iter() {
-            if !forged.contains(&name) && is_governed(&fold(name)) {
+            if self.may_govern(name) && !forged.contains(&name) && is_governed(&fold(name)) {
                 forged.push(name);
             }
         }
@@ -196,8 +204,13 @@ impl Stamps {
         match kept.len() {
             all if all == tokens.len() => None,
             0 => Some(Operation::Remove(b"connection")),
-            _ => Some(Operation::Set("connection", kept.join(&b", "[..]))),
+            _ => Some(Operation::Set("connection", Cow::Owned(kept.join(&b", "[..])))),
         }
+    }
+
+    /// False only where no stamp sets or removes the name, nor an alias of it.
+    fn may_govern(&self, name: &[u8]) -> bool {
+        self.governed_lengths & length_bit(name) != 0
     }
 
     fn of_rule(&self, rule: Option<usize>) -> Option<&Stamp> {
@@ -273,6 +286,10 @@ impl fmt::Display for NameError {
 }
 
 impl std::error::Error for NameError {}
+
+fn length_bit(name: &[u8]) -> u64 {
+    1_u64.checked_shl(u32::try_from(name.len()).unwrap_or(u32::MAX)).unwrap_or(1 << 63)
+}
 
 /// A header name as some upstreams fold it: lower case, `_` and `.` as `-`.
 fn fold(name: &[u8]) -> Cow<'_, [u8]> {
@@ -369,10 +386,9 @@ impl Template {
     }
 
     /// The value for one request; `None` where a placeholder's fact is absent.
-    pub fn render(&self, values: &Values<'_>) -> Option<String> {
-        let mut rendered = String::new();
-        for part in &self.0 {
-            rendered.push_str(match part {
+    pub fn render<'a>(&'a self, values: &Values<'a>) -> Option<Cow<'a, [u8]>> {
+        let text = |part: &'a Part| {
+            Some(match part {
                 Part::Literal(text) => text,
                 Part::Placeholder(Placeholder::Rule) => values.rule?,
                 Part::Placeholder(Placeholder::Policy) => values.policy?,
@@ -380,9 +396,16 @@ impl Template {
                 Part::Placeholder(Placeholder::Principal) => values.principal?,
                 Part::Placeholder(Placeholder::Namespace) => values.namespace?,
                 Part::Placeholder(Placeholder::RequestId) => values.request_id?,
-            });
+            })
+        };
+        if let [part] = &self.0[..] {
+            return Some(Cow::Borrowed(text(part)?.as_bytes()));
         }
-        Some(rendered)
+        let mut rendered = Vec::new();
+        for part in &self.0 {
+            rendered.extend_from_slice(text(part)?.as_bytes());
+        }
+        Some(Cow::Owned(rendered))
     }
 
     fn uses(&self, placeholder: Placeholder) -> bool {
@@ -480,7 +503,7 @@ mod tests {
                 Operation::Remove(name) => left.retain(|(other, _)| other != name),
                 Operation::Set(name, value) => {
                     left.retain(|(other, _)| other != name.as_bytes());
-                    left.push((name.into(), value));
+                    left.push((name.into(), value.into_owned()));
                 }
             }
         }
@@ -620,7 +643,7 @@ mod tests {
             assert!(Template::parse(text).is_err(), "{text:?}");
         }
         let literal = Template::parse("%REQ(authorization)% $x {{y}}").unwrap();
-        assert_eq!(literal.render(&VALUES).unwrap(), "%REQ(authorization)% $x {y}");
+        assert_eq!(&*literal.render(&VALUES).unwrap(), b"%REQ(authorization)% $x {y}");
         assert!(Template::parse(&"a".repeat(Template::MAX)).is_ok());
         assert_eq!(Template::parse(&"a".repeat(Template::MAX + 1)), Err(TemplateError::TooLong));
     }

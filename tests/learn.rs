@@ -117,7 +117,7 @@ fn callers(policy: &Value) -> impl Iterator<Item = &Value> {
 fn matches(pattern: &str, host: &str) -> bool {
     match (HostPattern::parse(pattern), Host::parse(host.as_bytes())) {
         (Ok(HostPattern::Under(parent)), Ok(Host::Name(name))) => {
-            name.parents().any(|it| it == parent)
+            name.as_str().strip_suffix(parent).is_some_and(|start| start.ends_with('.'))
         }
         _ => pattern == host,
     }

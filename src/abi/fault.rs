@@ -3,8 +3,9 @@
 //! The plugin's name says what goes wrong, where and when: `fault/ACT/CALLBACK/WHEN/NUMBER`. ACT is
 //! `trap`, `exhaust` (takes all memory that the VM may have, and goes on) or `refuse` (a
 //! configuration); CALLBACK is one of [`Callback`]; WHEN is `every`, which counts the calls in this
-//! VM, or `only`, which counts those of all VMs of the process, so that one worker alone can fail.
-//! Under any other name nothing goes wrong.
+//! VM, or `only`, which counts those under this very name in all VMs of the process, so that one
+//! worker alone can fail. What follows the number makes one name differ from another. Under any
+//! other name nothing goes wrong.
 
 #![expect(unsafe_code, reason = "an allocator that traps is an unsafe trait's implementation")]
 
@@ -49,14 +50,15 @@ impl Callback {
 pub(super) fn strike(callback: Callback) -> bool {
     let name = get_property(vec!["plugin_name"]).ok().flatten().unwrap_or_default();
     let name = String::from_utf8_lossy(&name);
-    let ["fault", act, place, when, number] = name.split('/').collect::<Vec<_>>()[..] else {
+    let parts = name.split('/').collect::<Vec<_>>();
+    let ["fault", act, place, when, number, ..] = parts[..] else {
         return false;
     };
     let number = number.parse::<u64>();
     let is_now = match when {
         _ if place != callback.name() => false,
         "every" => number.is_ok_and(|number| calls_of_vm().is_multiple_of(number)),
-        "only" => number == Ok(calls_of_process(place)),
+        "only" => number == Ok(calls_of_process(&name)),
         _ => false,
     };
     match act {
@@ -95,7 +97,7 @@ fn calls_of_vm() -> u64 {
     CALLS.get()
 }
 
-/// How often all VMs of the process have asked, this time included.
+/// How often all VMs of the process have asked under this name, this time included.
 fn calls_of_process(key: &str) -> u64 {
     loop {
         let (calls, version) = get_shared_data(key).unwrap_or_default();
@@ -120,18 +122,20 @@ fn exhaust_memory() {
     }
 }
 
+/// Whether the next allocation traps. Only the next: the filter, which waits for the host call, goes
+/// on in the failed VM, and what it does there shows.
 static TRAPS_AT_ALLOCATION: AtomicBool = AtomicBool::new(false);
 
 #[global_allocator]
 static ALLOCATOR: Allocator = Allocator;
 
-/// The system's allocator, until it is told to trap.
+/// The system's allocator, which traps when it is told to.
 struct Allocator;
 
 // SAFETY: both calls go on to the system's allocator as they came.
 unsafe impl GlobalAlloc for Allocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        if TRAPS_AT_ALLOCATION.load(Relaxed) {
+        if TRAPS_AT_ALLOCATION.swap(false, Relaxed) {
             std::process::abort();
         }
         // SAFETY: the caller keeps the contract, which is the same.

@@ -8,6 +8,7 @@ use proxy_wasm::types::Action;
 
 use super::hostcalls::Status;
 use super::{counters, hostcalls};
+use crate::counters::Counter;
 use crate::filter::{Failed, Filter, Flow, LocalResponse, Proxy};
 use crate::header_map::HeaderMap;
 
@@ -123,7 +124,7 @@ impl Proxy for StreamProxy {
         );
     }
 
-    fn increment(&self, counter: &str) {
+    fn increment(&self, counter: &Counter) {
         counters::increment(counter);
     }
 }

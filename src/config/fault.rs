@@ -1,5 +1,6 @@
 //! Faults of a policy text: where, what was found, and what to write instead.
 
+use super::order::sorted;
 use std::fmt;
 
 /// One fault. Its text reads "`PATH`: found PROBLEM: REMEDY", on one line.
@@ -64,8 +65,8 @@ impl Faults {
     }
 
     /// The faults, or `None` where there is none.
-    pub(super) fn some(mut faults: Vec<Fault>) -> Option<Self> {
-        faults.sort_by(|a, b| a.order.cmp(&b.order));
+    pub(super) fn some(faults: Vec<Fault>) -> Option<Self> {
+        let faults = sorted(faults, |a, b| a.order.cmp(&b.order));
         (!faults.is_empty()).then_some(Self(faults))
     }
 

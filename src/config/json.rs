@@ -3,6 +3,7 @@
 //! serde_json's own tree would drop duplicate keys, which are faults here.
 
 use super::fault::{Fault, Path, quote};
+use super::order::sorted;
 use super::{MAX_DEPTH, MAX_TEXT};
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use sha2::{Digest, Sha256};
@@ -15,11 +16,36 @@ pub(super) enum Node<'a> {
     Null,
     Bool(bool),
     /// Control planes pass numbers through doubles, so every number is one.
-    Number(f64),
+    Number(Double),
     Text(Cow<'a, str>),
     Array(Vec<Node<'a>>),
     /// Members in the order of the text; a key may stand there twice.
     Object(Vec<(Cow<'a, str>, Node<'a>)>),
+}
+
+/// A number, not aligned as such: in the module a node has 12 bytes instead of 16, and a policy may
+/// have a million.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Double([u8; 8]);
+
+impl Double {
+    fn new(value: f64) -> Self {
+        Self(value.to_ne_bytes())
+    }
+
+    pub(super) fn get(self) -> f64 {
+        f64::from_ne_bytes(self.0)
+    }
+
+    /// The shortest text that is this number; a whole one has no point.
+    pub(super) fn to_text(self) -> String {
+        const EXACT: f64 = 9_007_199_254_740_992.0; // 2^53
+        let value = self.get();
+        match value.fract() == 0.0 && (-EXACT..=EXACT).contains(&value) {
+            true => (value as i64).to_string(),
+            false => serde_json::to_string(&value).unwrap_or_default(),
+        }
+    }
 }
 
 /// Reads a whole text. What is not JSON is one fault, since nothing behind it can be trusted.
@@ -55,7 +81,7 @@ impl Node<'_> {
         match self {
             Self::Null => "null".to_owned(),
             Self::Bool(value) => format!("the boolean `{value}`"),
-            Self::Number(value) => format!("the number {value}"),
+            Self::Number(value) => format!("the number {}", value.to_text()),
             Self::Text(text) => format!("the string {}", quote(text)),
             Self::Array(_) => "a list".to_owned(),
             Self::Object(_) => "an object".to_owned(),
@@ -64,51 +90,83 @@ impl Node<'_> {
 
     /// The first 12 hex digits of the SHA-256 of the canonical form.
     pub(super) fn hash(&self) -> String {
-        let mut canonical = String::new();
-        self.write_canonical(&mut canonical);
-        let digest = Sha256::digest(canonical.as_bytes());
-        digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+        let mut hash = CanonicalHash::default();
+        self.write_canonical(&mut |text| hash.write(text));
+        let digest = hash.finish();
+        let digest = digest.as_ref();
+        let digits =
+            |byte: &u8| [byte >> 4, byte & 15].map(|digit| char::from_digit(digit.into(), 16));
+        digest.iter().take(6).flat_map(digits).flatten().collect()
     }
 
     /// RFC 8785, for texts that are policies: their keys are ASCII, so that the order of bytes is
     /// that of UTF-16, and their numbers are integers below 2^53.
-    fn write_canonical(&self, out: &mut String) {
+    fn write_canonical(&self, write: &mut dyn FnMut(&str)) {
         match self {
-            Self::Null => out.push_str("null"),
-            Self::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
-            Self::Number(value) => out.push_str(&value.to_string()),
-            Self::Text(text) => write_text(text, out),
+            Self::Null => write("null"),
+            Self::Bool(value) => write(if *value { "true" } else { "false" }),
+            Self::Number(value) => write(&value.to_text()),
+            Self::Text(text) => write_text(text, write),
             Self::Array(items) => {
-                out.push('[');
+                write("[");
                 for (index, item) in items.iter().enumerate() {
                     if index > 0 {
-                        out.push(',');
+                        write(",");
                     }
-                    item.write_canonical(out);
+                    item.write_canonical(write);
                 }
-                out.push(']');
+                write("]");
             }
             Self::Object(members) => {
-                let mut sorted: Vec<_> = members.iter().collect();
-                sorted.sort_by(|(a, _), (b, _)| a.cmp(b));
-                out.push('{');
+                let sorted = sorted(members.iter().collect(), |(a, _), (b, _)| a.cmp(b));
+                write("{");
                 for (index, (key, value)) in sorted.into_iter().enumerate() {
                     if index > 0 {
-                        out.push(',');
+                        write(",");
                     }
-                    write_text(key, out);
-                    out.push(':');
-                    value.write_canonical(out);
+                    write_text(key, write);
+                    write(":");
+                    value.write_canonical(write);
                 }
-                out.push('}');
+                write("}");
             }
         }
     }
 }
 
-/// serde_json escapes as RFC 8785 (section 3.2.2.2) wants it.
-fn write_text(text: &str, out: &mut String) {
-    out.push_str(&serde_json::Value::from(text).to_string());
+/// A string as RFC 8785 (section 3.2.2.2) wants it, which is how serde_json escapes.
+fn write_text(text: &str, write: &mut dyn FnMut(&str)) {
+    if text.bytes().any(|byte| byte < 0x20 || matches!(byte, b'"' | b'\\')) {
+        return write(&serde_json::to_string(text).unwrap_or_default());
+    }
+    write("\"");
+    write(text);
+    write("\"");
+}
+
+/// The SHA-256 of a text that comes in small pieces.
+#[derive(Default)]
+struct CanonicalHash {
+    digest: Sha256,
+    pieces: Vec<u8>,
+}
+
+impl CanonicalHash {
+    /// Pieces are hashed together from this length on.
+    const ENOUGH: usize = 4096;
+
+    fn write(&mut self, piece: &str) {
+        self.pieces.extend_from_slice(piece.as_bytes());
+        if self.pieces.len() >= Self::ENOUGH {
+            self.digest.update(&self.pieces);
+            self.pieces.clear();
+        }
+    }
+
+    fn finish(mut self) -> impl AsRef<[u8]> {
+        self.digest.update(&self.pieces);
+        self.digest.finalize()
+    }
 }
 
 /// Builds a tree; knows how deep it is.
@@ -178,16 +236,16 @@ impl<'de> Visitor<'de> for Tree {
 
     #[expect(clippy::cast_precision_loss, reason = "every number of a policy is a double")]
     fn visit_i64<E>(self, value: i64) -> Result<Self::Value, E> {
-        Ok(Node::Number(value as f64))
+        Ok(Node::Number(Double::new(value as f64)))
     }
 
     #[expect(clippy::cast_precision_loss, reason = "every number of a policy is a double")]
     fn visit_u64<E>(self, value: u64) -> Result<Self::Value, E> {
-        Ok(Node::Number(value as f64))
+        Ok(Node::Number(Double::new(value as f64)))
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<Self::Value, E> {
-        Ok(Node::Number(value))
+        Ok(Node::Number(Double::new(value)))
     }
 
     fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
@@ -224,7 +282,7 @@ mod tests {
 
     fn canonical(text: &str) -> String {
         let mut out = String::new();
-        parse(text.as_bytes()).unwrap().write_canonical(&mut out);
+        parse(text.as_bytes()).unwrap().write_canonical(&mut |text| out.push_str(text));
         out
     }
 

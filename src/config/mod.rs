@@ -5,6 +5,7 @@
 mod fault;
 mod json;
 mod object;
+mod order;
 mod policy;
 mod rule;
 mod stamp;

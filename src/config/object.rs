@@ -2,8 +2,8 @@
 
 use super::fault::{Fault, Path, quote};
 use super::json::Node;
-use crate::hash::HashSet;
 use crate::host::HostPattern;
+use crate::key_table::KeyTable;
 use std::borrow::Cow;
 
 /// Collects the faults of one text. Every method reports what it cannot read and returns `None`, or
@@ -59,10 +59,10 @@ impl Reader {
                 }
             }
             Node::Object(members) => {
-                let mut seen = HashSet::default();
+                let mut seen = KeyTable::default();
                 for ((key, value), position) in members.iter().zip(0..) {
                     let path = path.key(key, position);
-                    if !seen.insert(key) {
+                    if seen.entry(key.as_bytes(), 0).is_some_and(|(_, is_new)| !is_new) {
                         self.fault(&path, "a key that stands twice", "keep one of them");
                     }
                     self.duplicates(value, &path);
@@ -175,14 +175,15 @@ impl Reader {
         let Node::Number(number) = node else {
             return self.wrong_type(node, path, "a number without quotes");
         };
-        let fits = (f64::from(*range.start())..=f64::from(*range.end())).contains(number);
-        if !fits || number.fract() != 0.0 {
+        let value = number.get();
+        let fits = (f64::from(*range.start())..=f64::from(*range.end())).contains(&value);
+        if !fits || value.fract() != 0.0 {
             let remedy = format!("write a whole number from {} to {}", range.start(), range.end());
-            self.fault(path, format!("the number {number}"), remedy);
+            self.fault(path, node.describe(), remedy);
             return None;
         }
         // INVARIANT: the number is whole and within `u16`, so nothing is cut.
-        Some(*number as u16)
+        Some(value as u16)
     }
 
     /// One word of a closed list.

@@ -3,11 +3,12 @@
 use super::fault::{Faults, Path, quote};
 use super::json::Node;
 use super::object::{Object, Reader};
+use super::order::sorted;
 use super::rule::{self, RuleText};
 use super::stamp;
 use super::{Config, LogRequests, MAX_HOSTS, MAX_MESSAGE, MAX_RULES};
 use crate::answer::{Answer, Reveal};
-use crate::hash::HashMap;
+use crate::key_table::KeyTable;
 use crate::policy::{Action, Mode, Policy, Settings};
 use crate::stamp::{Stamps, Strip};
 use std::collections::BTreeMap;
@@ -86,8 +87,9 @@ impl<'n> PolicyText<'n> {
     fn compile(self, node: &Node<'_>) -> Config {
         let mut messages = BTreeMap::new();
         let mut stamps = BTreeMap::new();
-        let mut rules = Vec::with_capacity(self.rules.len());
-        for (index, text) in self.rules.into_iter().enumerate() {
+        let in_order = sorted(self.rules, |a, b| a.rule.id.cmp(&b.rule.id));
+        let mut rules = Vec::with_capacity(in_order.len());
+        for (index, text) in in_order.into_iter().enumerate() {
             messages.extend(text.message.map(|message| (index, Box::from(message))));
             stamps.extend(text.stamp.map(|stamp| (index, stamp)));
             rules.push((text.rule, text.destinations));
@@ -140,12 +142,12 @@ fn rules<'n>(reader: &mut Reader, object: &Object<'n, '_, '_>) -> Vec<RuleText<'
         return Vec::new();
     }
     let mut rules = Vec::with_capacity(items.len());
-    let mut ids: HashMap<&str, usize> = HashMap::default();
-    for (index, item) in items.iter().enumerate() {
+    let mut ids = KeyTable::default();
+    for (position, (index, item)) in (0..).zip(items.iter().enumerate()) {
         let path = path.index(index);
         let Some(text) = RuleText::read(reader, (item, path)) else { continue };
         if let Some(id) = text.id
-            && let Some(first) = ids.insert(id, index)
+            && let Some((first, false)) = ids.entry(id.as_bytes(), position)
         {
             let problem = format!("the id {}, which `$.rules[{first}]` has too", quote(id));
             reader.fault(&path.key("id", 0), problem, "give every rule an id of its own");

@@ -4,14 +4,14 @@ use super::MAX_STAMPS;
 use super::fault::{Path, quote};
 use super::json::Node;
 use super::object::{Entry, Reader};
-use crate::hash::HashMap;
+use crate::key_table::KeyTable;
 use crate::stamp::{HeaderName, NameError, Stamp, Template};
 
 /// Reads one `stamp`.
 pub(super) fn read(reader: &mut Reader, entry: Entry<'_, '_, '_>) -> Stamp {
     let mut stamp = Stamp::default();
     let Some(object) = reader.object(entry, &["set", "remove"]) else { return stamp };
-    let mut named = HashMap::default();
+    let mut named = Named::default();
     if let Some((node, path)) = object.get("set") {
         let members = reader.members(node, &path).unwrap_or_default();
         limit(reader, members.len(), &path);
@@ -45,10 +45,30 @@ fn limit(reader: &mut Reader, count: usize, path: &Path<'_>) {
     }
 }
 
+/// The names of one stamp.
+#[derive(Default)]
+struct Named<'n> {
+    /// Folded, with the place of their text.
+    folded: KeyTable,
+    texts: Vec<&'n str>,
+}
+
+impl<'n> Named<'n> {
+    /// Takes a name; the text that it stood under before.
+    fn insert(&mut self, folded: &str, text: &'n str) -> Option<&'n str> {
+        let next = u32::try_from(self.texts.len()).ok()?;
+        let (place, is_new) = self.folded.entry(folded.as_bytes(), next)?;
+        let earlier = self.texts.get(*place as usize).copied().filter(|_| !is_new);
+        *place = next;
+        self.texts.push(text);
+        earlier
+    }
+}
+
 /// Reads a name that this stamp does not name yet: names that upstreams may fold into one are one.
 fn header_name<'n>(
     reader: &mut Reader,
-    named: &mut HashMap<String, &'n str>,
+    named: &mut Named<'n>,
     text: &'n str,
     path: &Path<'_>,
 ) -> Option<HeaderName> {
@@ -63,7 +83,7 @@ fn header_name<'n>(
             return None;
         }
     };
-    let earlier = named.insert(name.folded().to_owned(), text);
+    let earlier = named.insert(name.folded(), text);
     // The same key twice is reported as such.
     if let Some(earlier) = earlier.filter(|&it| it != text || matches!(path, Path::Index(..))) {
         let problem =

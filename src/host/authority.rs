@@ -14,10 +14,15 @@ pub struct Authority<'a> {
 impl<'a> Authority<'a> {
     /// Reads `host` or `host:port`.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Malformed> {
-        // A colon inside brackets belongs to the address.
-        let host_end = match bytes.iter().position(|&byte| byte == b']') {
-            Some(bracket) => bracket.saturating_add(1),
-            None => bytes.iter().position(|&byte| byte == b':').unwrap_or(bytes.len()),
+        let end = match bytes.first() {
+            // A colon inside brackets belongs to the address.
+            Some(b'[') => bytes.iter().position(|&byte| byte == b']'),
+            _ => bytes.iter().position(|&byte| matches!(byte, b':' | b']')),
+        };
+        let host_end = match end.map(|at| (at, bytes.get(at))) {
+            Some((at, Some(b']'))) => at.saturating_add(1),
+            Some((at, _)) => at,
+            None => bytes.len(),
         };
         let (host, rest) = bytes.split_at_checked(host_end).unwrap_or((bytes, b""));
         let port = match rest {
@@ -108,7 +113,7 @@ mod tests {
             ("[1.2.3.4]", M::Ipv6),
             ("a]b", M::Bracket),
             ("a[b", M::Byte(b'[')),
-            ("[::1", M::Port),
+            ("[::1", M::Bracket),
         ] {
             assert_eq!(canonical(text), Err(error), "{text}");
         }

@@ -21,6 +21,7 @@ mod punycode;
 
 pub use address::{Block, is_forbidden, special_purpose_blocks};
 pub use authority::Authority;
+pub(crate) use name::suffixes;
 pub use name::{Name, SPECIAL_NAMES};
 pub use pattern::{HostPattern, PatternError};
 

@@ -30,18 +30,26 @@ impl<'a> Name<'a> {
             return Err(Malformed::Empty);
         }
         let bytes = without_trailing_dot(bytes);
-        if let Some(&byte) = bytes.iter().find(|&&byte| !is_name_byte(byte)) {
-            return Err(Malformed::Byte(byte));
+        let mut has_upper = false;
+        let mut label_start = 0;
+        for (at, &byte) in bytes.iter().enumerate() {
+            match byte {
+                b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => {}
+                b'.' => {
+                    check_label(bytes.get(label_start..at).unwrap_or_default())?;
+                    label_start = at.saturating_add(1);
+                }
+                b'A'..=b'Z' => has_upper = true,
+                _ => return Err(Malformed::Byte(byte)),
+            }
         }
+        check_label(bytes.get(label_start..).unwrap_or_default())?;
         if bytes.len() > MAX_NAME {
             return Err(Malformed::LongName);
         }
-        for label in bytes.split(|&byte| byte == b'.') {
-            check_label(label)?;
-        }
         // Only ASCII got this far.
         let text = std::str::from_utf8(bytes).map_err(|_| Malformed::Empty)?;
-        Ok(Self(match text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Ok(Self(match has_upper {
             true => Cow::Owned(text.to_ascii_lowercase()),
             false => Cow::Borrowed(text),
         }))
@@ -52,16 +60,24 @@ impl<'a> Name<'a> {
         &self.0
     }
 
-    /// The names above this one, nearest first: for `a.b.test` `b.test`, then `test`.
-    pub fn parents(&self) -> impl Iterator<Item = &str> {
-        std::iter::successors(Some(self.as_str()), |name| name.split_once('.').map(|(_, up)| up))
-            .skip(1)
-    }
-
     /// Whether this name stands for the machine itself or for a cloud's metadata service.
     pub(super) fn is_special(&self) -> bool {
         SPECIAL_NAMES.contains(&self.as_str()) || self.as_str().ends_with(".localhost")
     }
+}
+
+/// The name's suffixes of whole labels, shortest first and the name itself last, each with its first
+/// label: for `a.b.test` (`test`, `test`), (`b`, `b.test`), (`a`, `a.b.test`).
+pub(crate) fn suffixes(name: &str) -> impl Iterator<Item = (&str, &str)> {
+    let mut end = Some(name.len());
+    std::iter::from_fn(move || {
+        let label_end = end?;
+        let above = name.as_bytes().get(..label_end)?;
+        let dot = above.iter().rposition(|&byte| byte == b'.');
+        end = dot;
+        let start = dot.map_or(0, |dot| dot.saturating_add(1));
+        Some((name.get(start..label_end)?, name.get(start..)?))
+    })
 }
 
 /// Whether the last label is all digits or starts `0x`: then the host is read as an IPv4 address
@@ -76,10 +92,6 @@ pub(super) fn is_ipv4_attempt(bytes: &[u8]) -> bool {
 
 fn without_trailing_dot(bytes: &[u8]) -> &[u8] {
     bytes.strip_suffix(b".").unwrap_or(bytes)
-}
-
-fn is_name_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')
 }
 
 fn check_label(label: &[u8]) -> Result<(), Malformed> {
@@ -100,10 +112,18 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test;
 
     #[wasm_bindgen_test(unsupported = test)]
-    fn parents_are_walked_label_by_label() {
-        let name = Name::parse(b"A.b.wild.test.").unwrap();
-        assert_eq!(name.parents().collect::<Vec<_>>(), ["b.wild.test", "wild.test", "test"]);
-        assert_eq!(Name::parse(b"test").unwrap().parents().count(), 0);
+    fn suffixes_are_walked_label_by_label() {
+        let walked = |name| suffixes(name).collect::<Vec<_>>();
+        assert_eq!(walked("test"), [("test", "test")]);
+        assert_eq!(
+            walked("a.bc.wild.test"),
+            [
+                ("test", "test"),
+                ("wild", "wild.test"),
+                ("bc", "bc.wild.test"),
+                ("a", "a.bc.wild.test")
+            ]
+        );
     }
 
     #[wasm_bindgen_test(unsupported = test)]

@@ -1,18 +1,21 @@
-//! A map from host patterns to values, looked up by host.
+//! A map from host patterns to numbers, looked up by host.
 
-use crate::hash::HashMap;
-use crate::host::{Block, Host, HostPattern, Name};
+use crate::host::{Block, Host, HostPattern, suffixes};
+use crate::key_table::{Hasher, KeyTable};
 use std::net::IpAddr;
 
-/// Values by host pattern.
-#[derive(Debug)]
-pub(super) struct HostMap<V> {
-    names: HashMap<Box<str>, V>,
-    under: HashMap<Box<str>, V>,
-    addresses: HashMap<IpAddr, V>,
-    blocks: HashMap<Block, V>,
-    /// The lengths of the blocks, longest first, each once.
-    block_lengths: Vec<u8>,
+/// Numbers by host pattern.
+#[derive(Debug, Default)]
+pub(super) struct HostMap {
+    names: KeyTable,
+    /// Wildcards, by the name that they stand above.
+    under: KeyTable,
+    /// How many labels the names in `under` have: bit N for N labels, the last bit for more too.
+    under_depths: u64,
+    /// Addresses and blocks, see [`AddressKey`].
+    addresses: KeyTable,
+    /// The scopes in `addresses`, most specific first, each once.
+    address_scopes: Vec<AddressScope>,
 }
 
 /// By what kind of pattern a host was found.
@@ -26,70 +29,183 @@ pub enum Scope {
     Block(Block),
 }
 
-impl<V> Default for HostMap<V> {
-    fn default() -> Self {
-        Self {
-            names: HashMap::default(),
-            under: HashMap::default(),
-            addresses: HashMap::default(),
-            blocks: HashMap::default(),
-            block_lengths: Vec::new(),
+/// A name of 253 bytes has no more labels.
+const MAX_LABELS: usize = 127;
+
+impl HostMap {
+    /// A map that takes these patterns without growing.
+    pub(super) fn for_patterns<'a>(patterns: impl Iterator<Item = &'a HostPattern<'a>>) -> Self {
+        let mut sizes = [(0_usize, 0_usize); 3];
+        let [names, under, addresses] = &mut sizes;
+        for pattern in patterns {
+            let ((keys, bytes), length) = match pattern {
+                HostPattern::Name(name) => (&mut *names, name.len()),
+                HostPattern::Under(name) => (&mut *under, name.len()),
+                HostPattern::Address(_) | HostPattern::Block(_) => {
+                    (&mut *addresses, AddressKey::MAX)
+                }
+            };
+            *keys = keys.saturating_add(1);
+            *bytes = bytes.saturating_add(length);
+        }
+        let [names, under, addresses] =
+            sizes.map(|(keys, bytes)| KeyTable::with_capacity(keys, bytes));
+        Self { names, under, addresses, ..Self::default() }
+    }
+
+    /// The place of a pattern's number, which is `initial` at first. `None` where the map is full,
+    /// which the limits of a policy exclude.
+    pub(super) fn entry(&mut self, pattern: &HostPattern<'_>, initial: u32) -> Option<&mut u32> {
+        let entry = match *pattern {
+            HostPattern::Name(name) => {
+                let (hasher, _) = hash_name(name);
+                self.names.entry_hashed(hasher.finish(), name.as_bytes(), initial)
+            }
+            HostPattern::Under(name) => {
+                let (hasher, depth) = hash_name(name);
+                self.under_depths |= depth_bit(depth);
+                self.under.entry_hashed(hasher.finish(), name.as_bytes(), initial)
+            }
+            HostPattern::Address(address) => {
+                self.address_entry(address, AddressScope::Exact, initial)
+            }
+            HostPattern::Block(block) => {
+                let scope = AddressScope::Block(block.length());
+                self.address_entry(block.base(), scope, initial)
+            }
+        };
+        entry.map(|(number, _)| number)
+    }
+
+    /// Shows the numbers of all patterns that match the host: of the exact one, then of the longest
+    /// wildcard or block, down to the shortest.
+    pub(super) fn visit(&self, host: &Host<'_>, visit: &mut dyn FnMut(u32, Scope)) {
+        match host {
+            Host::Name(name) => self.visit_name(name.as_str(), visit),
+            Host::Address(address) => self.visit_address(*address, visit),
         }
     }
-}
 
-impl<V: Default> HostMap<V> {
-    /// The value of a pattern, made at its first use.
-    pub(super) fn entry(&mut self, pattern: &HostPattern<'_>) -> &mut V {
-        match *pattern {
-            HostPattern::Name(name) => text_entry(&mut self.names, name),
-            HostPattern::Under(name) => text_entry(&mut self.under, name),
-            HostPattern::Address(address) => self.addresses.entry(address).or_default(),
-            HostPattern::Block(block) => {
-                if let Err(at) =
-                    self.block_lengths.binary_search_by(|length| block.length().cmp(length))
-                {
-                    self.block_lengths.insert(at, block.length());
-                }
-                self.blocks.entry(block).or_default()
+    /// Whether any pattern matches the host.
+    pub(super) fn contains(&self, host: &Host<'_>) -> bool {
+        let mut is_found = false;
+        self.visit(host, &mut |_, _| is_found = true);
+        is_found
+    }
+
+    /// Every number.
+    pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut u32> {
+        let names = self.names.values_mut().chain(self.under.values_mut());
+        names.chain(self.addresses.values_mut())
+    }
+
+    fn visit_name(&self, name: &str, visit: &mut dyn FnMut(u32, Scope)) {
+        if self.under.is_empty() {
+            let (hasher, _) = hash_name(name);
+            if let Some(number) = self.names.get_hashed(hasher.finish(), name.as_bytes()) {
+                visit(number, Scope::Exact);
+            }
+            return;
+        }
+        let mut hasher = Hasher::default();
+        let mut found = [0; MAX_LABELS];
+        let mut places = found.iter_mut();
+        for ((label, suffix), depth) in suffixes(name).zip(1..) {
+            hasher = hasher.with(label.as_bytes());
+            if suffix.len() < name.len()
+                && self.under_depths & depth_bit(depth) != 0
+                && let Some(number) = self.under.get_hashed(hasher.finish(), suffix.as_bytes())
+                && let Some(place) = places.next()
+            {
+                *place = number;
+            }
+        }
+        if let Some(number) = self.names.get_hashed(hasher.finish(), name.as_bytes()) {
+            visit(number, Scope::Exact);
+        }
+        let left = places.len();
+        for number in found.iter().rev().skip(left) {
+            visit(*number, Scope::Under);
+        }
+    }
+
+    fn visit_address(&self, address: IpAddr, visit: &mut dyn FnMut(u32, Scope)) {
+        for &address_scope in &self.address_scopes {
+            let (base, scope) = match address_scope {
+                AddressScope::Exact => (address, Scope::Exact),
+                AddressScope::Block(length) => match Block::new(address, length) {
+                    Some(block) => (block.base(), Scope::Block(block)),
+                    None => continue,
+                },
+            };
+            let key = AddressKey::new(base, address_scope);
+            if let Some(number) = self.addresses.get(key.as_bytes()) {
+                visit(number, scope);
             }
         }
     }
+
+    fn address_entry(
+        &mut self,
+        base: IpAddr,
+        scope: AddressScope,
+        initial: u32,
+    ) -> Option<(&mut u32, bool)> {
+        if let Err(at) = self.address_scopes.binary_search_by(|other| scope.cmp(other)) {
+            self.address_scopes.insert(at, scope);
+        }
+        self.addresses.entry(AddressKey::new(base, scope).as_bytes(), initial)
+    }
 }
 
-impl<V> HostMap<V> {
-    /// The values of every pattern that matches the host: the exact one, then the longest wildcard
-    /// or block, down to the shortest.
-    pub(super) fn matches<'a>(
-        &'a self,
-        host: &'a Host<'_>,
-    ) -> impl Iterator<Item = (&'a V, Scope)> {
-        let (name, address) = match host {
-            Host::Name(name) => (Some(name), None),
-            Host::Address(address) => (None, Some(*address)),
+/// A name hashed label by label from its end, so that the hashes of all names above it come by on
+/// the way; and its number of labels.
+fn hash_name(name: &str) -> (Hasher, u32) {
+    suffixes(name).fold((Hasher::default(), 0), |(hasher, depth), (label, _)| {
+        (hasher.with(label.as_bytes()), depth.saturating_add(1))
+    })
+}
+
+fn depth_bit(depth: u32) -> u64 {
+    1 << depth.min(u64::BITS - 1)
+}
+
+/// What a pattern over addresses covers, the more specific the greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum AddressScope {
+    /// A block with a prefix of this length, in bits.
+    Block(u8),
+    /// One address.
+    Exact,
+}
+
+/// An address or a block as a key: its octets, and what it covers.
+struct AddressKey {
+    bytes: [u8; Self::MAX],
+    length: usize,
+}
+
+impl AddressKey {
+    const MAX: usize = 17;
+
+    fn new(base: IpAddr, scope: AddressScope) -> Self {
+        let mut key = Self { bytes: [0; Self::MAX], length: 0 };
+        let scope = match scope {
+            AddressScope::Block(length) => length,
+            AddressScope::Exact => u8::MAX,
         };
-        let names = name.into_iter().flat_map(|name| self.matches_of_name(name));
-        let addresses = address.into_iter().flat_map(|address| self.matches_of_address(address));
-        names.chain(addresses)
+        let octets = match &base {
+            IpAddr::V4(v4) => &v4.octets()[..],
+            IpAddr::V6(v6) => &v6.octets()[..],
+        };
+        for (place, byte) in key.bytes.iter_mut().zip(octets.iter().chain([&scope])) {
+            *place = *byte;
+            key.length = key.length.saturating_add(1);
+        }
+        key
     }
 
-    fn matches_of_name<'a>(&'a self, name: &'a Name<'_>) -> impl Iterator<Item = (&'a V, Scope)> {
-        let exact = self.names.get(name.as_str()).map(|value| (value, Scope::Exact));
-        let parents = (!self.under.is_empty()).then(|| name.parents()).into_iter().flatten();
-        let wildcards = parents.filter_map(|parent| Some((self.under.get(parent)?, Scope::Under)));
-        exact.into_iter().chain(wildcards)
+    fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or(&self.bytes)
     }
-
-    fn matches_of_address(&self, address: IpAddr) -> impl Iterator<Item = (&V, Scope)> {
-        let exact = self.addresses.get(&address).map(|value| (value, Scope::Exact));
-        let blocks = self.block_lengths.iter().filter_map(move |&length| {
-            let block = Block::new(address, length)?;
-            Some((self.blocks.get(&block)?, Scope::Block(block)))
-        });
-        exact.into_iter().chain(blocks)
-    }
-}
-
-fn text_entry<'a, V: Default>(map: &'a mut HashMap<Box<str>, V>, key: &str) -> &'a mut V {
-    map.entry(Box::from(key)).or_default()
 }

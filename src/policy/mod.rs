@@ -2,14 +2,16 @@
 //! [`Policy::decide`].
 //!
 //! A rule is found through its hosts: an exact host by one hash look-up, wildcards by one look-up
-//! for each label of the host, blocks by one for each prefix length in use; rules without hosts
-//! stand apart. Only these candidates are looked at, most specific host first and smallest id
-//! first among equals, so the first that matches is the one that is named.
+//! for each suffix of the host that may be one, blocks by one for each prefix length in use; rules
+//! without hosts stand apart. Where many rules share a host, they are found through their callers.
+//! Only these candidates are looked at. Of those that match, the one with the most specific host is
+//! named, and among equals the one with the smallest id.
 //!
 //! Nothing here reads a clock, a header or a proxy: all facts come in with the [`Request`].
 
 mod decision;
 mod host_map;
+mod index;
 mod path;
 mod request;
 mod rule;
@@ -22,11 +24,11 @@ pub(crate) use request::namespace_of;
 pub use request::{ClusterPort, Port, Request, judged_method};
 pub use rule::{Destination, FieldMiss, Miss, Only, Rule, Source};
 pub use text::{TextPattern, TextSet};
-pub use trace::{Candidate, Trace};
+pub use trace::{Attempt, Trace};
 
-use crate::host::{Host, HostPattern, is_forbidden};
+use crate::host::{Host, is_forbidden};
 use decision::{NEXT, NOW, PerView};
-use host_map::HostMap;
+use index::{Candidate, Index};
 use request::Facts;
 use rule::Conditions;
 
@@ -58,9 +60,9 @@ pub struct Policy {
     settings: Settings,
     rules: Vec<Rule>,
     conditions: Vec<Conditions>,
-    postings: Vec<Posting>,
-    by_host: HostMap<Chain>,
-    anywhere: Chain,
+    index: Index,
+    /// Whether any rule counts in one view only: else both views say the same.
+    has_only: bool,
     reads: Reads,
 }
 
@@ -77,53 +79,29 @@ pub struct Reads {
     pub server_name: bool,
 }
 
-/// One way for one rule to match: by one entry of its `to`, or by any destination.
-#[derive(Debug)]
-struct Posting {
-    rule: u32,
-    /// Index into the rule's `to`; `None` where the rule has no `to`.
-    destination: Option<u32>,
-    next: Chain,
-}
-
-/// A linked list of postings, smallest rule id first.
-type Chain = Option<u32>;
-
 impl Policy {
-    /// Compiles rules; their order changes no verdict. A verdict names a rule by its index here.
+    /// Compiles rules, in ascending order of their ids. A verdict names a rule by its index here.
     pub fn new(settings: Settings, rules: Vec<(Rule, Vec<Destination<'_>>)>) -> Self {
-        let mut policy = Self {
-            settings,
-            rules: Vec::with_capacity(rules.len()),
-            conditions: Vec::with_capacity(rules.len()),
-            postings: Vec::new(),
-            by_host: HostMap::default(),
-            anywhere: None,
-            reads: Reads {
-                principal: settings.identity_required,
-                server_name: settings.sni_must_match,
-                ..Reads::default()
-            },
+        let mut reads = Reads {
+            principal: settings.identity_required,
+            server_name: settings.sni_must_match,
+            ..Reads::default()
         };
-        let mut hosts_of = Vec::with_capacity(rules.len());
+        let mut heads = Vec::with_capacity(rules.len());
+        let mut conditions = Vec::with_capacity(rules.len());
+        let mut hosts = Vec::with_capacity(rules.len());
         for (rule, destinations) in rules {
-            policy.reads.principal |= !rule.from.is_empty();
-            policy.reads.clock |= rule.until.is_some();
-            policy.reads.cluster |= destinations.iter().any(Destination::names_ports);
-            let (hosts, conditions) = Conditions::compile(destinations);
-            hosts_of.push(hosts);
-            policy.rules.push(rule);
-            policy.conditions.push(conditions);
+            reads.principal |= !rule.from.is_empty();
+            reads.clock |= rule.until.is_some();
+            reads.cluster |= destinations.iter().any(Destination::names_ports);
+            let (hosts_of_rule, conditions_of_rule) = Conditions::compile(destinations);
+            heads.push(rule);
+            conditions.push(conditions_of_rule);
+            hosts.push(hosts_of_rule);
         }
-        // Chains grow at the front, so the largest id goes first.
-        let mut order: Vec<usize> = (0..hosts_of.len()).collect();
-        let id = |index: &usize| policy.rules.get(*index).map(|rule| &rule.id);
-        order.sort_unstable_by(|a, b| id(b).cmp(&id(a)));
-        for index in order {
-            let hosts = hosts_of.get_mut(index).map(std::mem::take).unwrap_or_default();
-            policy.post(index, hosts);
-        }
-        policy
+        let index = Index::new(&heads, &hosts);
+        let has_only = heads.iter().any(|rule| rule.only.is_some());
+        Self { settings, rules: heads, conditions, index, has_only, reads }
     }
 
     /// Facts that must be in a [`Request`] for this policy.
@@ -131,7 +109,7 @@ impl Policy {
         self.reads
     }
 
-    /// The rules, in the order of the text.
+    /// The rules, in ascending order of their ids.
     pub fn rules(&self) -> &[Rule] {
         &self.rules
     }
@@ -158,25 +136,6 @@ impl Policy {
         }
     }
 
-    fn post(&mut self, rule: usize, hosts_of_destinations: Vec<Option<Vec<HostPattern<'_>>>>) {
-        let Ok(rule) = u32::try_from(rule) else { return };
-        if hosts_of_destinations.is_empty() {
-            push_front(&mut self.postings, &mut self.anywhere, rule, None);
-        }
-        for (destination, hosts) in (0_u32..).zip(hosts_of_destinations) {
-            let destination = Some(destination);
-            match hosts {
-                None => push_front(&mut self.postings, &mut self.anywhere, rule, destination),
-                Some(patterns) => {
-                    for pattern in &patterns {
-                        let chain = self.by_host.entry(pattern);
-                        push_front(&mut self.postings, chain, rule, destination);
-                    }
-                }
-            }
-        }
-    }
-
     fn judge(&self, request: &Request<'_>) -> PerView<Verdict> {
         let everywhere = |reason| [Verdict::deny(reason); 2];
         let Some(facts) = Facts::of(request) else { return everywhere(Reason::Malformed) };
@@ -187,12 +146,15 @@ impl Policy {
             return everywhere(Reason::Sni);
         }
         let found = self.find(&facts);
-        [NOW, NEXT].map(|view| self.conclude(&facts, &found, view))
+        match self.has_only {
+            true => [NOW, NEXT].map(|view| self.conclude(&facts, &found, view)),
+            false => [self.conclude(&facts, &found, NOW); 2],
+        }
     }
 
     /// Steps 3 to 7: from the rules that match to a verdict.
     fn conclude(&self, facts: &Facts<'_>, found: &Found, view: usize) -> Verdict {
-        let pick = |rules: &PerView<Option<u32>>| rules.get(view).copied().flatten();
+        let pick = |rules: &PerView<Option<Named>>| rules.get(view).copied().flatten()?.rule.into();
         if let Some(rule) = pick(&found.deny) {
             return Verdict::by_rule(Action::Deny, Reason::Rule, rule);
         }
@@ -215,61 +177,58 @@ impl Policy {
         }
     }
 
-    /// Walks the candidates, most specific host first, and keeps the first match of each kind.
+    /// Holds the request against the candidates, and keeps of each kind the match that is named.
     fn find(&self, facts: &Facts<'_>) -> Found {
         let mut found = Found::default();
-        let chains = self.by_host.matches(facts.host).map(|(chain, scope)| (*chain, Some(scope)));
-        for (chain, scope) in chains.chain([(self.anywhere, None)]) {
-            let mut link = chain;
-            while let Some(posting) = link.and_then(|link| self.postings.get(link as usize)) {
-                link = posting.next;
-                let rule = posting.rule as usize;
-                let (Some(head), Some(conditions)) =
-                    (self.rules.get(rule), self.conditions.get(rule))
-                else {
-                    continue;
-                };
-                let Some(slot) = found.slot(head, facts) else { continue };
-                let counts = [head.only != Some(Only::Next), head.only != Some(Only::Now)];
-                let wanted =
-                    slot.iter().zip(counts).any(|(taken, counts)| counts && taken.is_none());
-                if wanted && head.matches(conditions, posting.destination, scope, facts) {
-                    for (taken, counts) in slot.iter_mut().zip(counts) {
-                        if counts && taken.is_none() {
-                            *taken = Some(posting.rule);
-                        }
+        self.index.visit(facts, |candidate| {
+            let at = candidate.rule as usize;
+            let Some((rule, conditions)) = self.rules.get(at).zip(self.conditions.get(at)) else {
+                return;
+            };
+            let Some(kind) = found.kind(rule, facts) else { return };
+            let counts = [rule.only != Some(Only::Next), rule.only != Some(Only::Now)];
+            let named = Named { level: candidate.level, rule: candidate.rule };
+            let is_better =
+                |best: &Option<Named>, counts: bool| counts && best.is_none_or(|best| named < best);
+            let is_wanted = kind.iter().zip(counts).any(|(best, counts)| is_better(best, counts));
+            let Candidate { destination, scope, .. } = candidate;
+            if is_wanted && rule.matches(conditions, destination, scope, facts) {
+                for (best, counts) in kind.iter_mut().zip(counts) {
+                    if is_better(best, counts) {
+                        *best = Some(named);
                     }
                 }
             }
-        }
+        });
         found
     }
+}
+
+/// A rule that matches: the least is the one that is named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Named {
+    /// How specific its host is, 0 the most.
+    level: u32,
+    /// Rules are in the order of their ids.
+    rule: u32,
 }
 
 /// The named rule of each kind, in each view.
 #[derive(Debug, Default)]
 struct Found {
-    deny: PerView<Option<u32>>,
-    allow: PerView<Option<u32>>,
-    expired: PerView<Option<u32>>,
+    deny: PerView<Option<Named>>,
+    allow: PerView<Option<Named>>,
+    expired: PerView<Option<Named>>,
 }
 
 impl Found {
     /// Where a match of this rule is kept; `None` where the rule has ended and is left out.
-    fn slot(&mut self, rule: &Rule, facts: &Facts<'_>) -> Option<&mut PerView<Option<u32>>> {
+    fn kind(&mut self, rule: &Rule, facts: &Facts<'_>) -> Option<&mut PerView<Option<Named>>> {
         match (rule.action, rule.has_ended(facts)) {
             (Action::Deny, false) => Some(&mut self.deny),
             (Action::Deny, true) => None,
             (Action::Allow, false) => Some(&mut self.allow),
             (Action::Allow, true) => Some(&mut self.expired),
         }
-    }
-}
-
-fn push_front(postings: &mut Vec<Posting>, chain: &mut Chain, rule: u32, destination: Option<u32>) {
-    // The reader holds a policy to 1,000,000 hosts and 100,000 rules.
-    if let Ok(index) = u32::try_from(postings.len()) {
-        postings.push(Posting { rule, destination, next: *chain });
-        *chain = Some(index);
     }
 }

@@ -6,6 +6,7 @@
 
 use super::decision::Action;
 use super::host_map::{HostMap, Scope};
+use super::index::HostsOfEntries;
 use super::request::{Facts, Port};
 use super::text::TextSet;
 use crate::host::{Host, HostPattern};
@@ -104,12 +105,16 @@ impl Rule {
         if self.action == Action::Allow && !names_what_must_be_named(condition, scope, facts) {
             return false;
         }
-        condition.is_none_or(|condition| condition.fields(facts).into_iter().flatten().all(holds))
-            && (self.from.is_empty()
-                || self
-                    .from
-                    .iter()
-                    .any(|source| source.fields(facts).into_iter().flatten().all(holds)))
+        let destination_holds = |condition: &Condition| {
+            let mut fields = ConditionField::ALL.into_iter();
+            fields.all(|field| condition.holds(field, facts).is_none_or(holds))
+        };
+        let source_holds = |source: &Source| {
+            let mut fields = SourceField::ALL.into_iter();
+            fields.all(|field| source.holds(field, facts).is_none_or(holds))
+        };
+        condition.is_none_or(destination_holds)
+            && (self.from.is_empty() || self.from.iter().any(source_holds))
     }
 }
 
@@ -140,12 +145,6 @@ pub struct FieldMiss {
     pub is_unknown: bool,
 }
 
-/// The keys of [`Condition::fields`], in their order.
-const TO_FIELDS: [&str; 7] =
-    ["notHosts", "ports", "notPorts", "methods", "notMethods", "paths", "notPaths"];
-/// The keys of [`Source::fields`], in their order.
-const FROM_FIELDS: [&str; 4] = ["principals", "notPrincipals", "namespaces", "notNamespaces"];
-
 impl Rule {
     /// Why the rule does not match where [`Rule::matches`] says so; `None`: it matches.
     pub(super) fn miss(
@@ -165,26 +164,24 @@ impl Rule {
         }
         let to = condition.and_then(|condition| {
             let entry = destination.map_or(0, |index| index as usize);
-            self.first_miss(entry, &TO_FIELDS, &condition.fields(facts))
+            let fields = ConditionField::ALL.map(|it| (it.key(), condition.holds(it, facts)));
+            self.first_miss(entry, &fields)
         });
         Some(to.map(Miss::To).unwrap_or_else(|| {
-            let from = self.from.iter().enumerate();
-            Miss::From(
-                from.filter_map(|(entry, source)| {
-                    self.first_miss(entry, &FROM_FIELDS, &source.fields(facts))
-                })
-                .collect(),
-            )
+            let from = self.from.iter().enumerate().filter_map(|(entry, source)| {
+                let fields = SourceField::ALL.map(|it| (it.key(), source.holds(it, facts)));
+                self.first_miss(entry, &fields)
+            });
+            Miss::From(from.collect())
         }))
     }
 
     fn first_miss(
         &self,
         entry: usize,
-        keys: &[&'static str],
-        fields: &[Option<Option<bool>>],
+        fields: &[(&'static str, Option<Option<bool>>)],
     ) -> Option<FieldMiss> {
-        keys.iter().zip(fields).find_map(|(&field, known)| match (*known)? {
+        fields.iter().find_map(|&(field, known)| match known? {
             Some(true) => None,
             Some(false) => Some(FieldMiss { entry, field, is_unknown: false }),
             None => (self.action == Action::Allow).then_some(FieldMiss {
@@ -222,18 +219,41 @@ fn names_host(scope: Option<Scope>, facts: &Facts<'_>) -> bool {
         }
 }
 
+/// A field of an entry of `from`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SourceField {
+    Principals,
+    NotPrincipals,
+    Namespaces,
+    NotNamespaces,
+}
+
+impl SourceField {
+    pub(super) const ALL: [Self; 4] =
+        [Self::Principals, Self::NotPrincipals, Self::Namespaces, Self::NotNamespaces];
+
+    /// The key of policies.
+    fn key(self) -> &'static str {
+        match self {
+            Self::Principals => "principals",
+            Self::NotPrincipals => "notPrincipals",
+            Self::Namespaces => "namespaces",
+            Self::NotNamespaces => "notNamespaces",
+        }
+    }
+}
+
 impl Source {
-    /// Each field that is present: whether it holds, `None` where that is unknown.
-    fn fields(&self, facts: &Facts<'_>) -> [Option<Option<bool>>; 4] {
-        let field = |set: &Option<TextSet>, value: Option<&str>, listed: bool| {
-            set.as_ref().map(|set| value.map(|value| set.contains(value) == listed))
+    /// Whether a field holds: `None` where it is absent, `Some(None)` where that is unknown.
+    pub(super) fn holds(&self, field: SourceField, facts: &Facts<'_>) -> Option<Option<bool>> {
+        let (set, value, is_listed) = match field {
+            SourceField::Principals => (&self.principals, facts.principal, true),
+            SourceField::NotPrincipals => (&self.not_principals, facts.principal, false),
+            SourceField::Namespaces => (&self.namespaces, facts.namespace(), true),
+            SourceField::NotNamespaces => (&self.not_namespaces, facts.namespace(), false),
         };
-        [
-            field(&self.principals, facts.principal, true),
-            field(&self.not_principals, facts.principal, false),
-            field(&self.namespaces, facts.namespace(), true),
-            field(&self.not_namespaces, facts.namespace(), false),
-        ]
+        let set = set.as_ref()?;
+        Some(value.map(|value| set.contains(value) == is_listed))
     }
 }
 
@@ -244,7 +264,7 @@ pub(super) struct Conditions(Box<[Condition]>);
 /// What one entry of `to` asks beside its hosts.
 #[derive(Debug)]
 struct Condition {
-    not_hosts: Option<HostMap<()>>,
+    not_hosts: Option<Box<HostMap>>,
     ports: Option<Vec<u16>>,
     not_ports: Option<Vec<u16>>,
     methods: Option<Vec<Box<str>>>,
@@ -255,18 +275,16 @@ struct Condition {
 
 impl Conditions {
     /// Parts the hosts of each entry, for the index, from what else it asks.
-    pub(super) fn compile<'a>(
-        destinations: Vec<Destination<'a>>,
-    ) -> (Vec<Option<Vec<HostPattern<'a>>>>, Self) {
+    pub(super) fn compile<'a>(destinations: Vec<Destination<'a>>) -> (HostsOfEntries<'a>, Self) {
         let (hosts, conditions): (Vec<_>, Vec<_>) = destinations
             .into_iter()
             .map(|destination| {
                 let not_hosts = destination.not_hosts.map(|patterns| {
-                    let mut map = HostMap::default();
+                    let mut map = HostMap::for_patterns(patterns.iter());
                     for pattern in &patterns {
-                        let () = *map.entry(pattern);
+                        let _ = map.entry(pattern, 0);
                     }
-                    map
+                    Box::new(map)
                 });
                 let condition = Condition {
                     not_hosts,
@@ -284,20 +302,58 @@ impl Conditions {
     }
 }
 
+/// A field of an entry of `to`, beside its hosts, which the index finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ConditionField {
+    NotHosts,
+    Ports,
+    NotPorts,
+    Methods,
+    NotMethods,
+    Paths,
+    NotPaths,
+}
+
+impl ConditionField {
+    /// What costs least comes first.
+    pub(super) const ALL: [Self; 7] = [
+        Self::Ports,
+        Self::NotPorts,
+        Self::Methods,
+        Self::NotMethods,
+        Self::NotHosts,
+        Self::Paths,
+        Self::NotPaths,
+    ];
+
+    /// The key of policies.
+    fn key(self) -> &'static str {
+        match self {
+            Self::NotHosts => "notHosts",
+            Self::Ports => "ports",
+            Self::NotPorts => "notPorts",
+            Self::Methods => "methods",
+            Self::NotMethods => "notMethods",
+            Self::Paths => "paths",
+            Self::NotPaths => "notPaths",
+        }
+    }
+}
+
 impl Condition {
-    /// Each field that is present: whether it holds, `None` where that is unknown.
-    fn fields(&self, facts: &Facts<'_>) -> [Option<Option<bool>>; 7] {
+    /// Whether a field holds: `None` where it is absent, `Some(None)` where that is unknown.
+    pub(super) fn holds(&self, field: ConditionField, facts: &Facts<'_>) -> Option<Option<bool>> {
         let not = |known: Option<bool>| known.map(|listed| !listed);
         let path = |set: &TextSet| facts.readings()?.agree(|reading| set.contains(reading));
-        [
-            self.not_hosts.as_ref().map(|hosts| Some(hosts.matches(facts.host).next().is_none())),
-            self.ports.as_ref().map(|ports| has_port(ports, facts.port)),
-            self.not_ports.as_ref().map(|ports| has_no_port(ports, facts.port)),
-            self.methods.as_ref().map(|methods| has_method(methods, facts.method)),
-            self.not_methods.as_ref().map(|methods| not(has_method(methods, facts.method))),
-            self.paths.as_ref().map(path),
-            self.not_paths.as_ref().map(|set| not(path(set))),
-        ]
+        Some(match field {
+            ConditionField::NotHosts => Some(!self.not_hosts.as_ref()?.contains(facts.host)),
+            ConditionField::Ports => has_port(self.ports.as_ref()?, facts.port),
+            ConditionField::NotPorts => has_no_port(self.not_ports.as_ref()?, facts.port),
+            ConditionField::Methods => has_method(self.methods.as_ref()?, facts.method),
+            ConditionField::NotMethods => not(has_method(self.not_methods.as_ref()?, facts.method)),
+            ConditionField::Paths => path(self.paths.as_ref()?),
+            ConditionField::NotPaths => not(path(self.not_paths.as_ref()?)),
+        })
     }
 }
 

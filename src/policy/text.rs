@@ -1,6 +1,6 @@
 //! Lists of text patterns, for callers and paths.
 
-use crate::hash::HashSet;
+use crate::key_table::KeyTable;
 
 /// One pattern of a list of principals, namespaces or paths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -33,10 +33,10 @@ impl<'a> TextPattern<'a> {
 }
 
 /// A list of patterns; a text is in it if any of them matches.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct TextSet {
     present: bool,
-    exact: HashSet<Box<str>>,
+    exact: KeyTable,
     prefixes: Vec<Box<str>>,
     suffixes: Vec<Box<str>>,
 }
@@ -45,9 +45,18 @@ impl TextSet {
     /// Whether any pattern matches the text.
     pub fn contains(&self, text: &str) -> bool {
         self.present
-            || self.exact.contains(text)
+            || self.exact.get(text.as_bytes()).is_some()
             || self.prefixes.iter().any(|prefix| text.starts_with(&**prefix))
             || self.suffixes.iter().any(|suffix| text.ends_with(&**suffix))
+    }
+
+    /// The exact texts and the prefixes, where there is nothing else: whatever is in the set is one
+    /// of those or begins with one of these.
+    pub(super) fn exact_and_prefixes(
+        &self,
+    ) -> Option<(impl Iterator<Item = &[u8]>, impl Iterator<Item = &str>)> {
+        let is_all = !self.present && self.suffixes.is_empty();
+        is_all.then(|| (self.exact.keys(), self.prefixes.iter().map(|prefix| &**prefix)))
     }
 }
 
@@ -57,7 +66,7 @@ impl<'a> FromIterator<TextPattern<'a>> for TextSet {
         for pattern in patterns {
             match pattern {
                 TextPattern::Exact(text) => {
-                    set.exact.insert(text.into());
+                    let _ = set.exact.entry(text.as_bytes(), 0);
                 }
                 TextPattern::Prefix(text) => set.prefixes.push(text.into()),
                 TextPattern::Suffix(text) => set.suffixes.push(text.into()),

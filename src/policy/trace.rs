@@ -3,6 +3,7 @@
 //! The verdict of a trace is that of [`Policy::decide`]; what it says of a rule comes from the
 //! conditions that the rule is judged by. Nothing is matched here.
 
+use super::index::Candidate;
 use super::request::{Facts, Port};
 use super::rule::Miss;
 use super::{Action, Decision, Only, Policy, Reason, Request, Scope};
@@ -16,14 +17,15 @@ pub struct Trace {
     pub port: Option<Port>,
     /// The path as sent and as read leniently; absent where it is unknown or the request malformed.
     pub path: Option<[String; 2]>,
-    /// The rules whose hosts match, in the order in which they are looked at: the most specific
-    /// host first, the smallest id first among equals. None where an earlier step decides.
-    pub candidates: Vec<Candidate>,
+    /// The rules whose hosts match, whatever the caller: the most specific host first, the smallest
+    /// id first among equals, so that the first that matches is named. None where an earlier step
+    /// decides.
+    pub attempts: Vec<Attempt>,
 }
 
 /// One way for one rule to match.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Candidate {
+pub struct Attempt {
     /// The rule, as an index into the policy's rules.
     pub rule: usize,
     /// The entry of its `to`; `None` where it has none.
@@ -52,41 +54,31 @@ impl Policy {
             decision,
             port: facts.as_ref().map(|facts| facts.port),
             path: readings.map(|readings| readings.both().map(str::to_owned)),
-            candidates: facts
+            attempts: facts
                 .as_ref()
                 .filter(|_| asks_rules)
-                .map(|facts| self.candidates(facts))
+                .map(|facts| self.attempts(facts))
                 .unwrap_or_default(),
         }
     }
 
-    fn candidates(&self, facts: &Facts<'_>) -> Vec<Candidate> {
-        let chains = self.by_host.matches(facts.host).map(|(chain, scope)| (*chain, Some(scope)));
-        let mut candidates = Vec::new();
-        for (chain, scope) in chains.chain([(self.anywhere, None)]) {
-            let mut link = chain;
-            while let Some(posting) = link.and_then(|link| self.postings.get(link as usize)) {
-                link = posting.next;
-                let rule = posting.rule as usize;
-                let (Some(head), Some(conditions)) =
-                    (self.rules.get(rule), self.conditions.get(rule))
-                else {
-                    continue;
-                };
-                let has_ended = head.has_ended(facts);
-                candidates.push(Candidate {
-                    rule,
-                    destination: posting.destination.map(|index| index as usize),
-                    scope,
-                    counts: [head.only != Some(Only::Next), head.only != Some(Only::Now)],
-                    has_ended,
-                    miss: match (head.action, has_ended) {
-                        (Action::Deny, true) => Some(Miss::Ended),
-                        _ => head.miss(conditions, posting.destination, scope, facts),
-                    },
-                });
-            }
-        }
-        candidates
+    fn attempts(&self, facts: &Facts<'_>) -> Vec<Attempt> {
+        let attempt = |Candidate { rule, destination, scope, .. }| {
+            let index = rule as usize;
+            let (head, conditions) = self.rules.get(index).zip(self.conditions.get(index))?;
+            let has_ended = head.has_ended(facts);
+            Some(Attempt {
+                rule: index,
+                destination: destination.map(|index| index as usize),
+                scope,
+                counts: [head.only != Some(Only::Next), head.only != Some(Only::Now)],
+                has_ended,
+                miss: match (head.action, has_ended) {
+                    (Action::Deny, true) => Some(Miss::Ended),
+                    _ => head.miss(conditions, destination, scope, facts),
+                },
+            })
+        };
+        self.index.all(facts.host).into_iter().filter_map(attempt).collect()
     }
 }

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
+use egress_warden::counters::Counter;
 use egress_warden::filter::{Failed, Flow, LocalResponse, Proxy};
 use egress_warden::header_map::HeaderMap;
 use log::Level;
@@ -119,7 +120,7 @@ impl Proxy for MemoryProxy {
         });
     }
 
-    fn increment(&self, counter: &str) {
-        *self.counters.borrow_mut().entry(counter.to_owned()).or_default() += 1;
+    fn increment(&self, counter: &Counter) {
+        *self.counters.borrow_mut().entry(counter.name().to_owned()).or_default() += 1;
     }
 }

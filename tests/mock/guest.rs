@@ -26,4 +26,8 @@ pub trait Guest: Sized {
 
     /// Bytes of linear memory, where the guest has such a thing.
     fn memory_size(&self) -> Option<u64>;
+
+    /// What the guest's instructions have cost so far, where something counts them: about one for
+    /// each, the same in every build profile of the host.
+    fn fuel_spent(&self) -> Option<u64>;
 }

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use wasmi::{
-    Caller, Engine, Error, Extern, ExternType, FuncType, Instance, Linker, Store, Val, WasmParams,
-    WasmResults,
+    Caller, Config, Engine, Error, Extern, ExternType, FuncType, Instance, Linker, Store, Val,
+    WasmParams, WasmResults,
 };
 
 use super::guest::Guest;
@@ -42,6 +42,7 @@ impl Guest for Module {
     fn load(host: SharedHost) -> Self {
         let module = compiled();
         let mut store = Store::new(module.engine(), host);
+        store.set_fuel(u64::MAX).expect("the engine counts fuel");
         let instance = linker(module)
             .instantiate_and_start(&mut store, module)
             .unwrap_or_else(|error| panic!("{PATH} does not start: {error}"));
@@ -85,6 +86,10 @@ impl Guest for Module {
         let memory = self.instance.get_memory(&self.store, "memory")?;
         Some(memory.data_size(&self.store) as u64)
     }
+
+    fn fuel_spent(&self) -> Option<u64> {
+        self.store.get_fuel().ok().map(|left| u64::MAX - left)
+    }
 }
 
 fn truth(value: u32) -> bool {
@@ -97,7 +102,7 @@ fn compiled() -> &'static wasmi::Module {
     MODULE.get_or_init(|| {
         let bytes = std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(PATH))
             .unwrap_or_else(|error| panic!("{PATH}: {error}; `./build.sh` builds it"));
-        wasmi::Module::new(&Engine::default(), bytes)
+        wasmi::Module::new(&Engine::new(Config::default().consume_fuel(true)), bytes)
             .unwrap_or_else(|error| panic!("{PATH} is not a module: {error}"))
     })
 }

@@ -62,6 +62,10 @@ impl Guest for Native {
     fn memory_size(&self) -> Option<u64> {
         None
     }
+
+    fn fuel_spent(&self) -> Option<u64> {
+        None
+    }
 }
 
 // SAFETY: the SDK defines them, safe Rust behind a C signature.

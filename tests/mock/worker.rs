@@ -170,6 +170,16 @@ impl<G: Guest> Worker<G> {
         self.host().calls.get(import).copied().unwrap_or_default()
     }
 
+    /// How often the guest has called each import so far.
+    pub fn all_calls(&self) -> BTreeMap<String, u64> {
+        self.host().calls.clone()
+    }
+
+    /// What the guest's instructions have cost so far, where something counts them.
+    pub fn fuel_spent(&self) -> Option<u64> {
+        self.guest.fuel_spent()
+    }
+
     /// Bytes of the guest's linear memory, where it has one of its own.
     pub fn memory_size(&self) -> Option<u64> {
         self.guest.memory_size()

@@ -62,6 +62,33 @@ fn entries_split_over_rules_change_no_verdict() {
     });
 }
 
+/// Where many rules share a host, they are found through their callers: here every host that the
+/// policy names, and "any host", is shared by many rules that match nobody.
+#[test]
+fn a_crowd_of_rules_for_callers_who_never_call_changes_nothing() {
+    for_all_rewritings(Naming::Same, |bytes, policy| {
+        let mut policy = policy.clone();
+        let rules = policy["rules"].as_array_mut().expect("rules");
+        let entries = rules.iter().filter_map(|rule| rule.get("to")?.as_array()).flatten();
+        let hosts = entries.filter_map(|entry| entry.get("hosts")?.as_array()).flatten();
+        let hosts: Vec<Value> = hosts.cloned().collect();
+        for index in 0..20 {
+            let callers = match bytes.int_in_range(0..=2)? {
+                0 => json!({"principals": [format!("d/ns/nobody/sa/{index}")]}),
+                1 => json!({"principals": [format!("d/ns/nobody-{index}/sa/*")]}),
+                _ => json!({"namespaces": [format!("nobody-{index}")]}),
+            };
+            let mut rule = json!({"id": format!("crowd-{index}"), "action": "allow"});
+            rule["from"] = json!([callers]);
+            if index % 2 == 0 && !hosts.is_empty() {
+                rule["to"] = json!([{"hosts": hosts}]);
+            }
+            rules.insert(bytes.int_in_range(0..=rules.len())?, rule);
+        }
+        Ok(policy)
+    });
+}
+
 /// An allow needs both readings of a path, and they may match by different items of one list: split,
 /// the list allows less, never more.
 #[test]

@@ -5,7 +5,7 @@ use crate::naive::comparison::facts;
 use crate::naive::sample;
 use arbitrary::Unstructured;
 use egress_warden::config;
-use egress_warden::policy::{Action, Candidate, Miss, Policy, Reason, Trace, Verdict};
+use egress_warden::policy::{Action, Attempt, Miss, Policy, Reason, Trace, Verdict};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
@@ -28,7 +28,7 @@ fn a_trace_leads_to_its_decision() {
                 follow(&policy, &trace, now, 0, &shown);
                 next.into_iter().for_each(|next| follow(&policy, &trace, next, 1, &shown));
             }
-            misses.borrow_mut().extend(trace.candidates.iter().flat_map(words));
+            misses.borrow_mut().extend(trace.attempts.iter().flat_map(words));
         }
     });
     let expected = [
@@ -54,13 +54,13 @@ fn a_trace_leads_to_its_decision() {
 /// Reads a verdict off the candidates, as the language's definition puts it.
 fn follow(policy: &Policy, trace: &Trace, verdict: Verdict, view: usize, shown: &str) {
     let first = |action, has_ended| {
-        let matches = |candidate: &&Candidate| {
+        let matches = |candidate: &&Attempt| {
             candidate.miss.is_none()
                 && candidate.counts[view]
                 && candidate.has_ended == has_ended
                 && policy.rules()[candidate.rule].action == action
         };
-        trace.candidates.iter().find(matches).map(|candidate| candidate.rule)
+        trace.attempts.iter().find(matches).map(|candidate| candidate.rule)
     };
     let (deny, allow) = (first(Action::Deny, false), first(Action::Allow, false));
     match verdict.reason {
@@ -72,13 +72,13 @@ fn follow(policy: &Policy, trace: &Trace, verdict: Verdict, view: usize, shown: 
                 assert_eq!(verdict.rule, first(Action::Allow, true), "{shown}");
             }
             if matches!(reason, Reason::Malformed | Reason::Identity | Reason::Sni) {
-                assert!(trace.candidates.is_empty(), "{shown}");
+                assert!(trace.attempts.is_empty(), "{shown}");
             }
         }
     }
 }
 
-fn words(candidate: &Candidate) -> Vec<&'static str> {
+fn words(candidate: &Attempt) -> Vec<&'static str> {
     match &candidate.miss {
         None => Vec::new(),
         Some(Miss::Ended) => vec!["ended"],

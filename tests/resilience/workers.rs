@@ -83,11 +83,11 @@ pub(crate) async fn the_next_configuration_mends_a_failed_worker(testbed: &Testb
     let answers = Answers::of(&gateway).await?;
     ensure!(answers.allowed == [CONNECTIONS, 0, 0], "{answers:?}");
 
-    // Main thread and workers configure in any order, so which of them is the one that fails is
-    // chance; where it is the VM that tries the configuration, the update is refused.
+    // The first VM tries the configuration. Main thread and workers follow in any order, so whether
+    // the one that fails is a worker's is chance.
     let mut is_worker_down = false;
-    for number in 2..30 {
-        let fault = format!("fault/refuse/configure/only/{number}");
+    for (attempt, number) in (2..=4).cycle().take(30).enumerate() {
+        let fault = format!("fault/refuse/configure/only/{number}/{attempt}");
         let is_accepted = gateway.update_plugin(&good.clone().fault(&fault)).await?;
         let answers = Answers::of(&gateway).await?;
         ensure!(answers.denied == [0, CONNECTIONS, 0], "{answers:?}");

@@ -263,8 +263,11 @@ impl<'a> Patterns<'a> {
     fn matches<'s>(&'s self, host: &'s Host<'_>) -> Vec<(u8, &'s Vec<usize>)> {
         let patterns: Vec<(u8, HostPattern<'_>)> = match host {
             Host::Name(name) => {
-                let under = name.parents().map(|parent| (2, HostPattern::Under(parent)));
-                [(1, HostPattern::Name(name.as_str()))].into_iter().chain(under).collect()
+                let name = name.as_str();
+                let parents =
+                    std::iter::successors(Some(name), |it| it.split_once('.').map(|(_, up)| up));
+                let under = parents.skip(1).map(|parent| (2, HostPattern::Under(parent)));
+                [(1, HostPattern::Name(name))].into_iter().chain(under).collect()
             }
             Host::Address(address) => {
                 let blocks = self.block_lengths.iter().rev().filter_map(|&length| {

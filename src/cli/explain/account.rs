@@ -6,15 +6,16 @@ use super::super::time::Time;
 use egress_warden::config::Config;
 use egress_warden::host::{Authority, Malformed};
 use egress_warden::policy::{
-    Action, Candidate, Decision, FieldMiss, Miss, Port, Reason, Scope, Trace, Verdict,
+    Action, Attempt, Decision, FieldMiss, Miss, Port, Reason, Scope, Trace, Verdict,
 };
 use serde_json::{Map, Value, json};
+use std::collections::HashMap;
 
 pub(super) struct Account<'a> {
     pub(super) file: &'a PolicyFile,
     pub(super) config: &'a Config,
-    /// The items of `rules`.
-    pub(super) rules: Option<&'a [Node]>,
+    /// Rules as they are written, by their ids: a policy keeps its rules in an order of its own.
+    pub(super) rules: &'a HashMap<&'a str, &'a Node>,
     pub(super) request: &'a Request,
     pub(super) at: Time,
     pub(super) rehearsal: Rehearsal,
@@ -62,14 +63,14 @@ impl Account<'_> {
 
     /// `FILE:LINE:COLUMN` of a rule.
     pub(super) fn place(&self, rule: usize) -> String {
-        let node = self.rules.and_then(|rules| rules.get(rule));
+        let node = self.rules.get(self.id(rule));
         node.map(|node| self.file.at(node.span.start)).unwrap_or_default()
     }
 
     /// What a rule asks in a field, as it is written, cut.
     pub(super) fn asked(&self, rule: usize, list: &str, miss: &FieldMiss) -> String {
         const SHOWN: usize = 100;
-        let node = self.rules.and_then(|rules| rules.get(rule)?.get(list));
+        let node = self.rules.get(self.id(rule)).and_then(|rule| rule.get(list));
         let node = node.and_then(|node| node.items().get(miss.entry)?.get(miss.field));
         let json = node.map(Node::to_json).unwrap_or_default();
         match json.char_indices().nth(SHOWN) {
@@ -144,7 +145,7 @@ impl Account<'_> {
     }
 
     fn candidates_json(&self, trace: &Trace) -> Value {
-        let candidate = |candidate: &Candidate| {
+        let candidate = |candidate: &Attempt| {
             let miss = candidate.miss.as_ref().map(|miss| match miss {
                 Miss::Ended => json!({ "condition": "until" }),
                 Miss::HostNotNamed => json!({ "condition": "hosts", "must_be_named": true }),
@@ -168,7 +169,7 @@ impl Account<'_> {
                 "miss": miss,
             })
         };
-        trace.candidates.iter().map(candidate).collect()
+        trace.attempts.iter().map(candidate).collect()
     }
 }
 

@@ -12,6 +12,7 @@ use super::rehearsal::{Bytes, Request, rehearse};
 use super::time::Time;
 use account::Account;
 use egress_warden::filter::Filter;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 /// Tells the verdict on a request and how it comes about
@@ -69,7 +70,14 @@ pub(crate) struct Args {
 /// Yes where the request passes.
 pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure> {
     let (file, config) = PolicyFile::load(&args.policy)?;
-    let explainer = Explainer { file: &file, filter: Filter::new(config), at: args.at };
+    let rules = file.tree().and_then(|root| root.get("rules")).map(Node::items);
+    let rules = rules.unwrap_or_default().iter();
+    let explainer = Explainer {
+        file: &file,
+        filter: Filter::new(config),
+        rules: rules.filter_map(|rule| Some((rule.get("id")?.text()?, rule))).collect(),
+        at: args.at,
+    };
     match &args.requests {
         Some(path) => each_of(path, &explainer, console),
         None => explainer.explain(&request(args)?, console),
@@ -79,6 +87,7 @@ pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure
 struct Explainer<'f> {
     file: &'f PolicyFile,
     filter: Filter,
+    rules: HashMap<&'f str, &'f Node>,
     at: Time,
 }
 
@@ -89,7 +98,7 @@ impl Explainer<'_> {
         let account = Account {
             file: self.file,
             config: self.filter.config(),
-            rules: self.file.tree().and_then(|root| root.get("rules")).map(Node::items),
+            rules: &self.rules,
             request,
             at: self.at,
             rehearsal,

@@ -3,7 +3,7 @@
 use super::super::console::{BAD, FRAME, GOOD, NAME, ODD, styled};
 use super::super::rehearsal::{Headers, shown};
 use super::account::{Account, STEPS, by, step};
-use egress_warden::policy::{Action, Candidate, FieldMiss, Miss, Port, Reason};
+use egress_warden::policy::{Action, Attempt, FieldMiss, Miss, Port, Reason};
 use std::fmt::Display;
 
 /// Most rules that are shown.
@@ -129,9 +129,9 @@ fn in_words(action: Action, reason: Reason) -> String {
 }
 
 fn candidates(account: &Account<'_>, page: &mut Page) {
-    let Some(trace) = account.trace().filter(|trace| !trace.candidates.is_empty()) else { return };
+    let Some(trace) = account.trace().filter(|trace| !trace.attempts.is_empty()) else { return };
     page.head("rules for this host");
-    for candidate in trace.candidates.iter().take(SHOWN) {
+    for candidate in trace.attempts.iter().take(SHOWN) {
         let id = account.id(candidate.rule);
         let entry = match candidate.destination {
             Some(entry) => format!("to[{entry}], {}", by(candidate.scope)),
@@ -149,13 +149,13 @@ fn candidates(account: &Account<'_>, page: &mut Page) {
         ));
         page.0.push(format!("    {}", outcome(account, candidate)));
     }
-    let more = trace.candidates.len().saturating_sub(SHOWN);
+    let more = trace.attempts.len().saturating_sub(SHOWN);
     if more > 0 {
         page.0.push(format!("  … and {more} more"));
     }
 }
 
-fn outcome(account: &Account<'_>, candidate: &Candidate) -> String {
+fn outcome(account: &Account<'_>, candidate: &Attempt) -> String {
     let field = |list: &str, miss: &FieldMiss| {
         let asked = account.asked(candidate.rule, list, miss);
         let why = if miss.is_unknown { "unknown, which never helps an allow" } else { "no" };

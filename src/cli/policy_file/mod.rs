@@ -1,7 +1,8 @@
 //! A policy in a file: YAML or JSON in, the one reader's answer out, with places in the file.
 //!
 //! The text becomes JSON, which [`egress_warden::config::read`] reads as it does in the proxy. What
-//! it says of a place in the JSON is found again in the file, down to line and column.
+//! it says of a place in the JSON is found again in the file, down to line and column. A manifest of
+//! Istio that carries a policy (WasmPlugin, TrafficExtension) stands for that policy.
 
 mod json;
 mod tree;
@@ -21,8 +22,10 @@ pub(crate) struct PolicyFile {
     name: String,
     text: String,
     notation: Notation,
-    /// Absent where the text has none that could be taken apart.
+    /// The policy, taken apart; absent where the text has none that could be.
     tree: Option<Node>,
+    /// Whether the policy's reader gets the tree, and not the text as it is.
+    is_read_by_tree: bool,
     /// Why there is no tree.
     unreadable: Option<Finding>,
     ambiguous: Vec<Span>,
@@ -79,6 +82,7 @@ impl PolicyFile {
             text,
             notation: Notation::Json,
             tree: None,
+            is_read_by_tree: false,
             unreadable: None,
             ambiguous: Vec::new(),
             reading: OnceCell::new(),
@@ -88,6 +92,7 @@ impl PolicyFile {
         // Its limit of depth keeps the next parser from overflowing the stack.
         if may_be_json && serde_json::from_str::<serde::de::IgnoredAny>(&file.text).is_ok() {
             file.tree = json::parse(&file.text);
+            file.take_from_manifest();
             return file;
         }
         if is_json_by_name {
@@ -102,7 +107,9 @@ impl PolicyFile {
         match yaml::parse(&file.text) {
             Ok(document) => {
                 file.tree = Some(document.root);
+                file.is_read_by_tree = true;
                 file.ambiguous = document.ambiguous;
+                file.take_from_manifest();
             }
             Err(yaml::Unreadable { span, problem, remedy }) => {
                 file.unreadable = Some(Finding::whole(span, problem, remedy));
@@ -135,8 +142,8 @@ impl PolicyFile {
         if let Some(finding) = &self.unreadable {
             return Err(vec![finding.clone()]);
         }
-        let read = match (&self.tree, self.notation) {
-            (Some(tree), Notation::Yaml) => config::read(tree.to_json().as_bytes()),
+        let read = match &self.tree {
+            Some(tree) if self.is_read_by_tree => config::read(tree.to_json().as_bytes()),
             _ => config::read(self.text.as_bytes()),
         };
         read.map_err(|faults| faults.iter().map(|fault| self.place(fault)).collect())
@@ -155,7 +162,7 @@ impl PolicyFile {
         self.notation
     }
 
-    /// The whole text, taken apart.
+    /// The policy, taken apart.
     pub(crate) fn tree(&self) -> Option<&Node> {
         self.tree.as_ref()
     }
@@ -181,6 +188,23 @@ impl PolicyFile {
     pub(crate) fn at(&self, offset: usize) -> String {
         let Position { line, column } = self.position(offset);
         format!("{}:{line}:{column}", self.name)
+    }
+
+    /// Where the text is a manifest that loads the filter, the policy is what stands in it.
+    fn take_from_manifest(&mut self) {
+        let embedded = |root: &Node| {
+            let spec = root.get("spec")?;
+            let plugin = match root.get("kind")?.text()? {
+                "WasmPlugin" => spec,
+                "TrafficExtension" => spec.get("wasm")?,
+                _ => return None,
+            };
+            plugin.get("pluginConfig").cloned()
+        };
+        if let Some(policy) = self.tree.as_ref().and_then(embedded) {
+            self.tree = Some(policy);
+            self.is_read_by_tree = true;
+        }
     }
 
     fn failure(&self, faults: &[Finding]) -> Failure {

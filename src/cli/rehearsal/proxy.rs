@@ -3,6 +3,7 @@
 use super::super::time::Time;
 use super::request::{Path, Request};
 use super::{Answer, Headers, Rehearsal};
+use egress_warden::counters::Counter;
 use egress_warden::filter::{Failed, LocalResponse, Proxy};
 use egress_warden::header_map::HeaderMap;
 use egress_warden::policy::Trace;
@@ -98,5 +99,5 @@ impl Proxy for MemoryProxy {
         });
     }
 
-    fn increment(&self, _counter: &str) {}
+    fn increment(&self, _counter: &Counter) {}
 }

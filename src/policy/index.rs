@@ -1,0 +1,281 @@
+//! Which rules a request is held against: those found through its host, and where many rules share
+//! a host, through its caller.
+//!
+//! A candidate is one way for one rule to match: by one entry of its `to`, or by having no `to`.
+//! The index leaves out only what cannot match; whether a candidate does is for its conditions to
+//! say.
+
+mod callers;
+
+use self::callers::{Callers, Keys};
+use super::decision::Action;
+use super::host_map::{HostMap, Scope};
+use super::request::Facts;
+use super::rule::Rule;
+use crate::host::{Host, HostPattern};
+use crate::key_table::KeyTable;
+
+/// The hosts of each entry of a rule's `to`; `None` for an entry without hosts.
+pub(super) type HostsOfEntries<'a> = Vec<Option<Vec<HostPattern<'a>>>>;
+
+/// The candidates of a policy's rules.
+#[derive(Debug)]
+pub(super) struct Index {
+    postings: Vec<Posting>,
+    by_host: HostMap,
+    /// The candidates without hosts.
+    anywhere: Group,
+    crowds: Vec<Crowd>,
+    callers: Callers,
+    /// The chain of a crowd's candidates for one caller, by [`crowd_key`].
+    by_caller: KeyTable,
+}
+
+/// One way for one rule to match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Candidate {
+    pub(super) rule: u32,
+    /// Index into the rule's `to`; `None` where the rule has no `to`.
+    pub(super) destination: Option<u32>,
+    /// By what its hosts match; `None` where it has none.
+    pub(super) scope: Option<Scope>,
+    /// How specific the host is, 0 the most; equal for candidates that are found by one pattern.
+    pub(super) level: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Posting {
+    rule: u32,
+    /// [`NONE`] where the rule has no `to`.
+    destination: u32,
+    next: Chain,
+}
+
+/// A linked list of postings; [`NONE`] where it is empty. Chains of several hosts may share their
+/// ends, or be the same.
+type Chain = u32;
+/// A chain, or a crowd's index with [`CROWD`] set.
+type Group = u32;
+
+const NONE: u32 = u32::MAX;
+/// Set in the [`Group`] of a crowd. The limits of a policy keep chains and crowds below.
+const CROWD: u32 = 1 << 31;
+
+/// The candidates of a host that has many.
+#[derive(Clone, Copy, Debug)]
+struct Crowd {
+    /// Those that are not found through callers.
+    anyone: Chain,
+    /// Those of deny rules that are, for a caller who is unknown: what is unknown never spares a
+    /// deny.
+    unknown_principal: Chain,
+    /// The same for a caller whose namespace is unknown.
+    unknown_namespace: Chain,
+}
+
+/// A chain up to this length is walked.
+const SHORT: usize = 8;
+/// A crowd is left a chain where its callers would make the index larger than this.
+const MAX_BY_CALLER: usize = 1 << 20;
+
+impl Index {
+    /// Takes the rules with the hosts of their `to`, in the same order.
+    pub(super) fn new(rules: &[Rule], hosts: &[HostsOfEntries<'_>]) -> Self {
+        let patterns = hosts.iter().flatten().flatten().flatten();
+        let mut index = Self {
+            postings: Vec::new(),
+            by_host: HostMap::for_patterns(patterns),
+            anywhere: NONE,
+            crowds: Vec::new(),
+            callers: Callers::default(),
+            by_caller: KeyTable::default(),
+        };
+        for (rule, entries) in (0..).zip(hosts) {
+            if entries.is_empty() {
+                index.anywhere = prepend(&mut index.postings, index.anywhere, rule, NONE);
+            }
+            for (destination, hosts) in (0..).zip(entries) {
+                match hosts {
+                    None => {
+                        let chain = index.anywhere;
+                        index.anywhere = prepend(&mut index.postings, chain, rule, destination);
+                    }
+                    Some(patterns) => {
+                        for pattern in patterns {
+                            if let Some(chain) = index.by_host.entry(pattern, NONE) {
+                                *chain = prepend(&mut index.postings, *chain, rule, destination);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        index.part_crowds(rules);
+        index.postings.shrink_to_fit();
+        index
+    }
+
+    /// Shows every candidate.
+    pub(super) fn visit(&self, facts: &Facts<'_>, mut visit: impl FnMut(Candidate)) {
+        let mut level = 0;
+        self.by_host.visit(facts.host, &mut |group, scope| {
+            self.visit_group(group, Some(scope), level, facts, &mut visit);
+            level = level.saturating_add(1);
+        });
+        self.visit_group(self.anywhere, None, level, facts, &mut visit);
+    }
+
+    /// Every candidate for a host, whoever calls: the most specific host first, then in the order of
+    /// the rules. Slower than [`Index::visit`], for those who ask why not.
+    pub(super) fn all(&self, host: &Host<'_>) -> Vec<Candidate> {
+        let mut groups = Vec::new();
+        self.by_host.visit(host, &mut |group, scope| groups.push((group, Some(scope))));
+        groups.push((self.anywhere, None));
+        let mut candidates = Vec::new();
+        for ((group, scope), level) in groups.into_iter().zip(0..) {
+            for chain in self.chains(group) {
+                for Posting { rule, destination, .. } in chain_of(&self.postings, chain) {
+                    let destination = Some(destination).filter(|it| *it != NONE);
+                    candidates.push(Candidate { rule, destination, scope, level });
+                }
+            }
+        }
+        // Members of a crowd stand in the chains of several callers.
+        candidates.sort_by_key(|it| (it.level, it.rule, it.destination));
+        candidates.dedup();
+        candidates
+    }
+
+    /// The chains that together hold a group's candidates.
+    fn chains(&self, group: Group) -> Vec<Chain> {
+        if group & CROWD == 0 || group == NONE {
+            return vec![group];
+        }
+        let number = group & !CROWD;
+        let anyone = self.crowds.get(number as usize).map(|crowd| crowd.anyone);
+        let of_callers = (0..)
+            .take(self.callers.len())
+            .filter_map(|caller| self.by_caller.get(&crowd_key(number, caller)));
+        anyone.into_iter().chain(of_callers).collect()
+    }
+
+    fn visit_group(
+        &self,
+        group: Group,
+        scope: Option<Scope>,
+        level: u32,
+        facts: &Facts<'_>,
+        visit: &mut impl FnMut(Candidate),
+    ) {
+        let mut walk = |chain| {
+            for Posting { rule, destination, .. } in chain_of(&self.postings, chain) {
+                let destination = Some(destination).filter(|it| *it != NONE);
+                visit(Candidate { rule, destination, scope, level });
+            }
+        };
+        if group & CROWD == 0 || group == NONE {
+            return walk(group);
+        }
+        let number = group & !CROWD;
+        let Some(crowd) = self.crowds.get(number as usize) else { return };
+        walk(crowd.anyone);
+        if facts.principal.is_none() {
+            walk(crowd.unknown_principal);
+        }
+        if facts.namespace().is_none() {
+            walk(crowd.unknown_namespace);
+        }
+        self.callers.visit(facts, |caller| {
+            if let Some(chain) = self.by_caller.get(&crowd_key(number, caller)) {
+                walk(chain);
+            }
+        });
+    }
+
+    /// Parts the candidates of each host that has many by their callers.
+    fn part_crowds(&mut self, rules: &[Rule]) {
+        // Chains that hosts share are parted once.
+        let mut crowd_of: Vec<u32> = Vec::new();
+        let mut by_host = std::mem::take(&mut self.by_host);
+        let mut anywhere = self.anywhere;
+        for group in by_host.values_mut().chain([&mut anywhere]) {
+            let chain = *group;
+            if chain_of(&self.postings, chain).nth(SHORT).is_none() {
+                continue;
+            }
+            crowd_of.resize(self.postings.len().max(crowd_of.len()), NONE);
+            let Some(crowd) = crowd_of.get_mut(chain as usize) else { continue };
+            if *crowd == NONE {
+                *crowd = self.part(chain, rules);
+            }
+            *group = *crowd;
+        }
+        self.by_host = by_host;
+        self.anywhere = anywhere;
+    }
+
+    /// Makes a crowd of a chain, if its rules name callers; else it stays as it is.
+    fn part(&mut self, chain: Chain, rules: &[Rule]) -> Group {
+        let members: Vec<Posting> = chain_of(&self.postings, chain).collect();
+        let keys_of = |member: &Posting| Keys::of(rules.get(member.rule as usize)?);
+        let more: usize = members.iter().filter_map(keys_of).map(|keys| keys.len()).sum();
+        let Ok(number) = u32::try_from(self.crowds.len()) else { return chain };
+        if more == 0 || self.by_caller.len().saturating_add(more) > MAX_BY_CALLER {
+            return chain;
+        }
+        let mut crowd = Crowd { anyone: NONE, unknown_principal: NONE, unknown_namespace: NONE };
+        // Chains grow at the front.
+        for member in members.iter().rev() {
+            let mut join = |chain: &mut Chain| {
+                *chain = prepend(&mut self.postings, *chain, member.rule, member.destination);
+            };
+            let Some(keys) = keys_of(member) else {
+                join(&mut crowd.anyone);
+                continue;
+            };
+            if rules.get(member.rule as usize).is_some_and(|rule| rule.action == Action::Deny) {
+                if keys.has_principals() {
+                    join(&mut crowd.unknown_principal);
+                }
+                if keys.has_namespaces() {
+                    join(&mut crowd.unknown_namespace);
+                }
+            }
+            for key in keys.iter() {
+                let Some(caller) = self.callers.intern(key) else { continue };
+                if let Some((chain, _)) = self.by_caller.entry(&crowd_key(number, caller), NONE) {
+                    join(chain);
+                }
+            }
+        }
+        self.crowds.push(crowd);
+        number | CROWD
+    }
+}
+
+/// The chain with one posting more in front. Where the posting before this one was the same, both
+/// are one: so the hosts of one list share a chain.
+fn prepend(postings: &mut Vec<Posting>, chain: Chain, rule: u32, destination: u32) -> Chain {
+    let posting = Posting { rule, destination, next: chain };
+    let head = postings.get(chain as usize);
+    if head.is_some_and(|head| (head.rule, head.destination) == (rule, destination)) {
+        return chain;
+    }
+    if postings.last() != Some(&posting) {
+        postings.push(posting);
+    }
+    u32::try_from(postings.len()).map_or(chain, |length| length.wrapping_sub(1))
+}
+
+fn chain_of(postings: &[Posting], chain: Chain) -> impl Iterator<Item = Posting> {
+    let mut next = chain;
+    std::iter::from_fn(move || {
+        let posting = *postings.get(next as usize)?;
+        next = posting.next;
+        Some(posting)
+    })
+}
+
+fn crowd_key(crowd: u32, caller: u32) -> [u8; 8] {
+    (u64::from(crowd) << 32 | u64::from(caller)).to_le_bytes()
+}

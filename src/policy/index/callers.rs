@@ -1,0 +1,135 @@
+//! The callers that rules name, as numbers.
+//!
+//! A rule is found through its callers where each entry of its `from` asks for principals that are
+//! written out or begin so, or for namespaces that are written out. A pattern such as
+//! `cluster.local/ns/payments/*` is found through the longest directory that it begins with.
+
+use crate::key_table::{Hasher, KeyTable};
+use crate::policy::request::Facts;
+use crate::policy::rule::{Rule, Source};
+
+/// Most keys of a rule that is found through them: a rule with more is held against every caller.
+const MAX_KEYS: usize = 8;
+
+/// Something that every caller has whom a rule may match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Key<'a> {
+    Principal(&'a [u8]),
+    /// What a principal begins with, up to and with a `/`.
+    Directory(&'a str),
+    Namespace(&'a [u8]),
+}
+
+/// The keys of one rule: whoever it may match, where everything is known, has one of them.
+#[derive(Debug)]
+pub(super) struct Keys<'a>(Vec<Key<'a>>);
+
+impl<'a> Keys<'a> {
+    /// `None` where a rule must be held against every caller.
+    pub(super) fn of(rule: &'a Rule) -> Option<Self> {
+        let mut keys = Vec::new();
+        for source in &rule.from {
+            of_source(source, &mut keys)?;
+        }
+        (1..=MAX_KEYS).contains(&keys.len()).then_some(Self(keys))
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = Key<'a>> {
+        self.0.iter().copied()
+    }
+
+    pub(super) fn has_namespaces(&self) -> bool {
+        self.0.iter().any(|key| matches!(key, Key::Namespace(_)))
+    }
+
+    pub(super) fn has_principals(&self) -> bool {
+        self.0.iter().any(|key| !matches!(key, Key::Namespace(_)))
+    }
+}
+
+/// Adds the keys of one entry of `from`.
+fn of_source<'a>(source: &'a Source, keys: &mut Vec<Key<'a>>) -> Option<()> {
+    let count = keys.len();
+    if let Some((exact, prefixes)) =
+        source.principals.as_ref().and_then(|it| it.exact_and_prefixes())
+    {
+        keys.extend(exact.map(Key::Principal).take(MAX_KEYS.saturating_add(1)));
+        for prefix in prefixes {
+            match prefix.rfind('/').and_then(|end| prefix.get(..=end)) {
+                Some(directory) => keys.push(Key::Directory(directory)),
+                None => {
+                    keys.truncate(count);
+                    break;
+                }
+            }
+        }
+        if keys.len() > count {
+            return Some(());
+        }
+    }
+    let (exact, mut prefixes) = source.namespaces.as_ref()?.exact_and_prefixes()?;
+    if prefixes.next().is_some() {
+        return None;
+    }
+    keys.extend(exact.map(Key::Namespace).take(MAX_KEYS.saturating_add(1)));
+    Some(())
+}
+
+/// Every caller that a rule is found through, by number.
+#[derive(Debug, Default)]
+pub(super) struct Callers {
+    principals: KeyTable,
+    /// Hashed segment by segment, so that all directories of a principal are hashed in one pass.
+    directories: KeyTable,
+    namespaces: KeyTable,
+}
+
+impl Callers {
+    /// The number of a key, a new one where it has none yet.
+    pub(super) fn intern(&mut self, key: Key<'_>) -> Option<u32> {
+        let next = u32::try_from(self.len()).ok()?;
+        let entry = match key {
+            Key::Principal(principal) => self.principals.entry(principal, next),
+            Key::Directory(directory) => {
+                let hasher = directory.split_inclusive('/').fold(Hasher::default(), hash_segment);
+                self.directories.entry_hashed(hasher.finish(), directory.as_bytes(), next)
+            }
+            Key::Namespace(namespace) => self.namespaces.entry(namespace, next),
+        };
+        entry.map(|(number, _)| *number)
+    }
+
+    /// How many keys have a number; numbers start at 0.
+    pub(super) fn len(&self) -> usize {
+        let tables = [&self.principals, &self.directories, &self.namespaces];
+        tables.iter().map(|table| table.len()).sum()
+    }
+
+    /// Shows the number of every key that the caller has.
+    pub(super) fn visit(&self, facts: &Facts<'_>, mut visit: impl FnMut(u32)) {
+        let Some(principal) = facts.principal else { return };
+        self.principals.get(principal.as_bytes()).into_iter().for_each(&mut visit);
+        if !self.directories.is_empty() {
+            let mut hasher = Hasher::default();
+            let mut end = 0_usize;
+            for segment in principal.split_inclusive('/').filter(|it| it.ends_with('/')) {
+                hasher = hash_segment(hasher, segment);
+                end = end.saturating_add(segment.len());
+                let directory = principal.as_bytes().get(..end).unwrap_or_default();
+                let found = self.directories.get_hashed(hasher.finish(), directory);
+                found.into_iter().for_each(&mut visit);
+            }
+        }
+        if let Some(namespace) = facts.namespace() {
+            self.namespaces.get(namespace.as_bytes()).into_iter().for_each(&mut visit);
+        }
+    }
+}
+
+fn hash_segment(hasher: Hasher, segment: &str) -> Hasher {
+    hasher.with(segment.as_bytes())
+}
