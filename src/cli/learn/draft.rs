@@ -624,3 +624,171 @@ fn apart<'s, 'a: 's>(odd: impl Iterator<Item = (Oddity, &'s Seen<'a>)>) -> Vec<A
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::learn::sightings;
+    use crate::cli::logs::Choice;
+    use serde_json::json;
+    use std::fmt::Write;
+
+    /// Requests of one caller: namespace and account, host, port, how many.
+    type Calls<'a> = (&'a str, &'a str, u16, usize);
+
+    fn log_of(calls: &[Calls<'_>]) -> String {
+        let mut log = String::new();
+        for (caller, host, port, count) in calls {
+            for _ in 0..*count {
+                let (method, authority) = match host.strip_prefix("CONNECT ") {
+                    Some(host) => ("CONNECT", format!("{host}:{port}")),
+                    None => ("GET", (*host).to_owned()),
+                };
+                let principal = caller
+                    .split_once('/')
+                    .map(|(namespace, account)| format!("spiffe://td/ns/{namespace}/sa/{account}"));
+                let line = json!({
+                    "authority": authority, "method": method, "path": "/", "response_code": 200,
+                    "start_time": "2026-11-25T00:00:00Z", "source_principal": principal,
+                    "upstream_cluster": (*port > 0).then(|| format!("outbound|{port}||{host}")),
+                });
+                writeln!(log, "{line}").unwrap();
+            }
+        }
+        log
+    }
+
+    fn draft_of(calls: &[Calls<'_>]) -> Draft {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        std::fs::write(&path, log_of(calls)).unwrap();
+        let (sightings, _) = sightings::read(&[path], &Choice { only: None }, None).unwrap();
+        let thresholds = Thresholds { requests: 10, alone: 5, hours: 0 };
+        let settings = Settings { thresholds, wildcard_from: 5, with_refused: false };
+        Draft::new(&sightings, settings, BTreeSet::new())
+    }
+
+    /// Callers, hosts and ports of each rule.
+    fn rules_of(draft: &Draft) -> Vec<(Vec<String>, Vec<String>, Vec<u16>)> {
+        let rule = |rule: &Rule| {
+            let from = rule.entries_of_from().into_iter().flat_map(|(_, values)| values);
+            (from.collect(), rule.hosts.clone(), rule.ports.clone())
+        };
+        draft.rules.iter().map(rule).collect()
+    }
+
+    fn apart_of(draft: &Draft) -> Vec<(&str, &str)> {
+        draft.apart.iter().map(|it| (it.oddity.as_str(), &*it.host)).collect()
+    }
+
+    fn texts(of: &[&str]) -> Vec<String> {
+        of.iter().map(|it| (*it).to_owned()).collect()
+    }
+
+    #[test]
+    fn a_namespace_is_named_where_half_of_it_and_three_callers_use_a_host() {
+        let draft = draft_of(&[
+            ("shop/a", "api.one.com", 443, 10),
+            ("shop/b", "api.one.com", 443, 10),
+            ("shop/c", "api.one.com", 443, 10),
+            ("shop/a", "api.two.com", 443, 10),
+            ("shop/b", "api.two.com", 443, 10),
+            ("shop/d", "api.three.com", 443, 50),
+        ]);
+        let principals = texts(&["td/ns/shop/sa/a", "td/ns/shop/sa/b"]);
+        assert_eq!(
+            rules_of(&draft),
+            [
+                (texts(&["shop"]), texts(&["api.one.com"]), vec![443]),
+                (principals, texts(&["api.two.com"]), vec![443]),
+                (texts(&["td/ns/shop/sa/d"]), texts(&["api.three.com"]), vec![443]),
+            ]
+        );
+        assert_eq!(draft.summary.allowed_pairs, 6);
+    }
+
+    #[test]
+    fn a_wildcard_stands_over_enough_hosts_and_never_over_a_public_suffix() {
+        let hosts = |parent: &str, count: usize| -> Vec<String> {
+            (0..count).map(|it| format!("tenant{it}.{parent}")).collect()
+        };
+        let all = [
+            hosts("vendor.com", 5),
+            hosts("few.com", 4),
+            hosts("github.io", 6),
+            hosts("eu.deep.co.uk", 5),
+            hosts("unknown.corp", 6),
+        ]
+        .concat();
+        let calls: Vec<Calls<'_>> = all.iter().map(|host| ("shop/a", &**host, 443, 50)).collect();
+        let draft = draft_of(&calls);
+        let [(_, patterns, _)] = &rules_of(&draft)[..] else { panic!("{draft:?}") };
+        let wildcards: Vec<_> = patterns.iter().filter(|it| it.starts_with('*')).collect();
+        assert_eq!(wildcards, ["*.eu.deep.co.uk", "*.vendor.com"]);
+        assert_eq!(patterns.len(), 2 + 4 + 6 + 6);
+    }
+
+    #[test]
+    fn what_is_rare_in_one_namespace_is_apart_where_others_use_it_often() {
+        let draft = draft_of(&[
+            ("pay/a", "api.one.com", 443, 30),
+            ("pay/b", "api.one.com", 443, 30),
+            ("web/x", "api.one.com", 443, 2),
+            ("web/x", "api.one.com", 22, 2),
+        ]);
+        assert_eq!(apart_of(&draft), [("rare", "api.one.com"), ("rare", "api.one.com")]);
+        let [(from, ..)] = &rules_of(&draft)[..] else { panic!("{draft:?}") };
+        assert_eq!(*from, texts(&["td/ns/pay/sa/a", "td/ns/pay/sa/b"]));
+    }
+
+    #[test]
+    fn a_lone_caller_must_call_more_often() {
+        let draft =
+            draft_of(&[("pay/a", "api.one.com", 443, 49), ("pay/a", "api.two.com", 443, 50)]);
+        assert_eq!(apart_of(&draft), [("rare", "api.one.com")]);
+    }
+
+    #[test]
+    fn odd_destinations_are_apart_however_often_they_are_seen() {
+        let draft = draft_of(&[
+            ("web/x", "169.254.169.254", 80, 500),
+            ("web/x", "localhost", 80, 500),
+            ("web/x", "CONNECT proxy.one.com", 443, 500),
+            ("web/x", "xn--bcher-kva.com", 443, 500),
+            ("web/x", "redis", 443, 500),
+            ("nobody", "api.one.com", 443, 500),
+        ]);
+        assert_eq!(rules_of(&draft), []);
+        assert_eq!(
+            apart_of(&draft),
+            [
+                ("special_name", "localhost"),
+                ("address", "169.254.169.254"),
+                ("punycode", "xn--bcher-kva.com"),
+                ("one_label", "redis"),
+                ("connect", "proxy.one.com"),
+                ("not_verified", "api.one.com"),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_log_without_callers_leads_to_rules_for_anyone() {
+        let draft =
+            draft_of(&[("nobody", "api.one.com", 443, 10), ("nobody", "api.two.com", 0, 10)]);
+        let hosts = texts(&["api.one.com", "api.two.com"]);
+        assert_eq!(rules_of(&draft), [(Vec::new(), hosts, vec![443])]);
+        assert_eq!(draft.summary.allowed_pairs, 2);
+    }
+
+    #[test]
+    fn every_verified_caller_is_named_where_most_namespaces_use_a_host() {
+        let calls: Vec<(String, &str, u16, usize)> = (0..5)
+            .flat_map(|namespace| (0..3).map(move |account| format!("n{namespace}/s{account}")))
+            .map(|caller| (caller, "api.one.com", 443, 10))
+            .collect();
+        let calls: Vec<Calls<'_>> = calls.iter().map(|(a, b, c, d)| (&**a, *b, *c, *d)).collect();
+        let rules = rules_of(&draft_of(&calls));
+        assert_eq!(rules, [(texts(&["td/*"]), texts(&["api.one.com"]), vec![443])]);
+    }
+}
