@@ -5,7 +5,8 @@ use crate::naive::comparison::facts;
 use crate::naive::sample;
 use arbitrary::Unstructured;
 use egress_warden::config;
-use egress_warden::policy::{Action, Attempt, Miss, Policy, Reason, Trace, Verdict};
+use egress_warden::policy::{Action, Attempt, Miss, Policy, Reason, Request, Trace, Verdict};
+use serde_json::json;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
@@ -49,6 +50,35 @@ fn a_trace_leads_to_its_decision() {
         "principals",
     ];
     assert_eq!(misses.into_inner(), expected.into());
+}
+
+/// Rules that share a host are found through their callers, but why each did not match is told to
+/// whoever asks.
+#[test]
+fn every_rule_for_a_host_is_told_of_whoever_calls() {
+    let callers = ["principals", "namespaces"].map(|key| {
+        (0..20).map(move |index| {
+            let caller = match key {
+                "principals" => format!("d/ns/n{index}/sa/*"),
+                _ => format!("n{index}"),
+            };
+            json!({
+                "id": format!("{key}-{index:02}"), "action": "allow",
+                "from": [{ key: [caller] }], "to": [{ "hosts": ["a.test"] }],
+            })
+        })
+    });
+    let rules: Vec<_> = callers.into_iter().flatten().collect();
+    let text = json!({ "policy": "crowd", "rules": rules }).to_string();
+    let policy = config::read(text.as_bytes()).expect("a policy").policy;
+    for (principal, matching) in [(None, 0), (Some("d/ns/n7/sa/a"), 2), (Some("d/ns/x/sa/a"), 0)] {
+        let request = Request { principal, ..Request::new(b"a.test", b"GET") };
+        let attempts = policy.trace(&request).attempts;
+        let ids: Vec<_> = attempts.iter().map(|it| &policy.rules()[it.rule].id).collect();
+        assert!(ids.len() == 40 && ids.is_sorted(), "{principal:?}: {ids:?}");
+        let matches = attempts.iter().filter(|attempt| attempt.miss.is_none()).count();
+        assert_eq!(matches, matching, "{principal:?}");
+    }
 }
 
 /// Reads a verdict off the candidates, as the language's definition puts it.
