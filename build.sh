@@ -8,6 +8,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 export CARGO_TARGET_DIR="$PWD/target"
 
 readonly MODULE=target/egress_warden.wasm
+readonly TOOL=target/release/egress-warden
 readonly FAULT_MODULE=target/fault/egress_warden.wasm
 # The tests run on both; the demo on the newest.
 readonly ENVOYS=(1.40.0 1.37.0)
@@ -32,6 +33,7 @@ main() {
   shift $(($# > 0))
   case $command in
     module) need_rust; build_module; print_size ;;
+    tool) need_rust; build_tool ;;
     demo) demo "$@" ;;
     test) run_tests "$@" ;;
     bench) bench "$@" ;;
@@ -45,6 +47,7 @@ main() {
 print_help() {
   cat <<'HELP'
 ./build.sh [module]       builds the module, target/egress_warden.wasm
+./build.sh tool           builds the command-line tool, target/release/egress-warden
 ./build.sh demo           walks the reference path on real Envoys, says what was expected and what came
 ./build.sh demo --keep    leaves them up afterwards, with curl lines to play with
 ./build.sh test           runs every test, lints included, on two versions of Envoy
@@ -64,6 +67,11 @@ HELP
 build_module() {
   cargo rustc --quiet --lib --profile module --target wasm32-wasip1 --crate-type staticlib
   link_module target/wasm32-wasip1/module "$MODULE"
+}
+
+build_tool() {
+  cargo build --quiet --release --bin egress-warden
+  echo "$TOOL: $(wc -c <"$TOOL") bytes; \`$TOOL help\` lists its commands"
 }
 
 # The module with src/abi/fault.rs in it, for the tests that make things go wrong. Nothing else ever loads it.

@@ -19,10 +19,10 @@ mod name;
 mod pattern;
 mod punycode;
 
-pub use address::{Block, is_forbidden};
+pub use address::{Block, is_forbidden, special_purpose_blocks};
 pub use authority::Authority;
-pub use name::Name;
 pub(crate) use name::suffixes;
+pub use name::{Name, SPECIAL_NAMES};
 pub use pattern::{HostPattern, PatternError};
 
 use std::borrow::Cow;
