@@ -136,10 +136,10 @@ demo() {
   exec "$program" "$@"
 }
 
-# A target of `cargo test` or `cargo bench` that is a program of its own; its file's name.
+# A target of `cargo test` or `cargo bench` that is a program of its own; its file's name. Cargo builds the tool too.
 build_program() {
   cargo "$1" --quiet --no-run "--$1" "$2" --message-format=json-render-diagnostics |
-    sed -n 's/.*"executable":"\([^"]*\)".*/\1/p'
+    sed -n "/\"kind\":\[\"$1\"\]/s/.*\"executable\":\"\([^\"]*\)\".*/\1/p"
 }
 
 fuzz() {
