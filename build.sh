@@ -8,6 +8,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 export CARGO_TARGET_DIR="$PWD/target"
 
 readonly MODULE=target/egress_warden.wasm
+readonly TOOL=target/release/egress-warden
 readonly FAULT_MODULE=target/fault/egress_warden.wasm
 # The tests run on both; the demo on the newest.
 readonly ENVOYS=(1.40.0 1.37.0)
@@ -35,9 +36,10 @@ main() {
   shift $(($# > 0))
   case $command in
     module) need_rust; build_module; print_size ;;
+    tool) need_rust; build_tool ;;
     demo) demo "$@" ;;
     test) run_tests "$@" ;;
-    bench) need_rust; cargo bench "$@" ;;
+    bench) bench "$@" ;;
     fuzz) fuzz "$@" ;;
     soak) soak ;;
     help | -h | --help) print_help ;;
@@ -48,12 +50,17 @@ main() {
 print_help() {
   cat <<'HELP'
 ./build.sh [module]       builds the module, target/egress_warden.wasm
+./build.sh tool           builds the command-line tool, target/release/egress-warden
 ./build.sh demo           walks the reference path on real Envoys, says what was expected and what came
 ./build.sh demo --keep    leaves them up afterwards, with curl lines to play with
 ./build.sh test           runs every test, lints included, on two versions of Envoy
 ./build.sh test --all-envoys
                           the same, on every version that is supported
-./build.sh bench          runs the benchmarks
+./build.sh bench          measures decisions natively, then the whole job in an Envoy; tables and a plot in target/bench
+                          (minutes)
+./build.sh bench native   measures decisions only
+./build.sh bench envoy [--quick]
+                          measures the whole job only; with --quick a first look at it
 ./build.sh fuzz [TARGET] [SECONDS]
                           runs one of the targets of tests/fuzz, or each, for 60 seconds if not told otherwise
 ./build.sh soak           sends two million requests through an Envoy and looks at its memory (minutes)
@@ -63,6 +70,11 @@ HELP
 build_module() {
   cargo rustc --quiet --lib --profile module --target wasm32-wasip1 --crate-type staticlib
   link_module target/wasm32-wasip1/module "$MODULE"
+}
+
+build_tool() {
+  cargo build --quiet --release --bin egress-warden
+  echo "$TOOL: $(wc -c <"$TOOL") bytes; \`$TOOL help\` lists its commands"
 }
 
 # The module with src/abi/fault.rs in it, for the tests that make things go wrong. Nothing else ever loads it.
@@ -89,6 +101,31 @@ print_size() {
   echo "$MODULE: $(wc -c <"$MODULE") bytes, $(gzip -9c "$MODULE" | wc -c) compressed"
 }
 
+bench() {
+  case $* in
+    "" | native | envoy | "envoy --quick") ;;
+    *) fail "\`bench\` knows native, or envoy [--quick], and nothing else" ;;
+  esac
+  local part=${1-all}
+  shift $(($# > 0))
+  need_rust
+  if [[ $part != native ]]; then
+    need_python
+    need node nodejs
+    need wrk wrk
+    build_module
+    install_envoy "${ENVOYS[0]}"
+  fi
+  if [[ $part != envoy ]]; then
+    cargo bench --bench policy
+  fi
+  if [[ $part != native ]]; then
+    local program
+    program=$(build_program bench gateway)
+    exec "$program" "$@"
+  fi
+}
+
 demo() {
   [[ $# == 0 || $* == --keep ]] || fail "\`demo\` knows --keep, and nothing else"
   need_rust
@@ -96,11 +133,16 @@ demo() {
   echo "Building the module, installing Envoy ${ENVOYS[0]} and building the demo: minutes the first time, then seconds."
   build_module
   install_envoy "${ENVOYS[0]}"
-  # Run by itself, not by Cargo, so that a signal sent to this process reaches it.
   local program
-  program=$(cargo test --quiet --no-run --test demo --message-format=json-render-diagnostics |
-    sed -n 's/.*"executable":"\([^"]*\)".*/\1/p')
+  program=$(build_program test demo)
+  # Run by itself, not by Cargo, so that a signal sent to this process reaches it.
   exec "$program" "$@"
+}
+
+# A target of `cargo test` or `cargo bench` that is a program of its own; its file's name. Cargo builds the tool too.
+build_program() {
+  cargo "$1" --quiet --no-run "--$1" "$2" --message-format=json-render-diagnostics |
+    sed -n "/\"kind\":\[\"$1\"\]/s/.*\"executable\":\"\([^\"]*\)\".*/\1/p"
 }
 
 fuzz() {

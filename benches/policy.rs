@@ -1,15 +1,23 @@
 //! What a decision costs natively, by the number of hosts, and what loading a policy costs.
 //!
-//! `./build.sh bench`, or `cargo bench`. Times compare within one run on one machine.
+//! `./build.sh bench native`. Times compare within one run on one machine.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use egress_warden::config;
 use egress_warden::policy::{Policy, Request};
 use std::hint::black_box;
+use std::time::Duration;
 
-const SIZES: [usize; 3] = [10, 1_000, 100_000];
+const SIZES: [usize; 5] = [10, 1_000, 10_000, 100_000, 1_000_000];
 
-criterion_group!(benches, decide, load);
+criterion_group! {
+    name = benches;
+    // Decisions take nanoseconds: this is millions of them.
+    config = Criterion::default()
+        .warm_up_time(Duration::from_secs(1))
+        .measurement_time(Duration::from_secs(2));
+    targets = decide, decide_by_caller, load
+}
 criterion_main!(benches);
 
 /// One request against a list of hosts: parse the authority, decide. The requests go round over
@@ -44,6 +52,38 @@ fn decide(criterion: &mut Criterion) {
     }
 }
 
+/// One request against rules that ask for a caller and a path: each with its own host, or all with
+/// the same one.
+fn decide_by_caller(criterion: &mut Criterion) {
+    let own = |index: usize| format!("h{index}.example.com");
+    let shared = |_: usize| "api.example.com".to_owned();
+    for (name, host_of) in
+        [("own host", &own as &dyn Fn(usize) -> String), ("shared host", &shared)]
+    {
+        let mut group = criterion.benchmark_group(format!("decide by caller/{name}"));
+        for size in [1, 10_000] {
+            let policy = load_policy(&rules_text(size, host_of));
+            let requests: Vec<(String, String)> = (0..4096)
+                .map(|round| round * 7919 % size)
+                .map(|index| (host_of(index), principal(index)))
+                .collect();
+            let mut requests = requests.iter().cycle();
+            group.bench_function(BenchmarkId::from_parameter(size), |bencher| {
+                bencher.iter(|| {
+                    requests.next().map(|(authority, principal)| {
+                        policy.decide(&Request {
+                            path: Some(b"/v1/charges?limit=10"),
+                            principal: Some(principal),
+                            ..Request::new(black_box(authority.as_bytes()), b"GET")
+                        })
+                    })
+                });
+            });
+        }
+        group.finish();
+    }
+}
+
 /// A policy's JSON text to a policy at work.
 fn load(criterion: &mut Criterion) {
     let text = text(100_000, &|index| format!("h{index}.example.com"));
@@ -64,6 +104,24 @@ fn text(hosts: usize, host_of: &dyn Fn(usize) -> String) -> String {
         "rules": [{ "id": "listed", "action": "allow", "to": [{ "hosts": hosts }] }],
     })
     .to_string()
+}
+
+/// One allow rule for each caller.
+fn rules_text(rules: usize, host_of: &dyn Fn(usize) -> String) -> String {
+    let rule = |index: usize| {
+        serde_json::json!({
+            "id": format!("r{index}"),
+            "action": "allow",
+            "from": [{ "principals": [principal(index)] }],
+            "to": [{ "hosts": [host_of(index)], "paths": ["/v1/*"] }],
+        })
+    };
+    let rules: Vec<_> = (0..rules).map(rule).collect();
+    serde_json::json!({ "policy": "bench", "rules": rules }).to_string()
+}
+
+fn principal(index: usize) -> String {
+    format!("cluster.local/ns/n{index}/sa/web")
 }
 
 fn load_policy(text: &str) -> Policy {

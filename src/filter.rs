@@ -9,7 +9,9 @@ use crate::answer::{self, Subject};
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::header_map::HeaderMap;
-use crate::policy::{Action, ClusterPort, Decision, Request, Verdict, judged_method, namespace_of};
+use crate::policy::{
+    Action, ClusterPort, Decision, Request, Trace, Verdict, judged_method, namespace_of,
+};
 use crate::proxy::{Downstream, Failed, Flow, Proxy, header_value};
 use crate::record::{Details, Record};
 use crate::stamp::{Operation, Placeholder, Values};
@@ -67,16 +69,7 @@ impl Filter {
         let headers = proxy.request_headers();
         let message = headers.as_ref().map(Message::read).unwrap_or_default();
         let connection = Downstream::new(proxy);
-        let reads = self.config.policy.reads();
-        let judges_server_name = reads.server_name && connection.may_be_tls();
-        let request = Request {
-            path: message.path,
-            cluster_port: if reads.cluster { cluster_port(proxy) } else { ClusterPort::Unsaid },
-            principal: reads.principal.then(|| connection.principal()).flatten(),
-            server_name: judges_server_name.then(|| connection.server_name().unwrap_or_default()),
-            now: reads.clock.then(|| proxy.now()).flatten(),
-            ..Request::new(message.authority.unwrap_or_default(), message.judged_method())
-        };
+        let request = self.request(proxy, &message, &connection);
         let authority = request.authority.as_ref().ok();
         let host = authority.map(|authority| authority.host.canonical());
         let stream = Stream {
@@ -102,6 +95,38 @@ impl Filter {
                 stream.refuse(&decision.verdict, &record);
                 Flow::Stop
             }
+        }
+    }
+
+    /// How the policy judges the same request, with all that it looks at. Nothing is written.
+    pub fn trace(&self, proxy: &impl HttpProxy) -> Result<Trace, Failed> {
+        let headers = proxy.request_headers()?;
+        let message = Message::read(&headers);
+        let connection = Downstream::new(proxy);
+        Ok(self.config.policy.trace(&self.request(proxy, &message, &connection)))
+    }
+
+    /// What the policy says beside its verdicts.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The facts of a request that this policy asks about.
+    fn request<'a, P: Proxy>(
+        &self,
+        proxy: &P,
+        message: &Message<'a>,
+        connection: &'a Downstream<'_, P>,
+    ) -> Request<'a> {
+        let reads = self.config.policy.reads();
+        let judges_server_name = reads.server_name && connection.may_be_tls();
+        Request {
+            path: message.path,
+            cluster_port: if reads.cluster { cluster_port(proxy) } else { ClusterPort::Unsaid },
+            principal: reads.principal.then(|| connection.principal()).flatten(),
+            server_name: judges_server_name.then(|| connection.server_name().unwrap_or_default()),
+            now: reads.clock.then(|| proxy.now()).flatten(),
+            ..Request::new(message.authority.unwrap_or_default(), message.judged_method())
         }
     }
 

@@ -17,6 +17,7 @@ mod properties {
     mod sizes;
     mod spellings;
     mod text;
+    mod traces;
     mod verdicts;
 }
 

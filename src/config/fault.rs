@@ -41,6 +41,12 @@ impl Fault {
     pub fn remedy(&self) -> &str {
         &self.remedy
     }
+
+    /// Where, once more: a position among the members or items of each object or array on the way
+    /// from the whole text. It tells keys that stand twice apart.
+    pub fn positions(&self) -> &[usize] {
+        &self.order
+    }
 }
 
 impl fmt::Display for Fault {

@@ -61,6 +61,12 @@ pub fn is_forbidden(address: IpAddr) -> bool {
         && !REACHABLE.iter().any(|range| range.contains(address))
 }
 
+/// The blocks by which [`is_forbidden`] tells addresses apart: of two addresses that lie in the same
+/// of these it says the same.
+pub fn special_purpose_blocks() -> impl Iterator<Item = Block> {
+    FORBIDDEN.iter().chain(&REACHABLE).copied()
+}
+
 fn width(address: IpAddr) -> u8 {
     if address.is_ipv4() { 32 } else { 128 }
 }

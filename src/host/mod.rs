@@ -22,11 +22,11 @@ mod pattern;
 mod punycode;
 mod server_name;
 
-pub use address::{Block, is_forbidden};
+pub use address::{Block, is_forbidden, special_purpose_blocks};
 pub use authority::Authority;
 pub(crate) use authority::parse_port;
-pub use name::Name;
 pub(crate) use name::suffixes;
+pub use name::{Name, SPECIAL_NAMES};
 pub use pattern::{HostPattern, PatternError};
 
 use std::borrow::Cow;

@@ -8,8 +8,9 @@ const MAX_NAME: usize = 253;
 /// Longest label, in bytes (RFC 1035, section 2.3.4).
 const MAX_LABEL: usize = 63;
 
-/// Names that stand for the machine itself or for a cloud's metadata service.
-const SPECIAL_NAMES: [&str; 6] = [
+/// Names that stand for the machine itself or for a cloud's metadata service, beside those under
+/// `localhost`.
+pub const SPECIAL_NAMES: [&str; 6] = [
     "instance-data",
     "instance-data.ec2.internal",
     "localhost",

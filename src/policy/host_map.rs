@@ -20,7 +20,7 @@ pub(super) struct HostMap {
 
 /// By what kind of pattern a host was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Scope {
+pub enum Scope {
     /// Exactly this name, or exactly this address.
     Exact,
     /// A wildcard over names.

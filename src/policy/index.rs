@@ -12,7 +12,7 @@ use super::decision::Action;
 use super::host_map::{HostMap, Scope};
 use super::request::Facts;
 use super::rule::Rule;
-use crate::host::HostPattern;
+use crate::host::{Host, HostPattern};
 use crate::key_table::KeyTable;
 
 /// The hosts of each entry of a rule's `to`; `None` for an entry without hosts.
@@ -123,6 +123,40 @@ impl Index {
             level = level.saturating_add(1);
         });
         self.visit_group(self.anywhere, None, level, facts, &mut visit);
+    }
+
+    /// Every candidate for a host, whoever calls: the most specific host first, then in the order of
+    /// the rules. Slower than [`Index::visit`], for those who ask why not.
+    pub(super) fn all(&self, host: &Host<'_>) -> Vec<Candidate> {
+        let mut groups = Vec::new();
+        self.by_host.visit(host, &mut |group, scope| groups.push((group, Some(scope))));
+        groups.push((self.anywhere, None));
+        let mut candidates = Vec::new();
+        for ((group, scope), level) in groups.into_iter().zip(0..) {
+            for chain in self.chains(group) {
+                for Posting { rule, destination, .. } in chain_of(&self.postings, chain) {
+                    let destination = Some(destination).filter(|it| *it != NONE);
+                    candidates.push(Candidate { rule, destination, scope, level });
+                }
+            }
+        }
+        // Members of a crowd stand in the chains of several callers.
+        candidates.sort_by_key(|it| (it.level, it.rule, it.destination));
+        candidates.dedup();
+        candidates
+    }
+
+    /// The chains that together hold a group's candidates.
+    fn chains(&self, group: Group) -> Vec<Chain> {
+        if group & CROWD == 0 || group == NONE {
+            return vec![group];
+        }
+        let number = group & !CROWD;
+        let anyone = self.crowds.get(number as usize).map(|crowd| crowd.anyone);
+        let of_callers = (0..)
+            .take(self.callers.len())
+            .filter_map(|caller| self.by_caller.get(&crowd_key(number, caller)));
+        anyone.into_iter().chain(of_callers).collect()
     }
 
     fn visit_group(

@@ -16,12 +16,15 @@ mod path;
 mod request;
 mod rule;
 mod text;
+mod trace;
 
 pub use decision::{Action, Decision, Reason, Verdict};
+pub use host_map::Scope;
 pub(crate) use request::namespace_of;
-pub use request::{ClusterPort, Request, judged_method};
-pub use rule::{Destination, Only, Rule, Source};
+pub use request::{ClusterPort, Port, Request, judged_method};
+pub use rule::{Destination, FieldMiss, Miss, Only, Rule, Source};
 pub use text::{TextPattern, TextSet};
+pub use trace::{Attempt, Trace};
 
 use crate::host::{Host, is_forbidden};
 use decision::{NEXT, NOW, PerView};

@@ -24,6 +24,11 @@ impl<'a> Readings<'a> {
         Some(Self { sent, lenient })
     }
 
+    /// As sent, and leniently.
+    pub(super) fn both(&self) -> [&str; 2] {
+        [self.sent, &self.lenient]
+    }
+
     /// What holds of both readings; `None` where it holds of one only.
     pub(super) fn agree(&self, test: impl Fn(&str) -> bool) -> Option<bool> {
         let sent = test(self.sent);

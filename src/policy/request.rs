@@ -124,7 +124,7 @@ pub(super) struct Facts<'a> {
 
 /// What is known of the port that will be dialled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Port {
+pub enum Port {
     /// This one.
     Known(u16),
     /// Neither the route nor the authority says: 80 and 443 both count.

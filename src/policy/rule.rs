@@ -118,6 +118,81 @@ impl Rule {
     }
 }
 
+/// Why a rule does not match by one entry of its `to`: the first of its conditions that does not
+/// hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Miss {
+    /// It is past its `until`.
+    Ended,
+    /// The host is an address or a special name, which an allow must name.
+    HostNotNamed,
+    /// The request is a CONNECT, which an allow must name.
+    ConnectNotNamed,
+    /// A field of the entry.
+    To(FieldMiss),
+    /// A field of each entry of `from`.
+    From(Vec<FieldMiss>),
+}
+
+/// A field that does not hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FieldMiss {
+    /// Index of the entry in its list.
+    pub entry: usize,
+    /// The field's key.
+    pub field: &'static str,
+    /// Whether what it asks about is unknown, which never helps an allow.
+    pub is_unknown: bool,
+}
+
+impl Rule {
+    /// Why the rule does not match where [`Rule::matches`] says so; `None`: it matches.
+    pub(super) fn miss(
+        &self,
+        conditions: &Conditions,
+        destination: Option<u32>,
+        scope: Option<Scope>,
+        facts: &Facts<'_>,
+    ) -> Option<Miss> {
+        if self.matches(conditions, destination, scope, facts) {
+            return None;
+        }
+        let condition = destination.and_then(|index| conditions.0.get(index as usize));
+        if self.action == Action::Allow && !names_what_must_be_named(condition, scope, facts) {
+            let is_host = !names_host(scope, facts);
+            return Some(if is_host { Miss::HostNotNamed } else { Miss::ConnectNotNamed });
+        }
+        let to = condition.and_then(|condition| {
+            let entry = destination.map_or(0, |index| index as usize);
+            let fields = ConditionField::ALL.map(|it| (it.key(), condition.holds(it, facts)));
+            self.first_miss(entry, &fields)
+        });
+        Some(to.map(Miss::To).unwrap_or_else(|| {
+            let from = self.from.iter().enumerate().filter_map(|(entry, source)| {
+                let fields = SourceField::ALL.map(|it| (it.key(), source.holds(it, facts)));
+                self.first_miss(entry, &fields)
+            });
+            Miss::From(from.collect())
+        }))
+    }
+
+    fn first_miss(
+        &self,
+        entry: usize,
+        fields: &[(&'static str, Option<Option<bool>>)],
+    ) -> Option<FieldMiss> {
+        fields.iter().find_map(|&(field, known)| match known? {
+            Some(true) => None,
+            Some(false) => Some(FieldMiss { entry, field, is_unknown: false }),
+            None => (self.action == Action::Allow).then_some(FieldMiss {
+                entry,
+                field,
+                is_unknown: true,
+            }),
+        })
+    }
+}
+
 /// An allow matches an address or a special name only if its hosts name it, and a CONNECT only if
 /// its methods name CONNECT.
 fn names_what_must_be_named(
@@ -125,7 +200,15 @@ fn names_what_must_be_named(
     scope: Option<Scope>,
     facts: &Facts<'_>,
 ) -> bool {
-    let names_host = !facts.host.is_special()
+    let names_connect = || {
+        let methods = condition.and_then(|condition| condition.methods.as_ref());
+        methods.is_some_and(|methods| methods.iter().any(|method| &**method == "CONNECT"))
+    };
+    names_host(scope, facts) && (!facts.is_connect || names_connect())
+}
+
+fn names_host(scope: Option<Scope>, facts: &Facts<'_>) -> bool {
+    !facts.host.is_special()
         || match (scope, facts.host) {
             (Some(Scope::Exact), _) => true,
             // A wide block says nothing of the forbidden addresses in it.
@@ -133,12 +216,7 @@ fn names_what_must_be_named(
                 !crate::host::is_forbidden(*address) || block.is_within_forbidden_range()
             }
             _ => false,
-        };
-    let names_connect = || {
-        let methods = condition.and_then(|condition| condition.methods.as_ref());
-        methods.is_some_and(|methods| methods.iter().any(|method| &**method == "CONNECT"))
-    };
-    names_host && (!facts.is_connect || names_connect())
+        }
 }
 
 /// A field of an entry of `from`.
@@ -153,6 +231,16 @@ pub(super) enum SourceField {
 impl SourceField {
     pub(super) const ALL: [Self; 4] =
         [Self::Principals, Self::NotPrincipals, Self::Namespaces, Self::NotNamespaces];
+
+    /// The key of policies.
+    fn key(self) -> &'static str {
+        match self {
+            Self::Principals => "principals",
+            Self::NotPrincipals => "notPrincipals",
+            Self::Namespaces => "namespaces",
+            Self::NotNamespaces => "notNamespaces",
+        }
+    }
 }
 
 impl Source {
@@ -245,6 +333,19 @@ impl ConditionField {
         Self::Paths,
         Self::NotPaths,
     ];
+
+    /// The key of policies.
+    fn key(self) -> &'static str {
+        match self {
+            Self::NotHosts => "notHosts",
+            Self::Ports => "ports",
+            Self::NotPorts => "notPorts",
+            Self::Methods => "methods",
+            Self::NotMethods => "notMethods",
+            Self::Paths => "paths",
+            Self::NotPaths => "notPaths",
+        }
+    }
 }
 
 impl Condition {

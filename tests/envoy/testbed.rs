@@ -11,6 +11,7 @@ use super::process::{Envoy, Logs, Process};
 
 /// Where Envoys of one version run. When a test panics, what they wrote last is printed.
 pub(crate) struct Testbed {
+    version: String,
     binary: PathBuf,
     directory: TempDir,
     logs: Mutex<Vec<Logs>>,
@@ -28,7 +29,14 @@ impl Testbed {
     pub(crate) fn new(version: &str) -> Result<Self> {
         let binary =
             Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("target/envoy/{version}/bin/envoy"));
-        Ok(Self { binary, directory: tempfile::tempdir()?, logs: Mutex::default() })
+        let version = version.to_owned();
+        Ok(Self { version, binary, directory: tempfile::tempdir()?, logs: Mutex::default() })
+    }
+
+    /// The version of its Envoys.
+    #[allow(dead_code, reason = "few tests tell versions apart")]
+    pub(crate) fn version(&self) -> &str {
+        &self.version
     }
 
     /// The whole path on free ports, with the given gateway.

@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 
 use super::caller::Caller;
 use super::gateway::{Discovered, Gateway, Plan, Plugin, policy, soon};
-use super::upstream::{BREAKS, HANGS, RESETS, TRICKLES, Upstream};
+use super::upstream::{BREAKS, DRIPS, HANGS, RESETS, TRICKLES, Upstream};
 use crate::envoy::call::Call;
 use crate::envoy::testbed::Testbed;
 
@@ -86,8 +86,15 @@ pub(crate) async fn upstreams_that_fail_at_any_phase_fail_their_requests_only(
             ensure!((status, body.len()) == (200, 20), "{status} {body:?}");
             let (status, _) = caller.get(DENIED, HANGS).await?;
             ensure!(status == 403, "{status}");
-            // The answer is cut, and never taken for a whole one.
-            ensure!(caller.get(ALLOWED, BREAKS).await.is_err());
+            // The answer is cut. Over HTTP/2 Envoy 1.36 ends it by a reset without an error, which
+            // our client takes for its end: of the body not all has come.
+            match caller.get(ALLOWED, BREAKS).await {
+                Err(_) => {}
+                Ok((status, body)) => {
+                    let is_cut = body.len() < usize::from(DRIPS);
+                    ensure!(is_cut && is_reset_in_silence(testbed, &caller), "{status} {body:?}");
+                }
+            }
             met += 4;
         }
         // Whoever hangs costs nobody else anything.
@@ -105,6 +112,10 @@ pub(crate) async fn upstreams_that_fail_at_any_phase_fail_their_requests_only(
         met += 1;
     }
     assert_still_serves(&gateway, &upstream, met).await
+}
+
+fn is_reset_in_silence(testbed: &Testbed, caller: &Caller) -> bool {
+    testbed.version().starts_with("1.36.") && matches!(caller, Caller::Http2(_))
 }
 
 async fn start(testbed: &Testbed) -> Result<(Gateway, Upstream)> {

@@ -253,7 +253,8 @@ impl BadPlugin {
             bad(
                 "no memory in configure",
                 new.clone().fault("fault/exhaust/configure/every/1"),
-                &["Function: proxy_on_memory_allocate failed"],
+                // Whichever allocation is the first that finds none.
+                &["memory allocation of", "failed to load"],
             ),
             bad(
                 "a trap in the allocator",

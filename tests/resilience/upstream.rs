@@ -28,7 +28,7 @@ pub(crate) const BREAKS: &str = "/breaks";
 pub(crate) const TRICKLES: &str = "/trickles";
 
 /// The bodies of [`BREAKS`], which never all arrives, and [`TRICKLES`].
-const DRIPS: u8 = 20;
+pub(crate) const DRIPS: u8 = 20;
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// The service, over HTTP/1.1 and HTTP/2 with prior knowledge; it lives as long as its runtime.

@@ -1,6 +1,6 @@
 //! The VM of one worker fails to start, and the others do not: Envoy says nothing.
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 
 use super::gateway::{Discovered, Gateway, Plan, Plugin, policy, soon};
 use super::upstream::Upstream;
@@ -76,6 +76,19 @@ pub(crate) async fn a_worker_whose_root_traps_answers_503(testbed: &Testbed) -> 
 /// An update that one worker cannot configure loses that worker's old policy with it; the next
 /// configuration mends it.
 pub(crate) async fn the_next_configuration_mends_a_failed_worker(testbed: &Testbed) -> Result<()> {
+    // The first VM tries the configuration. Main thread and workers follow in any order, so whether
+    // the one that fails is a worker's is chance; after the main thread's failed, updates were seen
+    // to take no effect any more, hence a gateway for each attempt.
+    for number in (2..=4).cycle().take(12) {
+        if is_mended_after_failure_of(number, testbed).await? {
+            return Ok(());
+        }
+    }
+    bail!("no worker failed")
+}
+
+/// Lets one VM fail at an update; whether that was a worker's, which the next update mended.
+async fn is_mended_after_failure_of(number: u32, testbed: &Testbed) -> Result<bool> {
     let upstream = upstream().await?;
     let good = Plugin::new(&policy("good", &[ALLOWED]))?;
     let plan = Plan::new(&good, Discovered::Plugin)?.workers(2);
@@ -83,22 +96,15 @@ pub(crate) async fn the_next_configuration_mends_a_failed_worker(testbed: &Testb
     let answers = Answers::of(&gateway).await?;
     ensure!(answers.allowed == [CONNECTIONS, 0, 0], "{answers:?}");
 
-    // The first VM tries the configuration. Main thread and workers follow in any order, so whether
-    // the one that fails is a worker's is chance.
-    let mut is_worker_down = false;
-    for (attempt, number) in (2..=4).cycle().take(30).enumerate() {
-        let fault = format!("fault/refuse/configure/only/{number}/{attempt}");
-        let is_accepted = gateway.update_plugin(&good.clone().fault(&fault)).await?;
-        let answers = Answers::of(&gateway).await?;
-        ensure!(answers.denied == [0, CONNECTIONS, 0], "{answers:?}");
-        is_worker_down = answers.allowed[1] > 0;
-        if is_worker_down {
-            println!("{fault}, update: {answers:?}");
-            ensure!(is_accepted);
-            break;
-        }
+    let fault = format!("fault/refuse/configure/only/{number}");
+    let is_accepted = gateway.update_plugin(&good.clone().fault(&fault)).await?;
+    let answers = Answers::of(&gateway).await?;
+    ensure!(answers.denied == [0, CONNECTIONS, 0], "{answers:?}");
+    if answers.allowed[1] == 0 {
+        return Ok(false);
     }
-    ensure!(is_worker_down, "no worker failed");
+    println!("{fault}, update: {answers:?}");
+    ensure!(is_accepted);
 
     ensure!(gateway.update_plugin(&good).await?);
     soon(async || {
@@ -109,7 +115,7 @@ pub(crate) async fn the_next_configuration_mends_a_failed_worker(testbed: &Testb
     })
     .await?;
     ensure!(upstream.strays().is_empty(), "{:#?}", upstream.strays());
-    Ok(())
+    Ok(true)
 }
 
 async fn upstream() -> Result<Upstream> {

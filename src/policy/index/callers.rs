@@ -91,9 +91,7 @@ pub(super) struct Callers {
 impl Callers {
     /// The number of a key, a new one where it has none yet.
     pub(super) fn intern(&mut self, key: Key<'_>) -> Option<u32> {
-        let next = [&self.principals, &self.directories, &self.namespaces];
-        let next = next.iter().map(|table| table.len()).sum::<usize>();
-        let next = u32::try_from(next).ok()?;
+        let next = u32::try_from(self.len()).ok()?;
         let entry = match key {
             Key::Principal(principal) => self.principals.entry(principal, next),
             Key::Directory(directory) => {
@@ -103,6 +101,12 @@ impl Callers {
             Key::Namespace(namespace) => self.namespaces.entry(namespace, next),
         };
         entry.map(|(number, _)| *number)
+    }
+
+    /// How many keys have a number; numbers start at 0.
+    pub(super) fn len(&self) -> usize {
+        let tables = [&self.principals, &self.directories, &self.namespaces];
+        tables.iter().map(|table| table.len()).sum()
     }
 
     /// Shows the number of every key that the caller has.

@@ -1,0 +1,104 @@
+//! What the whole job costs inside a real Envoy, beside what a user would run instead of it: CPU
+//! time a request of set-ups that take turns under the same load, and what loading a policy takes.
+//!
+//! `./build.sh bench envoy` runs it, with `--quick` for a first look. It writes `gateway.json`,
+//! `gateway.md` and `hosts.svg` to `target/bench`, or `target/bench/quick`. Times compare within one
+//! run.
+
+#[path = "gateway/cpu.rs"]
+mod cpu;
+#[path = "gateway/decide.rs"]
+mod decide;
+#[path = "../tests/envoy/mod.rs"]
+mod envoy;
+#[path = "gateway/figure.rs"]
+mod figure;
+#[path = "gateway/goals.rs"]
+mod goals;
+#[path = "gateway/load.rs"]
+mod load;
+#[path = "gateway/machine.rs"]
+mod machine;
+#[path = "gateway/module.rs"]
+mod module;
+#[path = "gateway/native.rs"]
+mod native;
+#[path = "gateway/plot.rs"]
+mod plot;
+#[path = "gateway/policy.rs"]
+mod policy;
+#[path = "gateway/report.rs"]
+mod report;
+#[path = "gateway/rounds.rs"]
+mod rounds;
+#[path = "gateway/running.rs"]
+mod running;
+#[path = "gateway/setup.rs"]
+mod setup;
+#[path = "gateway/sidecar.rs"]
+mod sidecar;
+#[path = "gateway/upstream.rs"]
+mod upstream;
+#[path = "gateway/wrk.rs"]
+mod wrk;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use tokio::signal::unix::{SignalKind, signal};
+
+use envoy::testbed::Testbed;
+use report::Report;
+use rounds::Schedule;
+
+/// The version that `build.sh` installs for the benchmark.
+const ENVOY: &str = "1.40.0";
+
+fn main() -> ExitCode {
+    // Cargo adds `--bench`.
+    let is_quick = std::env::args().any(|argument| argument == "--quick");
+    let schedule = if is_quick { Schedule::QUICK } else { Schedule::FULL };
+    let outcome = Testbed::new(ENVOY).and_then(|testbed| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let outcome = runtime.block_on(async {
+            let [mut interrupt, mut terminate] =
+                [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?];
+            tokio::select! {
+                outcome = run(&testbed, schedule) => outcome,
+                // What was started ends with the values that hold it.
+                _ = interrupt.recv() => anyhow::bail!("interrupted"),
+                _ = terminate.recv() => anyhow::bail!("terminated"),
+            }
+        });
+        if outcome.is_err() {
+            eprintln!("{}", testbed.logs());
+        }
+        outcome
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => {
+            eprintln!("{fault:?}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(testbed: &Testbed, schedule: Schedule) -> Result<()> {
+    let module = module::Sizes::measure()?;
+    println!("Loading policies of {} hosts into V8", setup::MANY);
+    let loads = load::measure(&schedule).await?;
+    let costs = rounds::measure(testbed, &schedule).await?;
+    let report =
+        Report { machine: machine::Machine::describe(ENVOY)?, schedule, costs, loads, module };
+    let directory = format!("target/bench{}", schedule.folder);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(&directory);
+    std::fs::create_dir_all(&path).with_context(|| format!("make {directory}"))?;
+    std::fs::write(path.join("gateway.json"), report.json())?;
+    std::fs::write(path.join("gateway.md"), report.markdown())?;
+    plot::draw(&report, &path.join("hosts.svg"))?;
+    println!("\n{}", report.markdown());
+    println!("Written: gateway.json, gateway.md and hosts.svg in {directory}");
+    Ok(())
+}

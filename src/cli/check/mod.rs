@@ -1,0 +1,198 @@
+//! `check`: every fault of a policy, and every warning.
+//!
+//! A fault is what the proxy refuses. A warning is what it accepts and nobody is likely to mean.
+
+mod fix;
+mod names;
+mod report;
+mod warnings;
+
+use super::console::{Console, Format};
+use super::failure::{Failure, Outcome};
+use super::policy_file::{Finding, PolicyFile, Span};
+use super::time::Time;
+use std::path::{Path, PathBuf};
+
+/// Checks policies: every fault at once, then what is allowed but hardly meant
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  egress-warden check policy.yaml
+  egress-warden check --fix teams/*.yaml
+  egress-warden check --deny-warnings --format json policy.yaml
+
+Exit codes: 0 no fault, 1 a fault (or a warning, with --deny-warnings), 2 unreadable.")]
+pub(crate) struct Args {
+    /// Policies, in YAML or JSON; `-` is standard input
+    #[arg(required = true, value_name = "POLICY")]
+    policies: Vec<PathBuf>,
+    /// Rewrite what is mechanical, keeping comments and layout; `-` is written to standard output
+    #[arg(long)]
+    fix: bool,
+    /// Let warnings fail, too
+    #[arg(long)]
+    deny_warnings: bool,
+    /// The listener verifies no client certificates: no caller is known
+    #[arg(long)]
+    no_mutual_tls: bool,
+    /// The route goes to a dynamic forward proxy: callers choose the port
+    #[arg(long)]
+    dynamic_forward_proxy: bool,
+    /// The time that `until` is compared with, RFC 3339
+    #[arg(long, value_name = "TIME", default_value_t = Time::now(), hide_default_value = true)]
+    at: Time,
+}
+
+/// What the proxy that a policy is for is like.
+#[derive(Clone, Copy, Debug)]
+struct Surroundings {
+    at: Time,
+    has_mutual_tls: bool,
+    is_dynamic_forward_proxy: bool,
+}
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Level {
+    Fault,
+    Warning,
+}
+
+/// A finding with what to do about it.
+#[derive(Clone, Debug)]
+struct Report {
+    level: Level,
+    /// A word that stays the same while messages get better.
+    kind: &'static str,
+    finding: Finding,
+    /// What `--fix` writes.
+    edit: Option<Edit>,
+}
+
+/// A part of a text and what takes its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Edit {
+    span: Span,
+    replacement: String,
+}
+
+/// A fault as `check` shows it.
+pub(super) fn fault(file: &PolicyFile, fault: &Finding) -> String {
+    report::one(file, &Report::of_fault(file, fault.clone()))
+}
+
+/// The same as JSON.
+pub(super) fn fault_json(file: &PolicyFile, fault: &Finding) -> serde_json::Value {
+    let mut json = report::one_json(file, &Report::of_fault(file, fault.clone()));
+    if let Some(json) = json.as_object_mut() {
+        json.insert("file".to_owned(), file.name().into());
+    }
+    json
+}
+
+/// Checks one policy after the other; one that cannot be read does not keep others from it.
+pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure> {
+    let surroundings = Surroundings {
+        at: args.at,
+        has_mutual_tls: !args.no_mutual_tls,
+        is_dynamic_forward_proxy: args.dynamic_forward_proxy,
+    };
+    let mut unreadable = None;
+    let mut objections = 0_usize;
+    let mut answers = Vec::new();
+    for path in &args.policies {
+        let file = match PolicyFile::read(path) {
+            Ok(file) => file,
+            Err(failure) => {
+                // The last one is told by whoever called.
+                if let Some(earlier) = unreadable.replace(failure) {
+                    console.fail(&earlier);
+                }
+                continue;
+            }
+        };
+        let (file, fixed) = match args.fix {
+            true => fix(path, file, surroundings, console)?,
+            false => (file, 0),
+        };
+        let reports = examine(&file, surroundings);
+        let counts = |report: &&Report| report.level == Level::Fault || args.deny_warnings;
+        objections = objections.saturating_add(reports.iter().filter(counts).count());
+        match console.format() {
+            Format::Text if args.fix && path == Path::new("-") => {
+                console.bytes(file.text().as_bytes())?;
+                report::write(&file, &reports, fixed, |text| {
+                    console.note(text);
+                    Ok(())
+                })?;
+            }
+            Format::Text => report::write(&file, &reports, fixed, |text| console.line(text))?,
+            Format::Json => answers.push(report::json(&file, &reports, fixed)),
+        }
+    }
+    if console.format() == Format::Json {
+        console.json(&serde_json::json!({ "policies": answers }))?;
+    }
+    unreadable.map_or(Ok(Outcome::of_findings(objections)), Err)
+}
+
+/// Everything there is to say of a policy, in the order of its text.
+fn examine(file: &PolicyFile, surroundings: Surroundings) -> Vec<Report> {
+    let mut reports: Vec<Report> = match file.config() {
+        Err(faults) => faults.iter().map(|fault| Report::of_fault(file, fault.clone())).collect(),
+        Ok(_) => file.tree().map(|root| warnings::of(file, root, surroundings)).unwrap_or_default(),
+    };
+    reports.extend(file.ambiguous().iter().map(|span| Report::of_ambiguous(file, span)));
+    reports.sort_by_key(|report| (report.finding.span.start, report.level == Level::Warning));
+    reports
+}
+
+/// Applies edits until there is none left: behind one fault another may stand.
+fn fix(
+    path: &Path,
+    mut file: PolicyFile,
+    surroundings: Surroundings,
+    console: &mut Console,
+) -> Result<(PolicyFile, usize), Failure> {
+    const ROUNDS: usize = 8;
+    let mut fixed = 0_usize;
+    for _ in 0..ROUNDS {
+        let edits = examine(&file, surroundings).into_iter().filter_map(|report| report.edit);
+        let (text, count) = fix::apply(file.text(), edits.collect());
+        if count == 0 {
+            break;
+        }
+        fixed = fixed.saturating_add(count);
+        file = file.rewritten(text);
+    }
+    if fixed > 0 && path != Path::new("-") {
+        std::fs::write(path, file.text()).map_err(|error| {
+            Failure::new(file.name(), error.to_string(), "allow writing it, or leave `--fix` out")
+        })?;
+        console.flush()?;
+    }
+    Ok((file, fixed))
+}
+
+impl Report {
+    fn of_fault(file: &PolicyFile, finding: Finding) -> Self {
+        let edit = fix::of_fault(file, &finding);
+        Self { level: Level::Fault, kind: "fault", finding, edit }
+    }
+
+    fn of_ambiguous(file: &PolicyFile, span: &Span) -> Self {
+        let text = file.text().get(span.clone()).unwrap_or_default();
+        let quoted = super::policy_file::quoted(text);
+        Self {
+            level: Level::Warning,
+            kind: "yaml-1.1",
+            finding: Finding {
+                path: "$".to_owned(),
+                span: span.clone(),
+                problem: format!("`{text}`, which Kubernetes reads as something else (YAML 1.1)"),
+                remedy: format!("write {quoted} for the text"),
+            },
+            edit: Some(Edit { span: span.clone(), replacement: quoted }),
+        }
+    }
+}

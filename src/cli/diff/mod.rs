@@ -1,0 +1,350 @@
+//! `diff`: what a change of policy opens and what it closes.
+
+mod axes;
+mod callers;
+mod comparison;
+mod hosts;
+mod paths;
+mod traffic;
+mod ways;
+mod words;
+
+use super::console::{BAD, Console, FRAME, Format, GOOD, NAME, ODD, counted, styled};
+use super::failure::{Failure, Outcome};
+use super::judgement::Judgement;
+use super::logs::{Choice, Shown, Tally};
+use super::policy_file::PolicyFile;
+use super::time::Time;
+use super::written::WrittenPolicy;
+use clap::ValueEnum;
+use comparison::{Change, Comparison, Example, Kind, Side, Undecided};
+use serde::Serialize;
+use std::path::PathBuf;
+use traffic::Traffic;
+
+/// Says what a change of policy opens and what it closes, by the policies alone or over logs
+///
+/// Without logs: the policies' own patterns part all requests into classes on which neither verdict
+/// can change (hosts, callers, ports, methods, paths, times from now on), one request of each is
+/// decided by both policies, and what changes alike is told together. Exact, but for two things that
+/// the answer names where they apply: hosts whose rules combine in over 1,000,000 ways are left
+/// undecided, and paths whose two readings differ (escapes, `;`, `//`) are tried by examples. Stamps,
+/// answers and the log settings are not compared.
+///
+/// With logs: each distinct request whose verdict changes, how often it was seen, and both rules.
+///
+/// A request `opens` where it was refused and passes now, `closes` in the reverse, `announces` where
+/// only the would-be verdict changes, `renames` where another rule or reason leads to the same.
+///
+/// `--format json` writes one object. Without logs: `old`, `new`, `exact`, `tries_paths`,
+/// `combinations`, `changes` [{kind, hosts, callers, server_names, ports, methods, paths, times, old,
+/// new, example}] where an absent list is any, `undecided` [{hosts, combinations}]. With logs: `old`,
+/// `new`, `requests`, `opens`, `closes`, `announces`, `renames`, `changes` [{kind, requests, method,
+/// host, port, path, principal, old, new, examples}], `unlisted`, `lines` as of `replay`.
+///
+/// Exit codes: 0 nothing opens; 1 something opens, or is undecided (`--fail-on any`: anything
+/// changes); 2 usage or unreadable input.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  egress-warden diff old.yaml new.yaml\n  \
+                        egress-warden diff --fail-on any old.yaml new.yaml access.log.gz")]
+pub(crate) struct Args {
+    /// The policy before the change
+    old: PathBuf,
+    /// The policy after it
+    new: PathBuf,
+    /// Logs to run through both; `-` is standard input
+    logs: Vec<PathBuf>,
+    /// What makes the exit code 1
+    #[arg(long, value_enum, default_value_t = FailOn::Opens, value_name = "WHAT")]
+    fail_on: FailOn,
+    /// Compares from this time on, in RFC 3339, not from now; logs have their own times
+    #[arg(long, value_name = "TIME", conflicts_with = "logs")]
+    at: Option<Time>,
+    #[command(flatten)]
+    choice: Choice,
+}
+
+/// What makes a gate fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum FailOn {
+    /// Something is let through that was refused
+    Opens,
+    /// Anything changes
+    Any,
+}
+
+pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure> {
+    let (old_file, old) = PolicyFile::load(&args.old)?;
+    let (new_file, new) = PolicyFile::load(&args.new)?;
+    let revisions = [&*old.revision, &*new.revision];
+    if args.logs.is_empty() {
+        let (old_text, new_text) = (written(&old_file)?, written(&new_file)?);
+        let comparison = comparison::compare(
+            Side { text: &old_text, policy: &old.policy },
+            Side { text: &new_text, policy: &new.policy },
+            args.at.unwrap_or_else(Time::now).nanoseconds().unwrap_or_default(),
+        );
+        let answer = OfPolicies::new(revisions, &comparison);
+        match console.format() {
+            Format::Json => console.json(&answer)?,
+            Format::Text => answer.write(console)?,
+        }
+        return Ok(match args.fail_on {
+            FailOn::Opens => {
+                let opens = comparison.changes.iter().filter(|it| it.kind == Kind::Opens).count();
+                Outcome::of_findings(opens + comparison.undecided.len())
+            }
+            FailOn::Any => {
+                Outcome::of_findings(comparison.changes.len() + comparison.undecided.len())
+            }
+        });
+    }
+    let (traffic, tally) = traffic::compare(&old.policy, &new.policy, &args.logs, &args.choice)?;
+    for note in tally.notes() {
+        console.note(note);
+    }
+    let answer = OfTraffic::new(revisions, &traffic, &tally);
+    match console.format() {
+        Format::Json => console.json(&answer)?,
+        Format::Text => answer.write(console)?,
+    }
+    let fails = match args.fail_on {
+        FailOn::Opens => answer.opens > 0,
+        FailOn::Any => !traffic.counts.is_empty(),
+    };
+    Ok(if fails { Outcome::No } else { Outcome::Yes })
+}
+
+fn written(file: &PolicyFile) -> Result<WrittenPolicy<'_>, Failure> {
+    // INVARIANT: what was read without a fault has a tree.
+    let tree = file.tree().ok_or_else(|| Failure::new(file.name(), "no policy", "write one"))?;
+    Ok(WrittenPolicy::of(tree))
+}
+
+/// The answer without logs. Its keys are stable.
+#[derive(Debug, Serialize)]
+struct OfPolicies<'a> {
+    old: &'a str,
+    new: &'a str,
+    /// Whether every request was decided.
+    exact: bool,
+    /// Whether paths whose two readings differ (escapes, `;`, `//`) matter; some were tried.
+    tries_paths: bool,
+    combinations: usize,
+    changes: &'a [Change],
+    undecided: &'a [Undecided],
+}
+
+impl<'a> OfPolicies<'a> {
+    fn new([old, new]: [&'a str; 2], comparison: &'a Comparison) -> Self {
+        let Comparison { changes, undecided, tries_paths, combinations } = comparison;
+        Self {
+            old,
+            new,
+            exact: undecided.is_empty() && !tries_paths,
+            tries_paths: *tries_paths,
+            combinations: *combinations,
+            changes,
+            undecided,
+        }
+    }
+
+    fn write(&self, console: &mut Console) -> Result<(), Failure> {
+        for change in self.changes {
+            let Change { kind, hosts, scope, old, new, example } = change;
+            console.line(format_args!("{} {}", styled_kind(*kind), list(hosts)))?;
+            let parts = [
+                ("callers", &scope.callers),
+                ("server name", &scope.server_names),
+                ("ports", &scope.ports),
+                ("methods", &scope.methods),
+                ("paths", &scope.paths),
+                ("times", &scope.times),
+            ];
+            for (name, values) in parts {
+                if let Some(values) = values {
+                    console.line(format_args!("    {name:<12}{}", list(values)))?;
+                }
+            }
+            let (was, is) = tenses(*kind);
+            console.line(format_args!("    {was:<12}{old}"))?;
+            console.line(format_args!("    {is:<12}{new}"))?;
+            console.line(styled(FRAME, format_args!("    {:<12}{example}", "such as")))?;
+        }
+        for Undecided { hosts, combinations } in self.undecided {
+            console.line(format_args!("{} {}", styled(ODD, "undecided"), list(hosts)))?;
+            console.line(format_args!(
+                "    their rules combine in {combinations} ways: part the rules, or give logs"
+            ))?;
+        }
+        let count = |kind| self.changes.iter().filter(|it| it.kind == kind).count();
+        console.line(format_args!(
+            "{} to {}: {} opens, {} closes, {} announces, {} renames, {} undecided; {} combinations",
+            styled(NAME, self.old),
+            styled(NAME, self.new),
+            count(Kind::Opens),
+            count(Kind::Closes),
+            count(Kind::Announces),
+            count(Kind::Renames),
+            self.undecided.len(),
+            self.combinations
+        ))?;
+        if self.tries_paths {
+            console.line(
+                "exact, but for paths whose two readings differ (escapes, `;`, `//`): of those \
+                 some were tried",
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// The answer with logs. Its keys are stable.
+#[derive(Debug, Serialize)]
+struct OfTraffic<'a> {
+    old: &'a str,
+    new: &'a str,
+    requests: u64,
+    opens: u64,
+    closes: u64,
+    announces: u64,
+    renames: u64,
+    /// Each distinct request, by kind, then the most frequent first.
+    changes: Vec<ChangedRequest<'a>>,
+    /// Requests beyond the first 200,000 distinct ones.
+    unlisted: u64,
+    lines: &'a Tally,
+}
+
+#[derive(Debug, Serialize)]
+struct ChangedRequest<'a> {
+    kind: Kind,
+    requests: u64,
+    method: &'a str,
+    host: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    port: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    principal: Option<&'a str>,
+    old: &'a Judgement,
+    new: &'a Judgement,
+    examples: Vec<Shown<'a>>,
+}
+
+impl<'a> OfTraffic<'a> {
+    fn new([old, new]: [&'a str; 2], traffic: &'a Traffic, tally: &'a Tally) -> Self {
+        let count = |kind| traffic.counts.get(&kind).copied().unwrap_or_default();
+        let changes = traffic.requests().into_iter().map(|(distinct, group)| ChangedRequest {
+            kind: distinct.kind,
+            requests: group.requests,
+            method: &distinct.method,
+            host: &distinct.host,
+            port: distinct.port,
+            path: distinct.path.as_deref(),
+            principal: distinct.principal.as_deref(),
+            old: &distinct.old,
+            new: &distinct.new,
+            examples: group.shown(tally),
+        });
+        Self {
+            old,
+            new,
+            requests: tally.requests(),
+            opens: count(Kind::Opens),
+            closes: count(Kind::Closes),
+            announces: count(Kind::Announces),
+            renames: count(Kind::Renames),
+            changes: changes.collect(),
+            unlisted: traffic.unlisted,
+            lines: tally,
+        }
+    }
+
+    fn write(&self, console: &mut Console) -> Result<(), Failure> {
+        for change in &self.changes {
+            let port = change.port.map(|port| format!(":{port}")).unwrap_or_default();
+            let principal =
+                change.principal.map(|principal| format!(" by {principal}")).unwrap_or_default();
+            console.line(format_args!(
+                "{} {:>8}  {} {}{port}{}{principal}",
+                styled_kind(change.kind),
+                change.requests,
+                printable(change.method),
+                printable(change.host),
+                printable(change.path.unwrap_or_default()),
+            ))?;
+            let (was, is) = tenses(change.kind);
+            console.line(format_args!("    {was} {}, {is} {}", change.old, change.new))?;
+            if let Some(first) = change.examples.first() {
+                console.line(styled(FRAME, format_args!("    {first}")))?;
+            }
+        }
+        if self.unlisted > 0 {
+            console.line(format_args!("{} requests more, not told apart", self.unlisted))?;
+        }
+        console.line(format_args!(
+            "{} to {}: of {}, {} open, {} close, {} are announced, {} renamed",
+            styled(NAME, self.old),
+            styled(NAME, self.new),
+            counted(self.requests, "request"),
+            self.opens,
+            self.closes,
+            self.announces,
+            self.renames
+        ))
+    }
+}
+
+/// How the verdicts of a change follow on each other.
+fn tenses(kind: Kind) -> (&'static str, &'static str) {
+    match kind {
+        Kind::Announces => ("would be", "will be"),
+        Kind::Opens | Kind::Closes | Kind::Renames => ("was", "is"),
+    }
+}
+
+/// How many names a line has.
+const LISTED: usize = 8;
+
+fn list(names: &[String]) -> String {
+    let mut list = names.iter().take(LISTED).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let more = names.len().saturating_sub(LISTED);
+    if more > 0 {
+        list.push_str(&format!(" and {more} more"));
+    }
+    list
+}
+
+fn styled_kind(kind: Kind) -> String {
+    let (style, word) = match kind {
+        Kind::Opens => (BAD, "opens"),
+        Kind::Closes => (GOOD, "closes"),
+        Kind::Announces => (ODD, "announces"),
+        Kind::Renames => (FRAME, "renames"),
+    };
+    styled(style, format_args!("{word:<9}")).to_string()
+}
+
+/// On one line, without what a terminal would obey.
+fn printable(text: &str) -> String {
+    text.chars()
+        .flat_map(|it| {
+            let escaped = it.is_control().then(|| it.escape_default());
+            let plain = escaped.is_none().then_some(it);
+            escaped.into_iter().flatten().chain(plain)
+        })
+        .collect()
+}
+
+impl std::fmt::Display for Example {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let authority = if self.authority.is_empty() { "nothing" } else { &self.authority };
+        write!(f, "{} {authority}{}", self.method, self.path.as_deref().unwrap_or_default())?;
+        match &self.principal {
+            Some(principal) => write!(f, " by {principal}"),
+            None => Ok(()),
+        }
+    }
+}

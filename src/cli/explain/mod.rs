@@ -1,0 +1,166 @@
+//! `explain`: one request, its verdict, and how that came about.
+
+mod account;
+mod curl;
+mod text;
+
+use super::console::{Console, Format};
+use super::failure::{Failure, Outcome};
+use super::input;
+use super::policy_file::{Node, PolicyFile};
+use super::rehearsal::{Bytes, Request, rehearse};
+use super::time::Time;
+use account::Account;
+use egress_warden::filter::Filter;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+/// Tells the verdict on a request and how it comes about
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  egress-warden explain policy.yaml --host api.stripe.com --port 443 --path /v1/charges
+  egress-warden explain policy.yaml --principal cluster.local/ns/shop/sa/web --curl -X POST https://api.stripe.com/v1
+  egress-warden explain policy.yaml --requests - --format json < requests.jsonl
+
+Exit codes: 0 it passes (each of them), 1 it is refused, 2 usage or unreadable.")]
+pub(crate) struct Args {
+    /// The policy, in YAML or JSON; `-` is standard input
+    #[arg(value_name = "POLICY")]
+    policy: PathBuf,
+    /// The authority as the caller sends it: a host, with a port or without
+    #[arg(long, value_name = "HOST", required_unless_present_any = ["curl", "requests"])]
+    host: Option<String>,
+    /// GET where nothing else is said
+    #[arg(long, value_name = "METHOD", conflicts_with_all = ["curl", "requests"])]
+    method: Option<String>,
+    /// The path, with its query
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["curl", "requests"])]
+    path: Option<String>,
+    /// The port that the route's cluster dials
+    #[arg(long, value_name = "PORT", conflicts_with = "requests", value_parser = clap::value_parser!(u16).range(1..))]
+    port: Option<u16>,
+    /// The caller's SPIFFE id; without it no caller is known
+    #[arg(long, value_name = "ID", conflicts_with = "requests")]
+    principal: Option<String>,
+    /// The server name of a TLS connection
+    #[arg(long, value_name = "NAME", conflicts_with = "requests")]
+    sni: Option<String>,
+    /// A header of the request, `NAME: VALUE`; again for more
+    #[arg(long, value_name = "HEADER", value_parser = header, conflicts_with_all = ["curl", "requests"])]
+    header: Vec<(String, String)>,
+    /// The proxy's clock, RFC 3339
+    #[arg(long, value_name = "TIME", default_value_t = Time::now(), hide_default_value = true)]
+    at: Time,
+    /// The arguments of a curl command, up to the end of the line
+    #[arg(
+        long,
+        value_name = "ARGUMENT",
+        num_args = 1..,
+        allow_hyphen_values = true,
+        conflicts_with_all = ["host", "requests"]
+    )]
+    curl: Vec<String>,
+    /// Requests in a file, one JSON object a line, with the keys that `test` reads; answers come one
+    /// a line with `--format json`
+    #[arg(long, value_name = "FILE", conflicts_with = "host")]
+    requests: Option<PathBuf>,
+}
+
+/// Yes where the request passes.
+pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure> {
+    let (file, config) = PolicyFile::load(&args.policy)?;
+    let rules = file.tree().and_then(|root| root.get("rules")).map(Node::items);
+    let rules = rules.unwrap_or_default().iter();
+    let explainer = Explainer {
+        file: &file,
+        filter: Filter::new(config),
+        rules: rules.filter_map(|rule| Some((rule.get("id")?.text()?, rule))).collect(),
+        at: args.at,
+    };
+    match &args.requests {
+        Some(path) => each_of(path, &explainer, console),
+        None => explainer.explain(&request(args)?, console),
+    }
+}
+
+struct Explainer<'f> {
+    file: &'f PolicyFile,
+    filter: Filter,
+    rules: HashMap<&'f str, &'f Node>,
+    at: Time,
+}
+
+impl Explainer<'_> {
+    fn explain(&self, request: &Request, console: &mut Console) -> Result<Outcome, Failure> {
+        let rehearsal = rehearse(&self.filter, request, self.at);
+        let passed = rehearsal.passed;
+        let account = Account {
+            file: self.file,
+            config: self.filter.config(),
+            rules: &self.rules,
+            request,
+            at: self.at,
+            rehearsal,
+        };
+        match console.format() {
+            Format::Text => console.line(text::of(&account))?,
+            Format::Json => console.json(&account.to_json())?,
+        }
+        Ok(if passed { Outcome::Yes } else { Outcome::No })
+    }
+}
+
+/// Requests one a line, each answered before the next is read.
+fn each_of(
+    path: &Path,
+    explainer: &Explainer<'_>,
+    console: &mut Console,
+) -> Result<Outcome, Failure> {
+    let mut outcome = None;
+    for line in input::lines(path)? {
+        let (number, line) = line?;
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        let request: Request = serde_json::from_slice(&line).map_err(|error| {
+            let place = format!("{}:{number}", input::name(path));
+            Failure::new(place, format!("no request: {error}"), "write one JSON object a line")
+        })?;
+        let passes = explainer.explain(&request, console)?;
+        if outcome != Some(Outcome::No) {
+            outcome = Some(passes);
+        }
+    }
+    outcome.ok_or_else(|| {
+        Failure::new(input::name(path), "no request", "write one JSON object a line")
+    })
+}
+
+fn request(args: &Args) -> Result<Request, Failure> {
+    let text = |text: &Option<String>| text.as_deref().map(Bytes::from);
+    let asked = if args.curl.is_empty() {
+        let headers = args.header.iter();
+        Request {
+            authority: text(&args.host),
+            method: text(&args.method),
+            path: text(&args.path),
+            headers: headers.map(|(name, value)| (name.clone(), value.as_str().into())).collect(),
+            ..Request::default()
+        }
+    } else {
+        curl::request(&args.curl)?
+    };
+    Ok(Request {
+        port: args.port.or(asked.port),
+        principal: args.principal.clone(),
+        tls: args.sni.is_some(),
+        sni: text(&args.sni),
+        ..asked
+    })
+}
+
+fn header(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once(':').ok_or("write `NAME: VALUE`")?;
+    Ok((name.trim().to_owned(), value.trim().to_owned()))
+}

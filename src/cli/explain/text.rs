@@ -1,0 +1,214 @@
+//! An account of one request, for people.
+
+use super::super::console::{BAD, FRAME, GOOD, NAME, ODD, styled};
+use super::super::rehearsal::{Headers, shown};
+use super::account::{Account, STEPS, by, step};
+use egress_warden::policy::{Action, Attempt, FieldMiss, Miss, Port, Reason};
+use std::fmt::Display;
+
+/// Most rules that are shown.
+const SHOWN: usize = 50;
+
+/// Everything, as lines.
+pub(super) fn of(account: &Account<'_>) -> String {
+    let mut page = Page(Vec::new());
+    verdict(account, &mut page);
+    request(account, &mut page);
+    steps(account, &mut page);
+    candidates(account, &mut page);
+    consequences(account, &mut page);
+    page.0.join("\n")
+}
+
+struct Page(Vec<String>);
+
+impl Page {
+    fn head(&mut self, head: impl Display) {
+        self.0.push(styled(NAME, head).to_string());
+    }
+
+    fn row(&mut self, key: impl Display, value: impl Display) {
+        self.0.push(format!("  {:<10} {value}", key.to_string()));
+    }
+}
+
+fn verdict(account: &Account<'_>, page: &mut Page) {
+    let said = |kind: &str| {
+        let key = |suffix: &str| format!("egress_{kind}{suffix}");
+        let (decision, prefix) = match kind {
+            "" => (account.rehearsal.recorded("egress_decision"), "egress_".to_owned()),
+            _ => (account.rehearsal.recorded("egress_would"), key("_")),
+        };
+        let decision = decision?;
+        let style = if decision == "allow" { GOOD } else { BAD };
+        let rule = account.rehearsal.recorded(&format!("{prefix}rule"));
+        let reason = account.rehearsal.recorded(&format!("{prefix}reason")).unwrap_or_default();
+        let by = match rule {
+            Some(rule) if reason == "rule" => format!("by rule {}", styled(NAME, rule)),
+            Some(rule) => format!("{reason}: rule {}", styled(NAME, rule)),
+            None => reason.to_owned(),
+        };
+        Some(format!("{} {by}", styled(style, decision)))
+    };
+    let policy = account.rehearsal.recorded("egress_policy").unwrap_or_default();
+    let decision = said("").unwrap_or_default();
+    page.0.push(format!("{decision}  ({policy})"));
+    if let Some(would) = said("would") {
+        page.0.push(format!("{} {would}", styled(ODD, "would be:")));
+    }
+}
+
+fn request(account: &Account<'_>, page: &mut Page) {
+    page.head("request");
+    let written = account.request.authority.as_ref().map(|authority| shown(&authority.0));
+    match (account.authority(), written) {
+        (Some(Ok(authority)), Some(written)) => {
+            let host = authority.host.canonical();
+            let from =
+                if *host == *written { String::new() } else { format!(" (sent: `{written}`)") };
+            let special = if authority.host.is_special() { ", which a rule must name" } else { "" };
+            page.row("host", format_args!("{host}{special}{from}"));
+        }
+        (Some(Err(malformed)), Some(written)) => {
+            page.row("host", format_args!("malformed: `{written}`: {malformed}"));
+        }
+        _ => page.row("host", "malformed: no authority"),
+    }
+    page.row("method", shown(account.request.method()));
+    let path = shown(account.request.path());
+    match account.trace().filter(|trace| trace.port.is_some()).map(|trace| &trace.path) {
+        None => page.row("path", path),
+        Some(Some([sent, lenient])) if sent == lenient => page.row("path", path),
+        Some(Some([_, lenient])) => {
+            page.row(
+                "path",
+                format_args!("{path} (read leniently: `{}`)", shown(lenient.as_bytes())),
+            );
+        }
+        Some(None) => {
+            page.row("path", format_args!("{path} (unclear: conditions on it are unknown)"));
+        }
+    }
+    let port = match account.trace().and_then(|trace| trace.port) {
+        Some(Port::Known(port)) => port.to_string(),
+        Some(Port::Unsaid) => "unsaid: 80 and 443 both count".to_owned(),
+        Some(Port::Unknown) => "unknown: authority and route disagree".to_owned(),
+        None => "not asked".to_owned(),
+    };
+    page.row("port", port);
+    let caller = account.request.principal.as_deref();
+    page.row("caller", caller.unwrap_or("unknown: no verified certificate"));
+    if account.config.policy.reads().clock {
+        page.row("time", account.at);
+    }
+}
+
+fn steps(account: &Account<'_>, page: &mut Page) {
+    let Some(verdict) = account.judged() else { return };
+    let monitors =
+        account.trace().is_some_and(|trace| trace.decision.verdict.reason == Reason::Monitor);
+    page.head(if monitors { "steps (reported, not carried out)" } else { "steps" });
+    let decided = step(&verdict);
+    for (number, asks) in (1..).zip(STEPS).take(decided) {
+        let outcome = match verdict.rule {
+            _ if number < decided => "does not apply".to_owned(),
+            Some(rule) => {
+                format!("{}: {}", account.id(rule), in_words(verdict.action, verdict.reason))
+            }
+            None => in_words(verdict.action, verdict.reason),
+        };
+        page.0.push(format!("  {number} {asks:<34} {outcome}"));
+    }
+}
+
+fn in_words(action: Action, reason: Reason) -> String {
+    match reason {
+        Reason::Rule => action.as_str().to_owned(),
+        reason => format!("{} {}", action.as_str(), reason.as_str()),
+    }
+}
+
+fn candidates(account: &Account<'_>, page: &mut Page) {
+    let Some(trace) = account.trace().filter(|trace| !trace.attempts.is_empty()) else { return };
+    page.head("rules for this host");
+    for candidate in trace.attempts.iter().take(SHOWN) {
+        let id = account.id(candidate.rule);
+        let entry = match candidate.destination {
+            Some(entry) => format!("to[{entry}], {}", by(candidate.scope)),
+            None => by(candidate.scope).to_owned(),
+        };
+        let only = match candidate.counts {
+            [true, false] => ", only now",
+            [false, true] => ", only next",
+            _ => "",
+        };
+        page.0.push(format!(
+            "  {id} ({}, {entry}{only})  {}",
+            account.action(candidate.rule),
+            styled(FRAME, account.place(candidate.rule)),
+        ));
+        page.0.push(format!("    {}", outcome(account, candidate)));
+    }
+    let more = trace.attempts.len().saturating_sub(SHOWN);
+    if more > 0 {
+        page.0.push(format!("  … and {more} more"));
+    }
+}
+
+fn outcome(account: &Account<'_>, candidate: &Attempt) -> String {
+    let field = |list: &str, miss: &FieldMiss| {
+        let asked = account.asked(candidate.rule, list, miss);
+        let why = if miss.is_unknown { "unknown, which never helps an allow" } else { "no" };
+        format!("{list}[{}].{}: {asked}: {why}", miss.entry, miss.field)
+    };
+    match &candidate.miss {
+        None if candidate.has_ended => "would match, but has ended".to_owned(),
+        None => styled(GOOD, "matches").to_string(),
+        Some(Miss::Ended) => "has ended".to_owned(),
+        Some(Miss::HostNotNamed) => "does not name this address or special name".to_owned(),
+        Some(Miss::ConnectNotNamed) => "does not name CONNECT under `methods`".to_owned(),
+        Some(Miss::To(miss)) => field("to", miss),
+        Some(Miss::From(misses)) => {
+            misses.iter().map(|miss| field("from", miss)).collect::<Vec<_>>().join("; ")
+        }
+    }
+}
+
+fn consequences(account: &Account<'_>, page: &mut Page) {
+    let rehearsal = &account.rehearsal;
+    if rehearsal.passed {
+        let (gone, come) = changes(&rehearsal.arrived, &rehearsal.headers);
+        if !gone.is_empty() || !come.is_empty() {
+            page.head("headers");
+        }
+        for header in gone {
+            page.0.push(format!("  - {header}"));
+        }
+        for header in come {
+            page.0.push(format!("  + {header}"));
+        }
+    }
+    if let Some(answer) = &rehearsal.answer {
+        page.head("answer");
+        match answer.grpc_status {
+            Some(status) => page.row("grpc", format_args!("{status} {}", shown(&answer.body))),
+            None => page.row(answer.status, String::from_utf8_lossy(&answer.body)),
+        }
+    }
+    page.head("record");
+    for (key, value) in &rehearsal.record {
+        page.0.push(format!("  {key:<19} {value}"));
+    }
+    if let Some((level, line)) = &rehearsal.line {
+        page.row(format!("log, {}", level.as_str().to_ascii_lowercase()), line);
+    }
+}
+
+/// The headers that do not leave, and those that leave and did not come.
+fn changes(arrived: &Headers, headers: &Headers) -> (Vec<String>, Vec<String>) {
+    let line = |(name, value): &(Vec<u8>, Vec<u8>)| format!("{}: {}", shown(name), shown(value));
+    let missing = |from: &Headers, within: &Headers| -> Vec<String> {
+        from.iter().filter(|header| !within.contains(header)).map(line).collect()
+    };
+    (missing(arrived, headers), missing(headers, arrived))
+}

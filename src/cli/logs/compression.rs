@@ -1,0 +1,169 @@
+//! Files as they are, gzip or zstd, told by their first bytes.
+
+use flate2::bufread::MultiGzDecoder;
+use indicatif::ProgressBar;
+use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
+use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
+use std::error::Error;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::Path;
+
+/// Bytes of a file that are read at a time.
+const BLOCK: usize = 1 << 18;
+
+/// RFC 1952, section 2.3.1.
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+/// RFC 8878, section 3.1.1.
+const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+/// RFC 8878, section 3.1.2, but for the low half of its first byte.
+const ZSTD_SKIPPABLE: [u8; 3] = [0x2a, 0x4d, 0x18];
+
+/// The content of a file, or of standard input for `-`; `progress` counts its bytes as they lie in
+/// the file.
+pub(super) fn open(path: &Path, progress: &ProgressBar) -> io::Result<Box<dyn Read + Send>> {
+    let file: Box<dyn Read + Send> = match path == Path::new("-") {
+        true => Box::new(io::stdin()),
+        false => Box::new(File::open(path)?),
+    };
+    decode(Box::new(progress.wrap_read(file)))
+}
+
+fn decode(mut file: Box<dyn Read + Send>) -> io::Result<Box<dyn Read + Send>> {
+    let mut head = Vec::new();
+    (&mut file).take(4).read_to_end(&mut head)?;
+    let is_gzip = head.starts_with(&GZIP);
+    let is_zstd = head == ZSTD || head.ends_with(&ZSTD_SKIPPABLE);
+    let whole = io::Cursor::new(head).chain(file);
+    Ok(match (is_gzip, is_zstd) {
+        (true, _) => Box::new(MultiGzDecoder::new(BufReader::with_capacity(BLOCK, whole))),
+        (_, true) => Box::new(Frames::new(BufReader::with_capacity(BLOCK, whole))),
+        _ => Box::new(whole),
+    })
+}
+
+/// The content of a zstd file: frames one after the other (RFC 8878, section 3.1).
+struct Frames<R> {
+    file: R,
+    decoder: FrameDecoder,
+    is_in_frame: bool,
+}
+
+impl<R: BufRead> Frames<R> {
+    fn new(file: R) -> Self {
+        Self { file, decoder: FrameDecoder::new(), is_in_frame: false }
+    }
+
+    /// Starts on the next frame that has content, or finds the end of the file.
+    fn next_frame(&mut self) -> io::Result<()> {
+        while !self.file.fill_buf()?.is_empty() {
+            match self.decoder.reset(&mut self.file) {
+                Ok(()) => {
+                    self.is_in_frame = true;
+                    break;
+                }
+                Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame {
+                    length,
+                    ..
+                })) => {
+                    io::copy(&mut (&mut self.file).take(length.into()), &mut io::sink())?;
+                }
+                Err(error) => return Err(broken(error)),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<R: BufRead> Read for Frames<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            if !self.is_in_frame {
+                self.next_frame()?;
+            }
+            if !self.is_in_frame {
+                return Ok(0);
+            }
+            while self.decoder.can_collect() == 0 && !self.decoder.is_finished() {
+                let one = BlockDecodingStrategy::UptoBlocks(1);
+                self.decoder.decode_blocks(&mut self.file, one).map_err(broken)?;
+            }
+            let read = self.decoder.read(buffer)?;
+            if read > 0 || buffer.is_empty() {
+                return Ok(read);
+            }
+            self.is_in_frame = false;
+        }
+    }
+}
+
+/// An end where more should stand is the system's own kind of error, however deep it lies.
+fn broken(error: FrameDecoderError) -> io::Error {
+    let mut cause: Option<&dyn Error> = Some(&error);
+    while let Some(inner) = cause {
+        let is_early_end = |it: &io::Error| it.kind() == io::ErrorKind::UnexpectedEof;
+        if inner.downcast_ref().is_some_and(is_early_end) {
+            return io::ErrorKind::UnexpectedEof.into();
+        }
+        cause = inner.source();
+    }
+    io::Error::other(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn content(file: &[u8]) -> io::Result<Vec<u8>> {
+        let mut content = Vec::new();
+        decode(Box::new(io::Cursor::new(file.to_vec())))?.read_to_end(&mut content)?;
+        Ok(content)
+    }
+
+    fn gzip(content: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(content).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn zstd(content: &[u8]) -> Vec<u8> {
+        let level = ruzstd::encoding::CompressionLevel::Fastest;
+        ruzstd::encoding::compress_to_vec(content, level)
+    }
+
+    #[test]
+    fn files_are_told_by_their_first_bytes() {
+        let text = b"one line\n".repeat(50_000);
+        assert_eq!(content(&text).unwrap(), text);
+        for pack in [gzip, zstd] {
+            assert_eq!(content(&pack(&text)).unwrap(), text);
+            assert_eq!(content(&pack(b"")).unwrap(), b"");
+        }
+        for short in [&b""[..], b"\x1f", b"\x28\xb5", b"abc"] {
+            assert_eq!(content(short).unwrap(), short);
+        }
+    }
+
+    #[test]
+    fn files_that_were_joined_are_read_to_their_end() {
+        for pack in [gzip, zstd] {
+            let joined = [pack(b"a\n"), pack(b""), pack(b"b\n")].concat();
+            assert_eq!(content(&joined).unwrap(), b"a\nb\n");
+        }
+        let skippable = b"\x51\x2a\x4d\x18\x03\0\0\0xyz".to_vec();
+        let joined = [skippable.clone(), zstd(b"a\n"), skippable, zstd(b"b\n")].concat();
+        assert_eq!(content(&joined).unwrap(), b"a\nb\n");
+    }
+
+    #[test]
+    fn a_file_that_ends_early_says_so() {
+        let text: Vec<u8> = (0..200_000_u32).flat_map(|it| (it * 7919).to_le_bytes()).collect();
+        for pack in [gzip, zstd] {
+            let mut file = pack(&text);
+            file.truncate(file.len() / 2);
+            let error = content(&file).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof, "{error}");
+        }
+    }
+}

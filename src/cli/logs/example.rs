@@ -1,0 +1,105 @@
+//! Requests that belong together: how many, and the first few of them.
+
+use super::{Logged, Place, Tally};
+use serde::Serialize;
+
+/// How many requests of a group are shown.
+const SHOWN: usize = 3;
+/// How much of a value is shown, in characters.
+const SHOWN_CHARACTERS: usize = 120;
+
+/// Requests that belong together.
+#[derive(Debug, Default)]
+pub(crate) struct Group {
+    pub(crate) requests: u64,
+    examples: Vec<Example>,
+}
+
+/// One request, to be found again.
+#[derive(Debug)]
+struct Example {
+    place: Place,
+    method: String,
+    authority: String,
+    /// Without its query, which no verdict depends on and where secrets stand.
+    path: Option<String>,
+    principal: Option<String>,
+}
+
+/// An example with its place by name, as answers have it.
+#[derive(Debug, Serialize)]
+pub(crate) struct Shown<'a> {
+    /// `FILE:LINE`
+    place: String,
+    method: &'a str,
+    authority: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    principal: Option<&'a str>,
+}
+
+impl Group {
+    /// Counts one request more.
+    pub(crate) fn push(&mut self, logged: &Logged<'_>, place: Place) {
+        self.requests += 1;
+        if self.examples.len() < SHOWN {
+            self.examples.push(Example {
+                place,
+                method: cut(logged.method()),
+                authority: cut(logged.authority()),
+                path: logged.path().and_then(|path| path.split('?').next()).map(cut),
+                principal: logged.principal().map(cut),
+            });
+        }
+    }
+
+    /// Adds what stands behind.
+    pub(crate) fn add(&mut self, behind: Self) {
+        self.requests += behind.requests;
+        let room = SHOWN.saturating_sub(self.examples.len());
+        self.examples.extend(behind.examples.into_iter().take(room));
+    }
+
+    /// The first few.
+    pub(crate) fn shown(&self, tally: &Tally) -> Vec<Shown<'_>> {
+        let shown = |example: &'_ Example| -> String { tally.name(example.place) };
+        self.examples
+            .iter()
+            .map(|example| Shown {
+                place: shown(example),
+                method: &example.method,
+                authority: &example.authority,
+                path: example.path.as_deref(),
+                principal: example.principal.as_deref(),
+            })
+            .collect()
+    }
+}
+
+impl std::fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {} {}", self.place, self.method, self.authority)?;
+        f.write_str(self.path.unwrap_or_default())?;
+        match self.principal {
+            Some(principal) => write!(f, " by {principal}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// On one line, without what a terminal would obey.
+fn cut(text: &str) -> String {
+    let mut cut = String::new();
+    for character in text.chars().take(SHOWN_CHARACTERS) {
+        if character.is_control() {
+            cut.extend(character.escape_default());
+        } else {
+            cut.push(character);
+        }
+    }
+    if text.chars().nth(SHOWN_CHARACTERS).is_some() {
+        cut.push('…');
+    }
+    cut
+}

@@ -1,0 +1,389 @@
+//! One line of a log as the request that it tells of.
+
+use super::chunks::MAX_LINE;
+use super::unread::Problem;
+use egress_warden::policy::{Action, ClusterPort, Reads, Request};
+use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, Visitor};
+use std::borrow::Cow;
+use std::fmt;
+use std::time::SystemTime;
+
+/// Which of the two kinds of record a line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// Envoy's JSON access log.
+    AccessLog,
+    /// The filter's own JSON line.
+    Filter,
+}
+
+/// A request that a log tells of.
+#[derive(Debug)]
+pub(crate) struct Logged<'a> {
+    form: Form,
+    fields: Fields<'a>,
+}
+
+/// What the log says was decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct LoggedVerdict<'a> {
+    pub(crate) action: Action,
+    pub(crate) rule: Option<&'a str>,
+    /// `rule` where the log leaves it out.
+    pub(crate) reason: &'a str,
+}
+
+/// The filter's line cuts values at 1,024 bytes, at a character boundary: one that is no longer than
+/// this was not cut.
+const SURELY_WHOLE: usize = 1020;
+
+/// The fields that a verdict depends on, and those that tell of one.
+#[derive(Debug, serde::Deserialize)]
+struct Fields<'a> {
+    #[serde(borrow, default)]
+    authority: Text<'a>,
+    #[serde(borrow, default)]
+    method: Text<'a>,
+    #[serde(borrow, default)]
+    path: Text<'a>,
+    #[serde(borrow, default)]
+    start_time: Text<'a>,
+    #[serde(borrow, default)]
+    upstream_cluster: Text<'a>,
+    #[serde(borrow, default)]
+    requested_server_name: Text<'a>,
+    #[serde(borrow, default)]
+    source_principal: Text<'a>,
+    #[serde(borrow, default)]
+    egress_decision: Text<'a>,
+    #[serde(borrow, default)]
+    egress_rule: Text<'a>,
+    #[serde(borrow, default)]
+    egress_reason: Text<'a>,
+    #[serde(default)]
+    port: Option<u16>,
+    /// Whether an answer is told of, as only access logs do.
+    #[serde(default, deserialize_with = "is_there")]
+    response_code: bool,
+}
+
+/// A text of a log: borrowed where it has no escape.
+#[derive(Debug, Default)]
+enum Text<'a> {
+    /// The key is not there.
+    #[default]
+    Unsaid,
+    /// `null`, or Envoy's `-`.
+    Absent,
+    Said(Cow<'a, str>),
+}
+
+impl<'a> Logged<'a> {
+    /// Reads a line. `Ok(None)`: there is nothing in it.
+    pub(crate) fn parse(line: &'a [u8]) -> Result<Option<Self>, Problem> {
+        if line.len() > MAX_LINE {
+            return Err(Problem::TooLong);
+        }
+        let text = std::str::from_utf8(line).map_err(|_| Problem::NotUtf8)?;
+        let Some((before, object)) = text.find('{').and_then(|at| text.split_at_checked(at)) else {
+            return if text.trim().is_empty() { Ok(None) } else { Err(Problem::NoObject) };
+        };
+        let mut values = serde_json::Deserializer::from_str(object).into_iter::<Fields<'_>>();
+        let fields = match values.next() {
+            Some(Ok(fields)) => fields,
+            Some(Err(error)) if error.is_eof() => return Err(Problem::HalfWritten),
+            Some(Err(error)) if error.is_data() => return Err(Problem::OtherObject),
+            Some(Err(_)) | None => return Err(Problem::NotJson),
+        };
+        let after = object.get(values.byte_offset()..).unwrap_or_default();
+        // Istio's proxies write `<tab>thread=17` behind what they were told to log.
+        let may_follow = |after: &str| !before.is_empty() && after.starts_with('\t');
+        if !after.trim().is_empty() && !may_follow(after) {
+            return Err(Problem::NotJson);
+        }
+        fields.form().map(|form| Some(Self { form, fields })).ok_or(Problem::OtherObject)
+    }
+
+    pub(crate) fn form(&self) -> Form {
+        self.form
+    }
+
+    /// `:authority`, as sent; empty where there was none.
+    pub(crate) fn authority(&self) -> &str {
+        self.fields.authority.said().unwrap_or_default()
+    }
+
+    /// `:method`, as sent; empty where there was none.
+    pub(crate) fn method(&self) -> &str {
+        self.fields.method.said().unwrap_or_default()
+    }
+
+    /// The path as sent; absent too where the line has only its beginning.
+    pub(crate) fn path(&self) -> Option<&str> {
+        let path = self.fields.path.said()?;
+        (self.form == Form::AccessLog || path.len() <= SURELY_WHOLE).then_some(path)
+    }
+
+    /// The caller's SPIFFE id without `spiffe://`: the first name of the certificate, where that is
+    /// one, as the filter reads it.
+    pub(crate) fn principal(&self) -> Option<&str> {
+        let names = self.fields.source_principal.said()?;
+        let principal = names.split(',').next()?.strip_prefix("spiffe://")?;
+        let is_printable = principal.bytes().all(|byte| (0x20..=0x7e).contains(&byte));
+        (is_printable && !principal.is_empty()).then_some(principal)
+    }
+
+    /// Whether the log has a place for the caller, filled or not.
+    pub(crate) fn has_caller_field(&self) -> bool {
+        self.form == Form::Filter || !matches!(self.fields.source_principal, Text::Unsaid)
+    }
+
+    /// When the request came, in nanoseconds since the Unix epoch.
+    pub(crate) fn time(&self) -> Option<u64> {
+        let time = humantime::parse_rfc3339(self.fields.start_time.said()?).ok()?;
+        let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+        u64::try_from(since_epoch.as_nanos()).ok()
+    }
+
+    /// What was decided, where a filter did.
+    pub(crate) fn verdict(&self) -> Option<LoggedVerdict<'_>> {
+        let action = match self.fields.egress_decision.said()? {
+            "allow" => Action::Allow,
+            "deny" => Action::Deny,
+            _ => return None,
+        };
+        let reason = self.fields.egress_reason.said().unwrap_or("rule");
+        Some(LoggedVerdict { action, rule: self.fields.egress_rule.said(), reason })
+    }
+
+    /// Whether the request went nowhere: the filter refused it, or the mesh knows no such host.
+    pub(crate) fn was_refused(&self) -> bool {
+        self.verdict().is_some_and(|verdict| verdict.action == Action::Deny)
+            || self.fields.upstream_cluster.said() == Some("BlackHoleCluster")
+    }
+
+    /// The request as a policy that asks for these facts gets it.
+    pub(crate) fn request(&self, reads: Reads) -> Request<'_> {
+        let mut request = Request {
+            path: self.path().map(str::as_bytes),
+            principal: self.principal(),
+            server_name: if reads.server_name { self.server_name() } else { None },
+            now: if reads.clock { self.time() } else { None },
+            ..Request::new(self.authority().as_bytes(), self.method().as_bytes())
+        };
+        request.cluster_port = self.cluster_port(&request);
+        request
+    }
+
+    /// The filter's line has the port that was judged: none beside an authority with one is a
+    /// conflict.
+    fn cluster_port(&self, request: &Request<'_>) -> ClusterPort {
+        match (self.form, self.fields.port) {
+            (Form::Filter, Some(port)) => ClusterPort::Said(port),
+            (Form::Filter, None) => {
+                let says_port = request.authority.as_ref().is_ok_and(|it| it.port.is_some());
+                if says_port { ClusterPort::Unknown } else { ClusterPort::Unsaid }
+            }
+            (Form::AccessLog, _) => {
+                let cluster = self.fields.upstream_cluster.said();
+                cluster.map_or(ClusterPort::Unsaid, |name| ClusterPort::of(name.as_bytes()))
+            }
+        }
+    }
+
+    /// The server name, empty where TLS had none. No log says whether there was TLS: a caller's
+    /// certificate tells.
+    fn server_name(&self) -> Option<&[u8]> {
+        match (self.fields.requested_server_name.said(), self.fields.source_principal.said()) {
+            (Some(name), _) => Some(name.as_bytes()),
+            (None, Some(_)) => Some(b""),
+            (None, None) => None,
+        }
+    }
+}
+
+impl Fields<'_> {
+    fn form(&self) -> Option<Form> {
+        let has_request =
+            !matches!((&self.authority, &self.method), (Text::Unsaid, _) | (_, Text::Unsaid));
+        if self.response_code {
+            return has_request.then_some(Form::AccessLog);
+        }
+        self.egress_decision.said().map(|_| Form::Filter)
+    }
+}
+
+impl Text<'_> {
+    fn said(&self) -> Option<&str> {
+        match self {
+            Self::Said(text) => Some(text),
+            Self::Absent | Self::Unsaid => None,
+        }
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(TextVisitor)
+    }
+}
+
+struct TextVisitor;
+
+impl<'de> Visitor<'de> for TextVisitor {
+    type Value = Text<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string or null")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+        Ok(Text::Absent)
+    }
+
+    fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(if text == "-" { Text::Absent } else { Text::Said(Cow::Borrowed(text)) })
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Text::Said(Cow::Owned(text.to_owned())))
+    }
+}
+
+fn is_there<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    IgnoredAny::deserialize(deserializer).map(|_| true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use egress_warden::config;
+    use egress_warden::policy::Policy;
+
+    const ACCESS: &str = r#"{"start_time":"2026-11-25T03:00:00.123Z","method":"POST","path":"/v1/charges?x=1","authority":"API.Stripe.com:443","response_code":200,"upstream_cluster":"outbound|443||api.stripe.com","requested_server_name":"api.stripe.com","source_principal":"spiffe://cluster.local/ns/pay/sa/api,spiffe://other","egress_decision":"allow","egress_rule":"stripe","egress_reason":null,"duration":12}"#;
+    const FILTER: &str = r#"{"egress_decision":"deny","egress_reason":"default","egress_policy":"p@0","start_time":"2026-11-25T03:00:00.123Z","host":"denied.example","authority":"denied.example","port":80,"method":"GET","path":"/"}"#;
+    const ISTIO: &str = r#"{"authority":"a.example","bytes_received":0,"method":"GET","path":null,"response_code":301,"start_time":"2026-11-25T03:00:00.123Z","upstream_cluster":"PassthroughCluster","user_agent":"-","requested_server_name":"-"}"#;
+
+    fn logged(line: &str) -> Logged<'_> {
+        Logged::parse(line.as_bytes()).expect(line).expect(line)
+    }
+
+    fn problem(line: &[u8]) -> Problem {
+        Logged::parse(line).expect_err("no request")
+    }
+
+    fn everything() -> Reads {
+        Reads { principal: true, cluster: true, clock: true, server_name: true }
+    }
+
+    #[test]
+    fn an_access_log_tells_every_fact() {
+        let logged = logged(ACCESS);
+        let request = logged.request(everything());
+        assert_eq!(logged.form(), Form::AccessLog);
+        assert_eq!(request.authority.as_ref().unwrap().host.canonical(), "api.stripe.com");
+        assert_eq!(request.method, Some(&b"POST"[..]));
+        assert_eq!(request.path, Some(&b"/v1/charges?x=1"[..]));
+        assert_eq!(request.port(), Some(443));
+        assert_eq!(request.principal, Some("cluster.local/ns/pay/sa/api"));
+        assert_eq!(request.server_name, Some(&b"api.stripe.com"[..]));
+        assert_eq!(request.now, Some(1_795_575_600_123_000_000));
+        let verdict = LoggedVerdict { action: Action::Allow, rule: Some("stripe"), reason: "rule" };
+        assert_eq!(logged.verdict(), Some(verdict));
+        assert!(logged.has_caller_field());
+    }
+
+    #[test]
+    fn the_filters_line_is_read_behind_every_prefix() {
+        for line in [
+            FILTER.to_owned(),
+            format!(
+                "[2026-11-25 03:00:00.124][7][warning][wasm] [source/extensions/common/wasm/context.cc:1148] wasm log egress-warden: {FILTER}"
+            ),
+            format!(
+                "2026-11-25T03:00:00.124Z\twarning\tenvoy wasm external/envoy/source/extensions/common/wasm/context.cc:1198\twasm log egress-warden: {FILTER}\tthread=25"
+            ),
+            format!("2026-11-25T03:00:00.124Z stderr F {FILTER}"),
+            format!("[pod/gateway/istio-proxy] {FILTER}  "),
+        ] {
+            let logged = logged(&line);
+            assert_eq!(logged.form(), Form::Filter);
+            assert_eq!(logged.request(everything()).port(), Some(80));
+            assert!(logged.was_refused());
+        }
+    }
+
+    #[test]
+    fn a_value_that_the_filter_may_have_cut_is_unknown() {
+        let with_path = |length| FILTER.replace(r#""/""#, &format!(r#""/{}""#, "x".repeat(length)));
+        assert!(logged(&with_path(1019)).path().is_some());
+        assert!(logged(&with_path(1020)).path().is_none());
+        let access = ACCESS.replace("/v1/charges", &format!("/{}", "x".repeat(5000)));
+        assert!(logged(&access).path().is_some());
+    }
+
+    #[test]
+    fn the_filters_line_without_a_port_beside_one_that_was_sent_is_a_conflict() {
+        let request_of = |line: &str| logged(line).request(everything()).cluster_port;
+        let unsaid = FILTER.replace(r#""port":80,"#, "");
+        assert_eq!(request_of(&unsaid), ClusterPort::Unsaid);
+        let conflict =
+            unsaid.replace(r#""authority":"denied.example""#, r#""authority":"denied.example:81""#);
+        assert_eq!(request_of(&conflict), ClusterPort::Unknown);
+    }
+
+    #[test]
+    fn istios_own_log_knows_no_caller_and_no_verdict() {
+        let logged = logged(ISTIO);
+        let request = logged.request(everything());
+        assert!(!logged.has_caller_field());
+        assert_eq!(logged.verdict(), None);
+        assert_eq!((request.path, request.principal, request.server_name), (None, None, None));
+        assert_eq!(request.port(), None);
+    }
+
+    #[test]
+    fn tls_without_a_server_name_is_told_by_the_callers_certificate() {
+        let without = ACCESS.replace(
+            r#""requested_server_name":"api.stripe.com""#,
+            r#""requested_server_name":null"#,
+        );
+        assert_eq!(logged(&without).request(everything()).server_name, Some(&b""[..]));
+    }
+
+    #[test]
+    fn other_lines_are_told_apart() {
+        use Problem as P;
+        assert!(matches!(Logged::parse(b" \t "), Ok(None)));
+        for (line, expected) in [
+            (&b"[warning] cannot connect"[..], P::NoObject),
+            (b"\x7fELF\x02\x01\0\0", P::NoObject),
+            (b"\xff{}", P::NotUtf8),
+            (b"{nonsense}", P::NotJson),
+            (br#"{"a":1} {"b":2}"#, P::NotJson),
+            (br#"{"authority":"a.example","method":"GE"#, P::HalfWritten),
+            (br#"{"level":"info","msg":"started"}"#, P::OtherObject),
+            (br#"{"authority":"a.example","method":7,"response_code":200}"#, P::OtherObject),
+            (
+                br#"{"authority":"a","authority":"b","method":"GET","response_code":1}"#,
+                P::OtherObject,
+            ),
+            (br#"{"authority":"a.example","response_code":200}"#, P::OtherObject),
+        ] {
+            assert_eq!(problem(line), expected, "{}", String::from_utf8_lossy(line));
+        }
+        let mut long = ACCESS.replace("/v1", &"x".repeat(MAX_LINE));
+        assert_eq!(problem(long.as_bytes()), P::TooLong);
+        long.truncate(long.len() / 2);
+        assert_eq!(problem(long.as_bytes()), P::HalfWritten);
+    }
+
+    #[test]
+    fn a_logged_request_is_judged_as_the_filter_judged_it() {
+        let text = br#"{"policy":"p","rules":[{"id":"stripe","action":"allow","from":[{"principals":["cluster.local/ns/pay/*"]}],"to":[{"hosts":["api.stripe.com"],"ports":[443],"paths":["/v1/*"]}]}]}"#;
+        let policy: Policy = config::read(text).unwrap().policy;
+        let logged = logged(ACCESS);
+        let verdict = policy.decide(&logged.request(policy.reads())).verdict;
+        assert_eq!(verdict.action, Action::Allow);
+    }
+}

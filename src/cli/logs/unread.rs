@@ -1,0 +1,140 @@
+//! Lines that are no logged request: how many, and what the first few look like.
+
+use super::Place;
+use serde::Serialize;
+
+/// How many lines are shown.
+const SHOWN: usize = 5;
+/// How much of a line is shown, in characters.
+const SHOWN_CHARACTERS: usize = 80;
+
+/// Why a line is no logged request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Problem {
+    /// It is longer than any request's.
+    TooLong,
+    /// It has bytes that are not UTF-8.
+    NotUtf8,
+    /// No JSON object is in it.
+    NoObject,
+    /// What looks like a JSON object is none.
+    NotJson,
+    /// The object has no end: the log was cut, or is still written.
+    HalfWritten,
+    /// The object is something else, or has another type where a field should be.
+    OtherObject,
+}
+
+impl Problem {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::TooLong => "longer than 1 MiB",
+            Self::NotUtf8 => "not UTF-8",
+            Self::NoObject => "no JSON object",
+            Self::NotJson => "not JSON",
+            Self::HalfWritten => "half-written",
+            Self::OtherObject => "a JSON object that is no logged request",
+        }
+    }
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One such line.
+#[derive(Debug)]
+pub(crate) struct Sample {
+    pub(crate) place: Place,
+    pub(crate) problem: Problem,
+    text: String,
+}
+
+/// Lines that are no logged request.
+#[derive(Debug, Default)]
+pub(crate) struct Unread {
+    pub(crate) lines: u64,
+    samples: Vec<Sample>,
+}
+
+impl Unread {
+    pub(super) fn push(&mut self, place: Place, problem: Problem, line: &[u8]) {
+        self.lines += 1;
+        if self.samples.len() < SHOWN {
+            self.samples.push(Sample { place, problem, text: shown(line) });
+        }
+    }
+
+    /// Adds what stands behind.
+    pub(super) fn add(&mut self, behind: Self) {
+        self.lines += behind.lines;
+        let room = SHOWN.saturating_sub(self.samples.len());
+        self.samples.extend(behind.samples.into_iter().take(room));
+    }
+
+    pub(super) fn first(&self) -> Option<&Sample> {
+        self.samples.first()
+    }
+
+    pub(super) fn answer(&self, name: impl Fn(Place) -> String) -> Answer<'_> {
+        let first = self.samples.iter().map(|Sample { place, problem, text }| Line {
+            place: name(*place),
+            problem: problem.as_str(),
+            text,
+        });
+        Answer { lines: self.lines, first: first.collect() }
+    }
+
+    /// One note for all, one for each that is shown.
+    pub(super) fn notes(&self, name: impl Fn(Place) -> String) -> Vec<String> {
+        let mut notes = Vec::new();
+        if self.lines > 0 {
+            notes.push(format!("lines that are no logged request: {}", self.lines));
+        }
+        notes.extend(self.samples.iter().map(|sample| {
+            format!("  {}: {}: {}", name(sample.place), sample.problem, sample.text)
+        }));
+        let more = self.lines.saturating_sub(u64::try_from(self.samples.len()).unwrap_or(0));
+        if more > 0 {
+            notes.push(format!("  and {more} more"));
+        }
+        notes
+    }
+}
+
+/// Lines that are no logged request, as JSON answers have them.
+#[derive(Debug, Serialize)]
+pub(super) struct Answer<'a> {
+    lines: u64,
+    first: Vec<Line<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct Line<'a> {
+    /// `FILE:LINE`
+    place: String,
+    problem: &'static str,
+    text: &'a str,
+}
+
+/// The start of a line: on one line, without what a terminal would obey.
+fn shown(line: &[u8]) -> String {
+    let head = line.get(..SHOWN_CHARACTERS * 4).unwrap_or(line);
+    let head = String::from_utf8_lossy(head);
+    let mut text = String::new();
+    for character in head.chars().take(SHOWN_CHARACTERS) {
+        if character.is_control()
+            || matches!(character, '\u{200b}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        {
+            text.extend(character.escape_default());
+        } else {
+            text.push(character);
+        }
+    }
+    if line.len() > text.len() {
+        text.push('…');
+    }
+    text
+}

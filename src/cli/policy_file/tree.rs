@@ -1,0 +1,116 @@
+//! A policy text as a tree whose every value knows where it stands.
+
+use std::ops::Range;
+
+/// Where something stands in a text: an offset in bytes and the one behind it.
+pub(crate) type Span = Range<usize>;
+
+/// One value. An alias is the node that it stands for, with that node's place.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Node {
+    pub(crate) value: Value,
+    pub(crate) span: Span,
+}
+
+/// What a node holds.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Value {
+    Null,
+    Bool(bool),
+    /// Policies pass control planes as JSON whose every number is a double.
+    Number(f64),
+    Text(Box<str>),
+    List(Vec<Node>),
+    /// In the order of the text; a key may stand there twice.
+    Object(Vec<Member>),
+}
+
+/// One key of an object with its value.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Member {
+    pub(crate) key: Box<str>,
+    pub(crate) key_span: Span,
+    pub(crate) value: Node,
+}
+
+impl Node {
+    /// The value under a key of an object.
+    pub(crate) fn get(&self, key: &str) -> Option<&Self> {
+        self.members().iter().find(|member| &*member.key == key).map(|member| &member.value)
+    }
+
+    /// The members of an object; none of anything else.
+    pub(crate) fn members(&self) -> &[Member] {
+        match &self.value {
+            Value::Object(members) => members,
+            _ => &[],
+        }
+    }
+
+    /// The items of a list; none of anything else.
+    pub(crate) fn items(&self) -> &[Self] {
+        match &self.value {
+            Value::List(items) => items,
+            _ => &[],
+        }
+    }
+
+    /// The text of a string.
+    pub(crate) fn text(&self) -> Option<&str> {
+        match &self.value {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The value as JSON, for the one reader that the proxy has too. Keys that stand twice stay:
+    /// finding them is that reader's task.
+    pub(crate) fn to_json(&self) -> String {
+        let mut json = String::new();
+        self.write_json(false, &mut json);
+        json
+    }
+
+    /// RFC 8785, for values of policies: their keys are ASCII and their numbers small integers.
+    pub(crate) fn to_canonical_json(&self) -> String {
+        let mut json = String::new();
+        self.write_json(true, &mut json);
+        json
+    }
+
+    fn write_json(&self, is_sorted: bool, out: &mut String) {
+        match &self.value {
+            Value::Null => out.push_str("null"),
+            Value::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
+            Value::Number(value) => out.push_str(&value.to_string()),
+            Value::Text(text) => out.push_str(&quoted(text)),
+            Value::List(items) => {
+                out.push('[');
+                for (index, item) in items.iter().enumerate() {
+                    out.push_str(if index == 0 { "" } else { "," });
+                    item.write_json(is_sorted, out);
+                }
+                out.push(']');
+            }
+            Value::Object(members) => {
+                let mut members: Vec<_> = members.iter().collect();
+                if is_sorted {
+                    members.sort_by(|a, b| a.key.cmp(&b.key));
+                }
+                out.push('{');
+                for (index, member) in members.into_iter().enumerate() {
+                    out.push_str(if index == 0 { "" } else { "," });
+                    out.push_str(&quoted(&member.key));
+                    out.push(':');
+                    member.value.write_json(is_sorted, out);
+                }
+                out.push('}');
+            }
+        }
+    }
+}
+
+/// A text as a JSON string.
+pub(crate) fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}

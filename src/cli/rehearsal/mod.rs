@@ -1,0 +1,77 @@
+//! A request sent through the filter with no proxy around it: what becomes of it, and what it leaves
+//! behind.
+//!
+//! The filter is the one that the proxy runs, from the header map to the record. What stands for the
+//! proxy only holds what it is told.
+
+mod bytes;
+mod lines;
+mod proxy;
+mod request;
+
+pub(crate) use bytes::{Bytes, shown};
+pub(crate) use request::Request;
+
+use super::time::Time;
+use egress_warden::filter::Filter;
+use egress_warden::policy::Trace;
+use egress_warden::proxy::Flow;
+use proxy::MemoryProxy;
+use std::collections::BTreeMap;
+
+/// Header names, in lower case, and values in the order of the map.
+pub(crate) type Headers = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// All that a request leaves behind.
+#[derive(Debug)]
+pub(crate) struct Rehearsal {
+    pub(crate) passed: bool,
+    /// The headers as they came.
+    pub(crate) arrived: Headers,
+    /// The headers as they leave.
+    pub(crate) headers: Headers,
+    /// The keys of the record.
+    pub(crate) record: BTreeMap<String, String>,
+    /// What the caller gets of a refusal.
+    pub(crate) answer: Option<Answer>,
+    /// The line in the proxy's log, with its level.
+    pub(crate) line: Option<(log::Level, String)>,
+    pub(crate) trace: Option<Trace>,
+}
+
+/// The answer to a refused request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) content_type: Option<String>,
+    pub(crate) body: Vec<u8>,
+    pub(crate) grpc_status: Option<u32>,
+}
+
+/// Sends one request; `at` is the proxy's clock where the request says none.
+pub(crate) fn rehearse(filter: &Filter, request: &Request, at: Time) -> Rehearsal {
+    lines::capture();
+    let proxy = MemoryProxy::new(request, at);
+    let trace = filter.trace(&proxy).ok();
+    let flow = filter.on_request_headers(&proxy);
+    proxy.into_rehearsal(flow == Flow::Continue, lines::take(), trace)
+}
+
+impl Rehearsal {
+    /// A key of the record; the reason `rule` is written out, as in the log.
+    pub(crate) fn recorded(&self, key: &str) -> Option<&str> {
+        let verdict = match key {
+            "egress_reason" => Some("egress_decision"),
+            "egress_would_reason" => Some("egress_would"),
+            _ => None,
+        };
+        let recorded = self.record.get(key).map(String::as_str);
+        recorded.or_else(|| self.record.contains_key(verdict?).then_some("rule"))
+    }
+
+    /// Every value of a header as it leaves.
+    pub(crate) fn values_of<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        let is_named = move |other: &[u8]| other.eq_ignore_ascii_case(name.as_bytes());
+        self.headers.iter().filter(move |(other, _)| is_named(other)).map(|(_, value)| &value[..])
+    }
+}

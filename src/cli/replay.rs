@@ -1,0 +1,294 @@
+//! `replay`: logged requests through a policy, and where it decides otherwise than the log.
+
+use super::console::{Console, FRAME, Format, NAME, counted, styled};
+use super::failure::{Failure, Outcome};
+use super::judgement::Judgement;
+use super::logs::{self, Choice, Group, Logged, LoggedVerdict, Place, Tally};
+use super::policy_file::PolicyFile;
+use egress_warden::config::Config;
+use egress_warden::policy::{Action, Policy, Reason, Verdict};
+use serde::Serialize;
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+/// Runs logged requests through a policy: totals by decision, reason and rule, and where it decides
+/// otherwise than the log says
+///
+/// Reads the JSON access log of `envoy/gateway.yaml`, Istio's own, and the filter's own lines with
+/// whatever stands before them; plain, gzip or zstd. The clock is each request's `start_time`.
+///
+/// What a log cannot tell: Istio's own names no caller (judged as not verified); none says whether a
+/// connection without a server name was TLS (taken for TLS where a caller is named), or that a GET
+/// was an upgrade to a tunnel; the filter's own lines cut long values (such a path is unknown) and
+/// have the port that was judged, not the cluster's where that policy read none.
+///
+/// `--format json` writes one object: `policy`, `requests`, `allowed`, `denied`, `verdicts` and `would`
+/// [{decision, reason, rule, requests, examples [{place, method, authority, path, principal}]}],
+/// `logged` {same, other_reason, other_decision, none, unlisted}, `differences` [{logged, now,
+/// requests, examples}], `lines` {access_log, filter, left_out, without_caller_field, unread {lines,
+/// first [{place, problem, text}]}}.
+///
+/// Exit codes: 0 every decision is the log's own, or the log has none; 1 some are others; 2 usage or
+/// unreadable input.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: egress-warden replay policy.yaml access.log.gz access.log")]
+pub(crate) struct Args {
+    /// The policy, in YAML or JSON
+    policy: PathBuf,
+    /// The logs; `-` is standard input
+    #[arg(required = true)]
+    logs: Vec<PathBuf>,
+    #[command(flatten)]
+    choice: Choice,
+}
+
+pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure> {
+    let (_, config) = PolicyFile::load(&args.policy)?;
+    let policy = &config.policy;
+    let mut totals = Totals::default();
+    let tally = logs::scan(
+        &args.logs,
+        &args.choice,
+        |totals: &mut Totals, logged, place| totals.judge(policy, logged, place),
+        |chunk| {
+            totals.add(chunk);
+            Ok(())
+        },
+    )?;
+    for note in tally.notes() {
+        console.note(note);
+    }
+    let answer = Answer::new(&totals, &config, &tally);
+    match console.format() {
+        Format::Json => console.json(&answer)?,
+        Format::Text => answer.write(console)?,
+    }
+    Ok(if answer.logged.other_decision == 0 { Outcome::Yes } else { Outcome::No })
+}
+
+/// Most kinds of difference that are told apart, so that a hostile log cannot fill the memory.
+const MAX_DIFFERENCES: usize = 10_000;
+
+/// What the requests of a log come to.
+#[derive(Debug, Default)]
+struct Totals {
+    verdicts: HashMap<Key, Group>,
+    would: HashMap<Key, Group>,
+    logged: Comparison,
+    differences: HashMap<(Judgement, Key), Group>,
+}
+
+/// A verdict as a key.
+type Key = (Action, Reason, Option<usize>);
+
+/// How the verdicts of the log compare.
+#[derive(Debug, Default, Serialize)]
+struct Comparison {
+    /// Same decision, reason and rule.
+    same: u64,
+    /// Same decision, by another rule or for another reason.
+    other_reason: u64,
+    /// Allow for deny, or deny for allow.
+    other_decision: u64,
+    /// The log has no verdict.
+    none: u64,
+    /// Differences of kinds beyond the first 10,000.
+    unlisted: u64,
+}
+
+impl Totals {
+    fn judge(&mut self, policy: &Policy, logged: &Logged<'_>, place: Place) {
+        let decision = policy.decide(&logged.request(policy.reads()));
+        let verdict = decision.verdict;
+        self.verdicts.entry(key(verdict)).or_default().push(logged, place);
+        if let Some(would) = decision.would {
+            self.would.entry(key(would)).or_default().push(logged, place);
+        }
+        let Some(before) = logged.verdict() else {
+            self.logged.none += 1;
+            return;
+        };
+        if is_same(&before, verdict, policy) {
+            self.logged.same += 1;
+            return;
+        }
+        match before.action == verdict.action {
+            true => self.logged.other_reason += 1,
+            false => self.logged.other_decision += 1,
+        }
+        let before = Judgement {
+            decision: before.action.as_str().into(),
+            reason: before.reason.into(),
+            rule: before.rule.map(Box::from),
+        };
+        self.differences.entry((before, key(verdict))).or_default().push(logged, place);
+    }
+
+    /// Adds what stands behind.
+    fn add(&mut self, behind: Self) {
+        for (key, group) in behind.verdicts {
+            self.verdicts.entry(key).or_default().add(group);
+        }
+        for (key, group) in behind.would {
+            self.would.entry(key).or_default().add(group);
+        }
+        self.logged.same += behind.logged.same;
+        self.logged.other_reason += behind.logged.other_reason;
+        self.logged.other_decision += behind.logged.other_decision;
+        self.logged.none += behind.logged.none;
+        for (key, group) in behind.differences {
+            if self.differences.len() < MAX_DIFFERENCES || self.differences.contains_key(&key) {
+                self.differences.entry(key).or_default().add(group);
+            } else {
+                self.logged.unlisted += group.requests;
+            }
+        }
+    }
+}
+
+fn key(verdict: Verdict) -> Key {
+    (verdict.action, verdict.reason, verdict.rule)
+}
+
+fn is_same(before: &LoggedVerdict<'_>, verdict: Verdict, policy: &Policy) -> bool {
+    let rule = verdict.rule.and_then(|rule| policy.rules().get(rule)).map(|rule| &*rule.id);
+    before.action == verdict.action
+        && before.reason == verdict.reason.as_str()
+        && before.rule == rule
+}
+
+/// The answer. Its keys are stable.
+#[derive(Debug, Serialize)]
+struct Answer<'a> {
+    /// Name and hash of the policy, as records have it.
+    policy: &'a str,
+    requests: u64,
+    allowed: u64,
+    denied: u64,
+    /// Most frequent first.
+    verdicts: Vec<Row<'a>>,
+    /// Would-be verdicts, where they differ.
+    would: Vec<Row<'a>>,
+    logged: &'a Comparison,
+    /// Where a verdict is not the log's: other decisions first, then most frequent first.
+    differences: Vec<Difference<'a>>,
+    lines: &'a Tally,
+}
+
+/// Requests of one verdict.
+#[derive(Debug, Serialize)]
+struct Row<'a> {
+    #[serde(flatten)]
+    judgement: Judgement,
+    requests: u64,
+    examples: Vec<logs::Shown<'a>>,
+}
+
+/// Requests of one verdict in the log and another now.
+#[derive(Debug, Serialize)]
+struct Difference<'a> {
+    logged: &'a Judgement,
+    now: Judgement,
+    requests: u64,
+    examples: Vec<logs::Shown<'a>>,
+}
+
+impl<'a> Answer<'a> {
+    fn new(totals: &'a Totals, config: &'a Config, tally: &'a Tally) -> Self {
+        let judgement = |&(action, reason, rule): &Key| {
+            Judgement::new(Verdict { action, reason, rule }, &config.policy)
+        };
+        let rows = |groups: &'a HashMap<Key, Group>| {
+            let mut rows: Vec<Row<'a>> = groups
+                .iter()
+                .map(|(key, group)| Row {
+                    judgement: judgement(key),
+                    requests: group.requests,
+                    examples: group.shown(tally),
+                })
+                .collect();
+            rows.sort_by(|a, b| {
+                b.requests.cmp(&a.requests).then_with(|| a.judgement.cmp(&b.judgement))
+            });
+            rows
+        };
+        let mut differences: Vec<Difference<'a>> = totals
+            .differences
+            .iter()
+            .map(|((logged, key), group)| Difference {
+                logged,
+                now: judgement(key),
+                requests: group.requests,
+                examples: group.shown(tally),
+            })
+            .collect();
+        differences.sort_by(|a, b| {
+            let is_same_decision = |it: &Difference<'_>| it.logged.decision == it.now.decision;
+            is_same_decision(a)
+                .cmp(&is_same_decision(b))
+                .then_with(|| b.requests.cmp(&a.requests))
+                .then_with(|| (a.logged, &a.now).cmp(&(b.logged, &b.now)))
+        });
+        let verdicts = rows(&totals.verdicts);
+        let of = |action: Action| {
+            let rows = verdicts.iter().filter(|row| &*row.judgement.decision == action.as_str());
+            rows.map(|row| row.requests).sum()
+        };
+        Self {
+            policy: &config.revision,
+            requests: tally.requests(),
+            allowed: of(Action::Allow),
+            denied: of(Action::Deny),
+            would: rows(&totals.would),
+            logged: &totals.logged,
+            differences,
+            lines: tally,
+            verdicts,
+        }
+    }
+
+    fn write(&self, console: &mut Console) -> Result<(), Failure> {
+        console.line(format_args!(
+            "{} through {}: {} allowed, {} denied",
+            counted(self.requests, "request"),
+            styled(NAME, self.policy),
+            self.allowed,
+            self.denied
+        ))?;
+        write_rows(console, &self.verdicts)?;
+        if !self.would.is_empty() {
+            console.line("\nWould be decided otherwise, once `only` rules come and go:")?;
+            write_rows(console, &self.would)?;
+        }
+        let Comparison { same, other_reason, other_decision, none, unlisted } = *self.logged;
+        console.line(format_args!(
+            "\nThe log's own verdicts: {same} the same, {other_reason} for another reason, \
+             {other_decision} another decision, {none} not in the log"
+        ))?;
+        for Difference { logged, now, requests, examples } in &self.differences {
+            console.line(format_args!("{requests:>10}  {logged} in the log, now {now}"))?;
+            write_examples(console, examples)?;
+        }
+        if unlisted > 0 {
+            console.line(format_args!("{unlisted:>10}  of further kinds"))?;
+        }
+        Ok(())
+    }
+}
+
+fn write_rows(console: &mut Console, rows: &[Row<'_>]) -> Result<(), Failure> {
+    for Row { judgement, requests, examples } in rows {
+        console.line(format_args!("{requests:>10}  {judgement}"))?;
+        if &*judgement.decision == Action::Deny.as_str() {
+            write_examples(console, examples)?;
+        }
+    }
+    Ok(())
+}
+
+fn write_examples(console: &mut Console, examples: &[logs::Shown<'_>]) -> Result<(), Failure> {
+    for example in examples {
+        console.line(styled(FRAME, format_args!("              {example}")))?;
+    }
+    Ok(())
+}

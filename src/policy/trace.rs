@@ -1,0 +1,84 @@
+//! How a verdict comes about: the rules that were looked at, and where each of them failed.
+//!
+//! The verdict of a trace is that of [`Policy::decide`]; what it says of a rule comes from the
+//! conditions that the rule is judged by. Nothing is matched here.
+
+use super::index::Candidate;
+use super::request::{Facts, Port};
+use super::rule::Miss;
+use super::{Action, Decision, Only, Policy, Reason, Request, Scope};
+
+/// A decision with what led to it.
+#[derive(Clone, Debug)]
+pub struct Trace {
+    /// What [`Policy::decide`] says.
+    pub decision: Decision,
+    /// Absent where the request is malformed.
+    pub port: Option<Port>,
+    /// The path as sent and as read leniently; absent where it is unknown or the request malformed.
+    pub path: Option<[String; 2]>,
+    /// The rules whose hosts match, whatever the caller: the most specific host first, the smallest
+    /// id first among equals, so that the first that matches is named. None where an earlier step
+    /// decides.
+    pub attempts: Vec<Attempt>,
+}
+
+/// One way for one rule to match.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// The rule, as an index into the policy's rules.
+    pub rule: usize,
+    /// The entry of its `to`; `None` where it has none.
+    pub destination: Option<usize>,
+    /// By what the host was found; `None` where the entry has no hosts.
+    pub scope: Option<Scope>,
+    /// Whether the rule counts for the verdict, and for the would-be verdict.
+    pub counts: [bool; 2],
+    /// Whether the rule is past its `until`: an allow is left out then, but named where it alone
+    /// would have matched.
+    pub has_ended: bool,
+    /// Why the rule does not match; `None`: it does.
+    pub miss: Option<Miss>,
+}
+
+impl Policy {
+    /// Decides one request and says how.
+    pub fn trace(&self, request: &Request<'_>) -> Trace {
+        let decision = self.decide(request);
+        let facts = Facts::of(request);
+        // Steps 1 and 2 end the same way in both views.
+        let reason = decision.would.unwrap_or(decision.verdict).reason;
+        let asks_rules = !matches!(reason, Reason::Malformed | Reason::Identity | Reason::Sni);
+        let readings = facts.as_ref().and_then(|facts| facts.readings());
+        Trace {
+            decision,
+            port: facts.as_ref().map(|facts| facts.port),
+            path: readings.map(|readings| readings.both().map(str::to_owned)),
+            attempts: facts
+                .as_ref()
+                .filter(|_| asks_rules)
+                .map(|facts| self.attempts(facts))
+                .unwrap_or_default(),
+        }
+    }
+
+    fn attempts(&self, facts: &Facts<'_>) -> Vec<Attempt> {
+        let attempt = |Candidate { rule, destination, scope, .. }| {
+            let index = rule as usize;
+            let (head, conditions) = self.rules.get(index).zip(self.conditions.get(index))?;
+            let has_ended = head.has_ended(facts);
+            Some(Attempt {
+                rule: index,
+                destination: destination.map(|index| index as usize),
+                scope,
+                counts: [head.only != Some(Only::Next), head.only != Some(Only::Now)],
+                has_ended,
+                miss: match (head.action, has_ended) {
+                    (Action::Deny, true) => Some(Miss::Ended),
+                    _ => head.miss(conditions, destination, scope, facts),
+                },
+            })
+        };
+        self.index.all(facts.host).into_iter().filter_map(attempt).collect()
+    }
+}

@@ -1,0 +1,212 @@
+//! What the tool says a policy does is what the filter does: the same verdict, rule and reason, for
+//! every case file and for many generated requests. `tests/tool_envoy.rs` asks a real Envoy, too.
+#![cfg(not(target_family = "wasm"))]
+
+mod case;
+mod mock;
+#[allow(dead_code, reason = "the naive matcher is not asked here")]
+mod naive;
+
+use arbitrary::Unstructured;
+use case::decision::CaseFile;
+use case::files;
+use mock::{Native, Worker};
+use naive::sample;
+use proptest::collection::vec;
+use proptest::prelude::any;
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::TestRunner;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, UNIX_EPOCH};
+
+const POLICIES: usize = 500;
+const REQUESTS: usize = 200;
+
+#[test]
+fn the_tool_tests_every_case_file_as_the_filter_does() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let policy = folder.path().join("policy.json");
+    let mut failures = Vec::new();
+    for file in files::read("tests/cases") {
+        let cases: CaseFile = serde_saphyr::from_str(&file.text).expect(&file.name);
+        let count: usize = cases.cases.iter().map(|case| case.requests().count()).sum();
+        for (text, name) in cases.policies() {
+            std::fs::write(&policy, text).expect("a file");
+            let output = Command::new(env!("CARGO_BIN_EXE_egress-warden"))
+                .args(["test", "--format", "json", "--at", "2026-11-23T10:00:00Z"])
+                .arg(&policy)
+                .arg(format!("{}/{}", env!("CARGO_MANIFEST_DIR"), file.name))
+                .output()
+                .expect("the tool runs");
+            let told: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+            if !output.status.success() || told["requests"] != json!(count) {
+                let complaint = String::from_utf8_lossy(&output.stderr);
+                failures.push(format!("{} {name}: {told} {complaint}", file.name));
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn the_tool_explains_what_the_filter_does() {
+    let mut runner = TestRunner::deterministic();
+    let bytes = vec(any::<u8>(), 24 << 10);
+    let batches: Vec<Batch> = (0..POLICIES)
+        .map(|_| Batch::of(&bytes.new_tree(&mut runner).expect("bytes").current()))
+        .collect();
+    let reasons = thread::scope(|scope| {
+        let halves = batches.chunks(POLICIES.div_ceil(2)).map(|half| {
+            scope.spawn(|| half.iter().flat_map(Batch::compare).collect::<BTreeSet<_>>())
+        });
+        let halves: Vec<_> = halves.collect();
+        halves.into_iter().flat_map(|half| half.join().expect("they agree")).collect()
+    });
+    // Else too little came up.
+    let expected: BTreeSet<_> = [
+        "allow default",
+        "allow monitor",
+        "allow rule",
+        "deny connect",
+        "deny default",
+        "deny expired",
+        "deny forbidden_address",
+        "deny identity",
+        "deny ip_literal",
+        "deny malformed",
+        "deny rule",
+        "deny sni",
+    ]
+    .map(str::to_owned)
+    .into();
+    assert_eq!(expected, reasons);
+}
+
+/// A policy with requests, as case files write them.
+struct Batch {
+    policy: String,
+    requests: Vec<Value>,
+}
+
+type Record = BTreeMap<String, String>;
+
+impl Batch {
+    fn of(bytes: &[u8]) -> Self {
+        let mut bytes = Unstructured::new(bytes);
+        let policy = sample::policy(&mut bytes).expect("a policy").to_string();
+        let requests =
+            (0..REQUESTS).map(|_| written(&sample::request(&mut bytes).expect("a request")));
+        Self { policy, requests: requests.collect() }
+    }
+
+    /// Sends each request through the filter in the mock host and through the tool; panics where
+    /// they differ, else tells what came up.
+    fn compare(&self) -> Vec<String> {
+        let (filter, tool) = (self.by_the_filter(), self.by_the_tool());
+        assert_eq!(filter.len(), tool.len());
+        for ((request, filter), tool) in self.requests.iter().zip(&filter).zip(&tool) {
+            assert_eq!(
+                filter, tool,
+                "left: the filter, right: the tool\n{}\n{request}",
+                self.policy
+            );
+        }
+        let reason = |record: &Record| match record.get("egress_reason") {
+            Some(reason) => format!("{} {reason}", record["egress_decision"]),
+            None => format!("{} rule", record["egress_decision"]),
+        };
+        filter.iter().map(reason).collect()
+    }
+
+    fn by_the_filter(&self) -> Vec<Record> {
+        mock::in_a_worker::<Native, _>(|worker| {
+            let root = worker.configure(&self.policy);
+            assert!(root.accepted, "{}", self.policy);
+            self.requests.iter().map(|request| send(worker, root, request)).collect()
+        })
+    }
+
+    fn by_the_tool(&self) -> Vec<Record> {
+        let policy = tempfile::NamedTempFile::with_suffix(".json").expect("a file");
+        std::fs::write(&policy, &self.policy).expect("a file");
+        let mut tool = Command::new(env!("CARGO_BIN_EXE_egress-warden"))
+            .args(["explain", "--format", "json", "--requests", "-"])
+            .arg(policy.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the tool runs");
+        let mut input = tool.stdin.take().expect("a pipe");
+        let lines: String = self.requests.iter().map(|request| format!("{request}\n")).collect();
+        // The tool answers while it reads.
+        let writing = thread::spawn(move || input.write_all(lines.as_bytes()));
+        let output = tool.wait_with_output().expect("the tool ends");
+        writing.join().expect("no panic").expect("the tool reads on");
+        let text = String::from_utf8(output.stdout).expect("UTF-8");
+        text.lines().map(told).collect()
+    }
+}
+
+/// What the filter recorded.
+fn send(worker: &mut Worker<Native>, root: mock::Root, request: &Value) -> Record {
+    let request: case::request::Request =
+        serde_json::from_value(request.clone()).expect("a request");
+    let pairs = request.header_pairs();
+    let sent = request.properties().fold(
+        mock::Request::new(pairs.iter().map(|(name, value)| (&name[..], &value[..]))),
+        |sent, (path, value)| sent.property(path, value),
+    );
+    worker.set_clock(request.clock());
+    worker.send(root, sent).filter_state.into_iter().collect()
+}
+
+/// What the tool told of one request: its record, which its own words must agree with.
+fn told(line: &str) -> Record {
+    let told: Value = serde_json::from_str(line).expect("JSON");
+    let record: Record = serde_json::from_value(told["record"].clone()).expect("a record");
+    let word = |key: &str| told[key].as_str().map(str::to_owned);
+    let recorded = |key: &str| record.get(key).cloned();
+    assert_eq!(word("decision"), recorded("egress_decision"), "{line}");
+    assert_eq!(word("rule"), recorded("egress_rule"), "{line}");
+    let reason = recorded("egress_reason").unwrap_or_else(|| "rule".to_owned());
+    assert_eq!(word("reason"), Some(reason), "{line}");
+    record
+}
+
+/// A request as case files write it. Bytes go as hex digits: they need not be text.
+fn written(request: &naive::Request) -> Value {
+    let hex = |bytes: &[u8]| {
+        let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        json!({ "hex": digits })
+    };
+    let mut written = json!({
+        "authority": hex(&request.authority),
+        "method": hex(&request.method),
+        "tls": request.server_name.is_some(),
+        "at": match request.now {
+            Some(now) => {
+                let time = UNIX_EPOCH + Duration::from_nanos(now);
+                humantime::format_rfc3339_nanos(time).to_string()
+            }
+            None => "none".to_owned(),
+        },
+    });
+    match &request.path {
+        Some(path) => written["path"] = hex(path),
+        None => written["without"] = json!([":path"]),
+    }
+    if let Some(port) = request.cluster_port {
+        written["cluster"] = format!("outbound|{port}||a.test").into();
+    }
+    if let Some(principal) = &request.principal {
+        written["principal"] = principal.as_str().into();
+    }
+    if let Some(name) = request.server_name.as_ref().filter(|name| !name.is_empty()) {
+        written["sni"] = hex(name);
+    }
+    written
+}
