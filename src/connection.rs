@@ -9,9 +9,10 @@
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::host::{Malformed, parse_port};
-use crate::policy::{Action, Decision, Request};
+use crate::policy::{Action, Decision, Request, Trace};
 use crate::proxy::{Downstream, Failed, Flow, Proxy};
 use crate::record::{Details, Record};
+use std::sync::Arc;
 
 /// What the filter asks of the proxy about a connection, beside what it asks for requests too.
 pub trait ConnectionProxy: Proxy {
@@ -20,7 +21,7 @@ pub trait ConnectionProxy: Proxy {
 }
 
 /// The port of connections whose plugin names none.
-const HTTPS: u16 = 443;
+pub const HTTPS: u16 = 443;
 
 /// The port of the connections that a plugin judges, by its root id: `connections`, or
 /// `connections:PORT`. `None`: it judges requests. What begins so and goes on otherwise is a
@@ -38,14 +39,15 @@ pub fn judged_port(root_id: &[u8]) -> Result<Option<u16>, Malformed> {
 /// all of them.
 #[derive(Debug)]
 pub struct ConnectionFilter {
-    config: Config,
+    config: Arc<Config>,
     counters: Counters,
     port: u16,
 }
 
 impl ConnectionFilter {
     /// Takes what a policy text says, and the port that the connections go to.
-    pub fn new(config: Config, port: u16) -> Self {
+    pub fn new(config: impl Into<Arc<Config>>, port: u16) -> Self {
+        let config = config.into();
         let counters = Counters::of_connections(&config.policy);
         Self { config, counters, port }
     }
@@ -81,15 +83,10 @@ impl ConnectionFilter {
     /// Decides one connection, leaves its record, and closes it or lets it pass.
     pub fn decide(&self, proxy: &impl ConnectionProxy) -> Flow {
         let policy = &self.config.policy;
-        let reads = policy.reads();
         let downstream = Downstream::new(proxy);
-        let server_name = proxy.property(&["connection", "requested_server_name"]);
-        let server_name = server_name.as_ref().map(|name| name.as_deref().unwrap_or_default());
-        let request = Request {
-            principal: reads.principal.then(|| downstream.principal()).flatten(),
-            now: reads.clock.then(|| proxy.now()).flatten(),
-            ..Request::connection(server_name.unwrap_or_default(), self.port)
-        };
+        let server_name = server_name(proxy);
+        let server_name = server_name.as_deref();
+        let request = self.request(proxy, server_name.unwrap_or_default(), &downstream);
         let decision = match server_name {
             Ok(_) => policy.decide(&request),
             Err(&Failed) => Decision::proxy_error(),
@@ -124,6 +121,34 @@ impl ConnectionFilter {
             }
         }
     }
+
+    /// How the policy judges the same connection, with all that it looks at. Nothing is written.
+    pub fn trace(&self, proxy: &impl ConnectionProxy) -> Result<Trace, Failed> {
+        let server_name = server_name(proxy)?;
+        let downstream = Downstream::new(proxy);
+        Ok(self.config.policy.trace(&self.request(proxy, &server_name, &downstream)))
+    }
+
+    /// The facts of a connection that this policy asks about.
+    fn request<'a, P: Proxy>(
+        &self,
+        proxy: &P,
+        server_name: &'a [u8],
+        downstream: &'a Downstream<'_, P>,
+    ) -> Request<'a> {
+        let reads = self.config.policy.reads();
+        Request {
+            principal: reads.principal.then(|| downstream.principal()).flatten(),
+            now: reads.clock.then(|| proxy.now()).flatten(),
+            ..Request::connection(server_name, self.port)
+        }
+    }
+}
+
+/// The server name of the hello; empty where it had none.
+fn server_name(proxy: &impl Proxy) -> Result<Vec<u8>, Failed> {
+    let name = proxy.property(&["connection", "requested_server_name"])?;
+    Ok(name.unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use crate::policy::{
 use crate::proxy::{Downstream, Failed, Flow, Proxy, header_value};
 use crate::record::{Details, Record};
 use crate::stamp::{Operation, Placeholder, Values};
+use std::sync::Arc;
 
 /// What the filter asks of the proxy about a request, beside what it asks for connections too.
 pub trait HttpProxy: Proxy {
@@ -53,13 +54,14 @@ const GRPC_PERMISSION_DENIED: u32 = 7;
 /// A policy at work. It holds no state of a stream and is shared by all of them.
 #[derive(Debug)]
 pub struct Filter {
-    config: Config,
+    config: Arc<Config>,
     counters: Counters,
 }
 
 impl Filter {
     /// Takes what a policy text says.
-    pub fn new(config: Config) -> Self {
+    pub fn new(config: impl Into<Arc<Config>>) -> Self {
+        let config = config.into();
         let counters = Counters::new(&config.policy);
         Self { config, counters }
     }

@@ -25,6 +25,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 const POLICIES: usize = 500;
 const REQUESTS: usize = 200;
+const CONNECTIONS: usize = 50;
 
 #[test]
 fn the_tool_tests_every_case_file_as_the_filter_does() {
@@ -33,7 +34,8 @@ fn the_tool_tests_every_case_file_as_the_filter_does() {
     let mut failures = Vec::new();
     for file in files::read("tests/cases") {
         let cases: CaseFile = serde_saphyr::from_str(&file.text).expect(&file.name);
-        let count: usize = cases.cases.iter().map(|case| case.requests().count()).sum();
+        let requests: usize = cases.cases.iter().map(|case| case.requests().count()).sum();
+        let connections: usize = cases.cases.iter().map(|case| case.connections().count()).sum();
         for (text, name) in cases.policies() {
             std::fs::write(&policy, text).expect("a file");
             let output = Command::new(env!("CARGO_BIN_EXE_egress-warden"))
@@ -43,7 +45,8 @@ fn the_tool_tests_every_case_file_as_the_filter_does() {
                 .output()
                 .expect("the tool runs");
             let told: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
-            if !output.status.success() || told["requests"] != json!(count) {
+            let counts = (&told["requests"], &told["connections"]);
+            if !output.status.success() || counts != (&json!(requests), &json!(connections)) {
                 let complaint = String::from_utf8_lossy(&output.stderr);
                 failures.push(format!("{} {name}: {told} {complaint}", file.name));
             }
@@ -86,10 +89,10 @@ fn the_tool_explains_what_the_filter_does() {
     assert_eq!(expected, reasons);
 }
 
-/// A policy with requests, as case files write them.
+/// A policy with requests and connections, as case files write them.
 struct Batch {
     policy: String,
-    requests: Vec<Value>,
+    subjects: Vec<Value>,
 }
 
 type Record = BTreeMap<String, String>;
@@ -98,20 +101,26 @@ impl Batch {
     fn of(bytes: &[u8]) -> Self {
         let mut bytes = Unstructured::new(bytes);
         let policy = sample::policy(&mut bytes).expect("a policy").to_string();
-        let requests =
-            (0..REQUESTS).map(|_| written(&sample::request(&mut bytes).expect("a request")));
-        Self { policy, requests: requests.collect() }
+        let mut subjects = Vec::new();
+        for _ in 0..REQUESTS {
+            subjects.push(written(&sample::request(&mut bytes).expect("a request")));
+        }
+        for _ in 0..CONNECTIONS {
+            let connection = sample::connection(&mut bytes).expect("a connection");
+            subjects.push(json!({ "connection": written_connection(&connection) }));
+        }
+        Self { policy, subjects }
     }
 
-    /// Sends each request through the filter in the mock host and through the tool; panics where
+    /// Sends each of them through the filter in the mock host and through the tool; panics where
     /// they differ, else tells what came up.
     fn compare(&self) -> Vec<String> {
         let (filter, tool) = (self.by_the_filter(), self.by_the_tool());
         assert_eq!(filter.len(), tool.len());
-        for ((request, filter), tool) in self.requests.iter().zip(&filter).zip(&tool) {
+        for ((subject, filter), tool) in self.subjects.iter().zip(&filter).zip(&tool) {
             assert_eq!(
                 filter, tool,
-                "left: the filter, right: the tool\n{}\n{request}",
+                "left: the filter, right: the tool\n{}\n{subject}",
                 self.policy
             );
         }
@@ -124,9 +133,14 @@ impl Batch {
 
     fn by_the_filter(&self) -> Vec<Record> {
         mock::in_a_worker::<Native, _>(|worker| {
-            let root = worker.configure(&self.policy);
-            assert!(root.accepted, "{}", self.policy);
-            self.requests.iter().map(|request| send(worker, root, request)).collect()
+            let roots = ["", "connections"].map(|id| worker.configure_as(id, &self.policy));
+            let [requests, connections] = roots;
+            assert!(requests.accepted && connections.accepted, "{}", self.policy);
+            let sent = self.subjects.iter().map(|subject| match subject.get("connection") {
+                None => send(worker, requests, subject),
+                Some(connection) => connect(worker, connections, connection),
+            });
+            sent.collect()
         })
     }
 
@@ -141,7 +155,7 @@ impl Batch {
             .spawn()
             .expect("the tool runs");
         let mut input = tool.stdin.take().expect("a pipe");
-        let lines: String = self.requests.iter().map(|request| format!("{request}\n")).collect();
+        let lines: String = self.subjects.iter().map(|subject| format!("{subject}\n")).collect();
         // The tool answers while it reads.
         let writing = thread::spawn(move || input.write_all(lines.as_bytes()));
         let output = tool.wait_with_output().expect("the tool ends");
@@ -164,7 +178,18 @@ fn send(worker: &mut Worker<Native>, root: mock::Root, request: &Value) -> Recor
     worker.send(root, sent).filter_state.into_iter().collect()
 }
 
-/// What the tool told of one request: its record, which its own words must agree with.
+/// The same for a connection.
+fn connect(worker: &mut Worker<Native>, root: mock::Root, connection: &Value) -> Record {
+    let connection: case::connection::Connection =
+        serde_json::from_value(connection.clone()).expect("a connection");
+    let made = connection
+        .properties()
+        .fold(mock::Connection::default(), |made, (path, value)| made.property(path, value));
+    worker.set_clock(connection.clock());
+    worker.connect(root, made).filter_state.into_iter().collect()
+}
+
+/// What the tool told of one subject: its record, which its own words must agree with.
 fn told(line: &str) -> Record {
     let told: Value = serde_json::from_str(line).expect("JSON");
     let record: Record = serde_json::from_value(told["record"].clone()).expect("a record");
@@ -177,23 +202,32 @@ fn told(line: &str) -> Record {
     record
 }
 
-/// A request as case files write it. Bytes go as hex digits: they need not be text.
+/// Bytes as case files write them where they need not be text.
+fn hex(bytes: &[u8]) -> Value {
+    let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    json!({ "hex": digits })
+}
+
+fn time(now: Option<u64>) -> String {
+    let Some(now) = now else { return "none".to_owned() };
+    humantime::format_rfc3339_nanos(UNIX_EPOCH + Duration::from_nanos(now)).to_string()
+}
+
+fn written_connection(connection: &naive::Request) -> Value {
+    let mut written = json!({ "sni": hex(&connection.authority), "at": time(connection.now) });
+    if let Some(principal) = &connection.principal {
+        written["principal"] = principal.as_str().into();
+    }
+    written
+}
+
+/// A request as case files write it.
 fn written(request: &naive::Request) -> Value {
-    let hex = |bytes: &[u8]| {
-        let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        json!({ "hex": digits })
-    };
     let mut written = json!({
         "authority": hex(&request.authority),
         "method": hex(&request.method),
         "tls": request.server_name.is_some(),
-        "at": match request.now {
-            Some(now) => {
-                let time = UNIX_EPOCH + Duration::from_nanos(now);
-                humantime::format_rfc3339_nanos(time).to_string()
-            }
-            None => "none".to_owned(),
-        },
+        "at": time(request.now),
     });
     match &request.path {
         Some(path) => written["path"] = hex(path),

@@ -15,17 +15,20 @@ use std::path::PathBuf;
 /// otherwise than the log says
 ///
 /// Reads the JSON access log of `envoy/gateway.yaml`, Istio's own, and the filter's own lines with
-/// whatever stands before them; plain, gzip or zstd. The clock is each request's `start_time`.
+/// whatever stands before them; plain, gzip or zstd. The clock is each request's `start_time`. TLS
+/// connections that were not terminated (a line with neither method nor authority) are judged as
+/// such, and counted among the requests.
 ///
 /// What a log cannot tell: Istio's own names no caller (judged as not verified); none says whether a
 /// connection without a server name was TLS (taken for TLS where a caller is named), or that a GET
 /// was an upgrade to a tunnel; the filter's own lines cut long values (such a path is unknown) and
-/// have the port that was judged, not the cluster's where that policy read none.
+/// have the port that was judged, not the cluster's where that policy read none. The access log of a
+/// refused connection has no port: 443 is taken.
 ///
 /// `--format json` writes one object: `policy`, `requests`, `allowed`, `denied`, `verdicts` and `would`
 /// [{decision, reason, rule, requests, examples [{place, method, authority, path, principal}]}],
 /// `logged` {same, other_reason, other_decision, none, unlisted}, `differences` [{logged, now,
-/// requests, examples}], `lines` {access_log, filter, left_out, without_caller_field, unread {lines,
+/// requests, examples}], `lines` {access_log, filter, connections, left_out, without_caller_field, unread {lines,
 /// first [{place, problem, text}]}}.
 ///
 /// Exit codes: 0 every decision is the log's own, or the log has none; 1 some are others; 2 usage or
@@ -248,8 +251,12 @@ impl<'a> Answer<'a> {
     }
 
     fn write(&self, console: &mut Console) -> Result<(), Failure> {
+        let connections = match self.lines.connections {
+            0 => String::new(),
+            count => format!(", {count} of them connections,"),
+        };
         console.line(format_args!(
-            "{} through {}: {} allowed, {} denied",
+            "{}{connections} through {}: {} allowed, {} denied",
             counted(self.requests, "request"),
             styled(NAME, self.policy),
             self.allowed,

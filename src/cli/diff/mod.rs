@@ -29,9 +29,11 @@ use traffic::Traffic;
 /// decided by both policies, and what changes alike is told together. Exact, but for two things that
 /// the answer names where they apply: hosts whose rules combine in over 1,000,000 ways are left
 /// undecided, and paths whose two readings differ (escapes, `;`, `//`) are tried by examples. Stamps,
-/// answers and the log settings are not compared.
+/// answers and the log settings are not compared, nor are connections, which show neither method nor
+/// path.
 ///
-/// With logs: each distinct request whose verdict changes, how often it was seen, and both rules.
+/// With logs: each distinct request or connection whose verdict changes, how often it was seen, and
+/// both rules.
 ///
 /// A request `opens` where it was refused and passes now, `closes` in the reverse, `announces` where
 /// only the would-be verdict changes, `renames` where another rule or reason leads to the same.
@@ -220,7 +222,8 @@ struct OfTraffic<'a> {
 struct ChangedRequest<'a> {
     kind: Kind,
     requests: u64,
-    method: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    method: Option<&'a str>,
     host: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     port: Option<u16>,
@@ -239,7 +242,7 @@ impl<'a> OfTraffic<'a> {
         let changes = traffic.requests().into_iter().map(|(distinct, group)| ChangedRequest {
             kind: distinct.kind,
             requests: group.requests,
-            method: &distinct.method,
+            method: distinct.method.as_deref(),
             host: &distinct.host,
             port: distinct.port,
             path: distinct.path.as_deref(),
@@ -271,7 +274,7 @@ impl<'a> OfTraffic<'a> {
                 "{} {:>8}  {} {}{port}{}{principal}",
                 styled_kind(change.kind),
                 change.requests,
-                printable(change.method),
+                printable(change.method.unwrap_or("TLS")),
                 printable(change.host),
                 printable(change.path.unwrap_or_default()),
             ))?;

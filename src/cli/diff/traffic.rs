@@ -30,7 +30,8 @@ pub(super) struct Distinct {
     /// Canonical; as sent where it is malformed.
     pub(super) host: String,
     pub(super) port: Option<u16>,
-    pub(super) method: String,
+    /// `None` for a connection.
+    pub(super) method: Option<String>,
     pub(super) path: Option<String>,
     pub(super) principal: Option<String>,
 }
@@ -121,7 +122,7 @@ impl Distinct {
             new,
             host,
             port: request.port(),
-            method: logged.method().to_owned(),
+            method: logged.method().map(str::to_owned),
             path: logged.path().and_then(|path| path.split('?').next()).map(str::to_owned),
             principal: logged.principal().map(str::to_owned),
         }

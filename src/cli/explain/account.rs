@@ -1,10 +1,9 @@
-//! What there is to say of one request, in the order in which it came about.
+//! What there is to say of one request or connection, in the order in which it came about.
 
 use super::super::policy_file::{Node, PolicyFile};
-use super::super::rehearsal::{Headers, Rehearsal, Request, shown};
+use super::super::rehearsal::{Headers, Rehearsal, Subject, shown};
 use super::super::time::Time;
 use egress_warden::config::Config;
-use egress_warden::host::{Authority, Malformed};
 use egress_warden::policy::{
     Action, Attempt, Decision, FieldMiss, Miss, Port, Reason, Scope, Trace, Verdict,
 };
@@ -16,7 +15,7 @@ pub(super) struct Account<'a> {
     pub(super) config: &'a Config,
     /// Rules as they are written, by their ids: a policy keeps its rules in an order of its own.
     pub(super) rules: &'a HashMap<&'a str, &'a Node>,
-    pub(super) request: &'a Request,
+    pub(super) subject: &'a Subject,
     pub(super) at: Time,
     pub(super) rehearsal: Rehearsal,
 }
@@ -44,11 +43,6 @@ impl Account<'_> {
             Reason::Monitor => would,
             _ => Some(verdict),
         }
-    }
-
-    /// What the authority was read as; absent where there is none.
-    pub(super) fn authority(&self) -> Option<Result<Authority<'_>, Malformed>> {
-        self.request.authority.as_ref().map(|authority| Authority::parse(&authority.0))
     }
 
     /// The id of a rule.
@@ -92,7 +86,10 @@ impl Account<'_> {
         put("would", recorded("egress_would"));
         put("would_rule", recorded("egress_would_rule"));
         put("would_reason", recorded("egress_would_reason"));
-        put("request", Some(self.request_json()));
+        match self.subject {
+            Subject::Request(_) => put("request", Some(self.request_json())),
+            Subject::Connection(_) => put("connection", Some(self.connection_json())),
+        }
         put("step", self.step_json());
         put("candidates", self.trace().map(|trace| self.candidates_json(trace)));
         put("upstream", self.rehearsal.passed.then(|| headers_json(&self.rehearsal.headers)));
@@ -115,27 +112,38 @@ impl Account<'_> {
     }
 
     fn request_json(&self) -> Value {
-        let authority = self.authority();
+        let (method, path) = self.subject.method_and_path().unzip();
+        let lenient = self.trace().and_then(|trace| trace.path.as_ref()).map(|[_, path]| path);
+        let mut request = self.host_json("authority");
+        request.insert("method".to_owned(), json!(method));
+        request.insert("path".to_owned(), json!(path));
+        request.insert("lenient_path".to_owned(), json!(lenient));
+        Value::Object(request)
+    }
+
+    fn connection_json(&self) -> Value {
+        Value::Object(self.host_json("requested_server_name"))
+    }
+
+    /// What both have; `sent` names the bytes that the host is read from.
+    fn host_json(&self, sent: &str) -> Map<String, Value> {
+        let authority = self.subject.authority();
         let read = authority.as_ref().and_then(|read| read.as_ref().ok());
+        let malformed = authority.as_ref().and_then(|read| read.as_ref().err());
         let port = match self.trace().and_then(|trace| trace.port) {
             Some(Port::Known(port)) => json!(port),
             Some(Port::Unsaid) => json!("unsaid"),
             Some(Port::Unknown) => json!("unknown"),
             None => Value::Null,
         };
-        json!({
-            "authority": self.request.authority.as_ref().map(|authority| shown(&authority.0)),
-            "host": read.map(|authority| authority.host.canonical()),
-            "malformed": match &authority {
-                Some(Err(malformed)) => Some(malformed.to_string()),
-                _ => None,
-            },
-            "port": port,
-            "method": shown(self.request.method()),
-            "path": shown(self.request.path()),
-            "lenient_path": self.trace().and_then(|trace| trace.path.as_ref()).map(|[_, path]| path),
-            "principal": self.request.principal,
-        })
+        let pairs = [
+            (sent, json!(self.subject.sent_host().map(shown))),
+            ("host", json!(read.map(|authority| authority.host.canonical()))),
+            ("malformed", json!(malformed.map(ToString::to_string))),
+            ("port", port),
+            ("principal", json!(self.subject.principal())),
+        ];
+        pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
     }
 
     fn step_json(&self) -> Option<Value> {

@@ -1,4 +1,4 @@
-//! `explain`: one request, its verdict, and how that came about.
+//! `explain`: one request or connection, its verdict, and how that came about.
 
 mod account;
 mod curl;
@@ -8,19 +8,21 @@ use super::console::{Console, Format};
 use super::failure::{Failure, Outcome};
 use super::input;
 use super::policy_file::{Node, PolicyFile};
-use super::rehearsal::{Bytes, Request, rehearse};
+use super::rehearsal::{Bytes, Connection, Filters, Request, Subject};
 use super::time::Time;
 use account::Account;
-use egress_warden::filter::Filter;
+use egress_warden::connection::HTTPS;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-/// Tells the verdict on a request and how it comes about
+/// Tells the verdict on a request, or on a TLS connection, and how it comes about
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   egress-warden explain policy.yaml --host api.stripe.com --port 443 --path /v1/charges
   egress-warden explain policy.yaml --principal cluster.local/ns/shop/sa/web --curl -X POST https://api.stripe.com/v1
+  egress-warden explain policy.yaml --connection api.stripe.com --principal cluster.local/ns/shop/sa/web
   egress-warden explain policy.yaml --requests - --format json < requests.jsonl
 
 Exit codes: 0 it passes (each of them), 1 it is refused, 2 usage or unreadable.")]
@@ -29,7 +31,7 @@ pub(crate) struct Args {
     #[arg(value_name = "POLICY")]
     policy: PathBuf,
     /// The authority as the caller sends it: a host, with a port or without
-    #[arg(long, value_name = "HOST", required_unless_present_any = ["curl", "requests"])]
+    #[arg(long, value_name = "HOST", required_unless_present_any = ["connection", "curl", "requests"])]
     host: Option<String>,
     /// GET where nothing else is said
     #[arg(long, value_name = "METHOD", conflicts_with_all = ["curl", "requests"])]
@@ -37,7 +39,10 @@ pub(crate) struct Args {
     /// The path, with its query
     #[arg(long, value_name = "PATH", conflicts_with_all = ["curl", "requests"])]
     path: Option<String>,
-    /// The port that the route's cluster dials
+    /// The server name of a TLS connection that is not terminated, as it reaches the connection filter
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["host", "method", "path", "sni", "header", "curl", "requests"])]
+    connection: Option<String>,
+    /// The port that the route's cluster dials; of a connection, the one that its plugin names (443)
     #[arg(long, value_name = "PORT", conflicts_with = "requests", value_parser = clap::value_parser!(u16).range(1..))]
     port: Option<u16>,
     /// The caller's SPIFFE id; without it no caller is known
@@ -61,45 +66,45 @@ pub(crate) struct Args {
         conflicts_with_all = ["host", "requests"]
     )]
     curl: Vec<String>,
-    /// Requests in a file, one JSON object a line, with the keys that `test` reads; answers come one
-    /// a line with `--format json`
+    /// Requests in a file, one JSON object a line, with the keys that `test` reads, and connections as
+    /// `{"connection": {…}}`; answers come one a line with `--format json`
     #[arg(long, value_name = "FILE", conflicts_with = "host")]
     requests: Option<PathBuf>,
 }
 
-/// Yes where the request passes.
+/// Yes where it passes.
 pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure> {
     let (file, config) = PolicyFile::load(&args.policy)?;
     let rules = file.tree().and_then(|root| root.get("rules")).map(Node::items);
     let rules = rules.unwrap_or_default().iter();
     let explainer = Explainer {
         file: &file,
-        filter: Filter::new(config),
+        filters: Filters::new(Arc::new(config), args.port.unwrap_or(HTTPS)),
         rules: rules.filter_map(|rule| Some((rule.get("id")?.text()?, rule))).collect(),
         at: args.at,
     };
     match &args.requests {
         Some(path) => each_of(path, &explainer, console),
-        None => explainer.explain(&request(args)?, console),
+        None => explainer.explain(&subject(args)?, console),
     }
 }
 
 struct Explainer<'f> {
     file: &'f PolicyFile,
-    filter: Filter,
+    filters: Filters,
     rules: HashMap<&'f str, &'f Node>,
     at: Time,
 }
 
 impl Explainer<'_> {
-    fn explain(&self, request: &Request, console: &mut Console) -> Result<Outcome, Failure> {
-        let rehearsal = rehearse(&self.filter, request, self.at);
+    fn explain(&self, subject: &Subject, console: &mut Console) -> Result<Outcome, Failure> {
+        let rehearsal = self.filters.rehearse(subject, self.at);
         let passed = rehearsal.passed;
         let account = Account {
             file: self.file,
-            config: self.filter.config(),
+            config: self.filters.config(),
             rules: &self.rules,
-            request,
+            subject,
             at: self.at,
             rehearsal,
         };
@@ -123,11 +128,11 @@ fn each_of(
         if line.trim_ascii().is_empty() {
             continue;
         }
-        let request: Request = serde_json::from_slice(&line).map_err(|error| {
+        let subject = Subject::from_json(&line).map_err(|error| {
             let place = format!("{}:{number}", input::name(path));
             Failure::new(place, format!("no request: {error}"), "write one JSON object a line")
         })?;
-        let passes = explainer.explain(&request, console)?;
+        let passes = explainer.explain(&subject, console)?;
         if outcome != Some(Outcome::No) {
             outcome = Some(passes);
         }
@@ -137,8 +142,15 @@ fn each_of(
     })
 }
 
-fn request(args: &Args) -> Result<Request, Failure> {
+fn subject(args: &Args) -> Result<Subject, Failure> {
     let text = |text: &Option<String>| text.as_deref().map(Bytes::from);
+    if args.connection.is_some() {
+        return Ok(Subject::Connection(Connection {
+            sni: text(&args.connection),
+            principal: args.principal.clone(),
+            ..Connection::default()
+        }));
+    }
     let asked = if args.curl.is_empty() {
         let headers = args.header.iter();
         Request {
@@ -151,13 +163,13 @@ fn request(args: &Args) -> Result<Request, Failure> {
     } else {
         curl::request(&args.curl)?
     };
-    Ok(Request {
+    Ok(Subject::Request(Request {
         port: args.port.or(asked.port),
         principal: args.principal.clone(),
         tls: args.sni.is_some(),
         sni: text(&args.sni),
         ..asked
-    })
+    }))
 }
 
 fn header(text: &str) -> Result<(String, String), String> {

@@ -1,7 +1,7 @@
-//! An account of one request, for people.
+//! An account of one request or connection, for people.
 
 use super::super::console::{BAD, FRAME, GOOD, NAME, ODD, styled};
-use super::super::rehearsal::{Headers, shown};
+use super::super::rehearsal::{Headers, Subject, shown};
 use super::account::{Account, STEPS, by, step};
 use egress_warden::policy::{Action, Attempt, FieldMiss, Miss, Port, Reason};
 use std::fmt::Display;
@@ -13,7 +13,7 @@ const SHOWN: usize = 50;
 pub(super) fn of(account: &Account<'_>) -> String {
     let mut page = Page(Vec::new());
     verdict(account, &mut page);
-    request(account, &mut page);
+    subject(account, &mut page);
     steps(account, &mut page);
     candidates(account, &mut page);
     consequences(account, &mut page);
@@ -58,24 +58,44 @@ fn verdict(account: &Account<'_>, page: &mut Page) {
     }
 }
 
-fn request(account: &Account<'_>, page: &mut Page) {
-    page.head("request");
-    let written = account.request.authority.as_ref().map(|authority| shown(&authority.0));
-    match (account.authority(), written) {
-        (Some(Ok(authority)), Some(written)) => {
+fn subject(account: &Account<'_>, page: &mut Page) {
+    let (kind, nothing) = match account.subject {
+        Subject::Request(_) => ("request", "no authority"),
+        Subject::Connection(_) => ("connection", "no server name"),
+    };
+    page.head(kind);
+    match (account.subject.authority(), account.subject.sent_host().map(shown)) {
+        (Some(Ok(authority)), Some(sent)) => {
             let host = authority.host.canonical();
-            let from =
-                if *host == *written { String::new() } else { format!(" (sent: `{written}`)") };
+            let from = if *host == *sent { String::new() } else { format!(" (sent: `{sent}`)") };
             let special = if authority.host.is_special() { ", which a rule must name" } else { "" };
             page.row("host", format_args!("{host}{special}{from}"));
         }
-        (Some(Err(malformed)), Some(written)) => {
-            page.row("host", format_args!("malformed: `{written}`: {malformed}"));
+        (Some(Err(malformed)), Some(sent)) if !sent.is_empty() => {
+            page.row("host", format_args!("malformed: `{sent}`: {malformed}"));
         }
-        _ => page.row("host", "malformed: no authority"),
+        _ => page.row("host", format_args!("malformed: {nothing}")),
     }
-    page.row("method", shown(account.request.method()));
-    let path = shown(account.request.path());
+    method_and_path(account, page);
+    let port = match account.trace().and_then(|trace| trace.port) {
+        Some(Port::Known(port)) => port.to_string(),
+        Some(Port::Unsaid) => "unsaid: 80 and 443 both count".to_owned(),
+        Some(Port::Unknown) => "unknown: authority and route disagree".to_owned(),
+        None => "not asked".to_owned(),
+    };
+    page.row("port", port);
+    let caller = account.subject.principal();
+    page.row("caller", caller.unwrap_or("unknown: no verified certificate"));
+    if account.config.policy.reads().clock {
+        page.row("time", account.at);
+    }
+}
+
+fn method_and_path(account: &Account<'_>, page: &mut Page) {
+    let Some((method, path)) = account.subject.method_and_path() else {
+        return page.row("method", "unknown, as is the path: they stay inside the TLS");
+    };
+    page.row("method", method);
     match account.trace().filter(|trace| trace.port.is_some()).map(|trace| &trace.path) {
         None => page.row("path", path),
         Some(Some([sent, lenient])) if sent == lenient => page.row("path", path),
@@ -88,18 +108,6 @@ fn request(account: &Account<'_>, page: &mut Page) {
         Some(None) => {
             page.row("path", format_args!("{path} (unclear: conditions on it are unknown)"));
         }
-    }
-    let port = match account.trace().and_then(|trace| trace.port) {
-        Some(Port::Known(port)) => port.to_string(),
-        Some(Port::Unsaid) => "unsaid: 80 and 443 both count".to_owned(),
-        Some(Port::Unknown) => "unknown: authority and route disagree".to_owned(),
-        None => "not asked".to_owned(),
-    };
-    page.row("port", port);
-    let caller = account.request.principal.as_deref();
-    page.row("caller", caller.unwrap_or("unknown: no verified certificate"));
-    if account.config.policy.reads().clock {
-        page.row("time", account.at);
     }
 }
 
@@ -194,6 +202,10 @@ fn consequences(account: &Account<'_>, page: &mut Page) {
             Some(status) => page.row("grpc", format_args!("{status} {}", shown(&answer.body))),
             None => page.row(answer.status, String::from_utf8_lossy(&answer.body)),
         }
+    }
+    if let (Subject::Connection(_), false) = (account.subject, rehearsal.passed) {
+        page.head("answer");
+        page.row("none", "the connection is closed");
     }
     page.head("record");
     for (key, value) in &rehearsal.record {

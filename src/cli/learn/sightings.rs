@@ -136,7 +136,7 @@ impl Sightings {
         verdict_of_base: Option<(Action, Reason)>,
     ) {
         let authority = match &request.authority {
-            Ok(authority) if is_token(logged.method()) => authority,
+            Ok(authority) if logged.method().is_none_or(is_token) => authority,
             _ => return self.malformed.push(logged, place),
         };
         let port = match (request.port(), request.cluster_port, authority.port) {
@@ -147,7 +147,7 @@ impl Sightings {
         let destination = Destination {
             host: self.hosts.number(&authority.host.canonical()),
             port,
-            is_connect: logged.method().eq_ignore_ascii_case("CONNECT"),
+            is_connect: logged.method().is_some_and(|it| it.eq_ignore_ascii_case("CONNECT")),
         };
         let caller = request.principal.map(|principal| self.callers.number(principal));
         let sighting = self.sightings.entry((caller, destination)).or_default();
@@ -157,7 +157,7 @@ impl Sightings {
             _ if logged.was_refused() => sighting.refused += 1,
             _ => sighting.passed += 1,
         }
-        sighting.see(request.now, logged.method());
+        sighting.see(request.now, logged.method().unwrap_or("TLS"));
     }
 
     /// Adds what stands behind.

@@ -1,4 +1,4 @@
-//! Requests that belong together: how many, and the first few of them.
+//! Requests and connections that belong together: how many, and the first few of them.
 
 use super::{Logged, Place, Tally};
 use serde::Serialize;
@@ -19,7 +19,8 @@ pub(crate) struct Group {
 #[derive(Debug)]
 struct Example {
     place: Place,
-    method: String,
+    /// `None` for a connection.
+    method: Option<String>,
     authority: String,
     /// Without its query, which no verdict depends on and where secrets stand.
     path: Option<String>,
@@ -31,7 +32,8 @@ struct Example {
 pub(crate) struct Shown<'a> {
     /// `FILE:LINE`
     place: String,
-    method: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    method: Option<&'a str>,
     authority: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     path: Option<&'a str>,
@@ -46,7 +48,7 @@ impl Group {
         if self.examples.len() < SHOWN {
             self.examples.push(Example {
                 place,
-                method: cut(logged.method()),
+                method: logged.method().map(cut),
                 authority: cut(logged.authority()),
                 path: logged.path().and_then(|path| path.split('?').next()).map(cut),
                 principal: logged.principal().map(cut),
@@ -68,7 +70,7 @@ impl Group {
             .iter()
             .map(|example| Shown {
                 place: shown(example),
-                method: &example.method,
+                method: example.method.as_deref(),
                 authority: &example.authority,
                 path: example.path.as_deref(),
                 principal: example.principal.as_deref(),
@@ -79,7 +81,11 @@ impl Group {
 
 impl std::fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {} {}", self.place, self.method, self.authority)?;
+        let authority = match (self.method, self.authority) {
+            (None, "") => "(no server name)",
+            (_, authority) => authority,
+        };
+        write!(f, "{}: {} {authority}", self.place, self.method.unwrap_or("TLS"))?;
         f.write_str(self.path.unwrap_or_default())?;
         match self.principal {
             Some(principal) => write!(f, " by {principal}"),

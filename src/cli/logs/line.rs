@@ -1,9 +1,11 @@
-//! One line of a log as the request that it tells of.
+//! One line of a log as the request, or the connection, that it tells of.
 
 use super::chunks::MAX_LINE;
 use super::unread::Problem;
+use egress_warden::connection::HTTPS;
 use egress_warden::policy::{Action, ClusterPort, Reads, Request};
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, Visitor};
+use serde_json::Value;
 use std::borrow::Cow;
 use std::fmt;
 use std::time::SystemTime;
@@ -17,7 +19,7 @@ pub(crate) enum Form {
     Filter,
 }
 
-/// A request that a log tells of.
+/// A request or a connection that a log tells of.
 #[derive(Debug)]
 pub(crate) struct Logged<'a> {
     form: Form,
@@ -62,9 +64,15 @@ struct Fields<'a> {
     egress_reason: Text<'a>,
     #[serde(default)]
     port: Option<u16>,
-    /// Whether an answer is told of, as only access logs do.
+    /// Which HTTP it is; a connection has none.
+    #[serde(borrow, default)]
+    protocol: Text<'a>,
+    /// The HTTP status, as only access logs tell it; 0 where there is no answer.
+    #[serde(default, deserialize_with = "status")]
+    response_code: Option<u64>,
+    /// Whether Envoy tells how it ended, as only access logs do.
     #[serde(default, deserialize_with = "is_there")]
-    response_code: bool,
+    response_flags: bool,
 }
 
 /// A text of a log: borrowed where it has no escape.
@@ -108,14 +116,26 @@ impl<'a> Logged<'a> {
         self.form
     }
 
-    /// `:authority`, as sent; empty where there was none.
-    pub(crate) fn authority(&self) -> &str {
-        self.fields.authority.said().unwrap_or_default()
+    /// Whether the line tells of a connection that was not terminated: of it neither method nor host
+    /// are known, nor which HTTP it would be.
+    pub(crate) fn is_connection(&self) -> bool {
+        let Fields { authority, method, protocol, .. } = &self.fields;
+        [authority, method, protocol].into_iter().all(|it| it.said().is_none())
+            && self.fields.response_code.unwrap_or_default() == 0
     }
 
-    /// `:method`, as sent; empty where there was none.
-    pub(crate) fn method(&self) -> &str {
-        self.fields.method.said().unwrap_or_default()
+    /// `:authority`, as sent, or the server name of a connection; empty where there was none.
+    pub(crate) fn authority(&self) -> &str {
+        let sent = match self.is_connection() {
+            true => &self.fields.requested_server_name,
+            false => &self.fields.authority,
+        };
+        sent.said().unwrap_or_default()
+    }
+
+    /// `:method`, as sent, empty where there was none; `None` for a connection.
+    pub(crate) fn method(&self) -> Option<&str> {
+        (!self.is_connection()).then(|| self.fields.method.said().unwrap_or_default())
     }
 
     /// The path as sent; absent too where the line has only its beginning.
@@ -164,12 +184,19 @@ impl<'a> Logged<'a> {
 
     /// The request as a policy that asks for these facts gets it.
     pub(crate) fn request(&self, reads: Reads) -> Request<'_> {
+        let authority = self.authority().as_bytes();
+        let known = match self.method() {
+            None => Request::connection(authority, HTTPS),
+            Some(method) => Request {
+                path: self.path().map(str::as_bytes),
+                server_name: if reads.server_name { self.server_name() } else { None },
+                ..Request::new(authority, method.as_bytes())
+            },
+        };
         let mut request = Request {
-            path: self.path().map(str::as_bytes),
             principal: self.principal(),
-            server_name: if reads.server_name { self.server_name() } else { None },
             now: if reads.clock { self.time() } else { None },
-            ..Request::new(self.authority().as_bytes(), self.method().as_bytes())
+            ..known
         };
         request.cluster_port = self.cluster_port(&request);
         request
@@ -186,7 +213,11 @@ impl<'a> Logged<'a> {
             }
             (Form::AccessLog, _) => {
                 let cluster = self.fields.upstream_cluster.said();
-                cluster.map_or(ClusterPort::Unsaid, |name| ClusterPort::of(name.as_bytes()))
+                match cluster.map(|name| ClusterPort::of(name.as_bytes())) {
+                    // A refused connection has no cluster, and its plugin's port stands nowhere.
+                    None | Some(ClusterPort::Unsaid) => request.cluster_port,
+                    Some(port) => port,
+                }
             }
         }
     }
@@ -204,12 +235,15 @@ impl<'a> Logged<'a> {
 
 impl Fields<'_> {
     fn form(&self) -> Option<Form> {
-        let has_request =
-            !matches!((&self.authority, &self.method), (Text::Unsaid, _) | (_, Text::Unsaid));
-        if self.response_code {
-            return has_request.then_some(Form::AccessLog);
+        let has = |field: &Text<'_>| !matches!(field, Text::Unsaid);
+        let has_request = has(&self.authority) && has(&self.method);
+        // What such a log writes of other connections has no answer either.
+        let has_connection = self.response_flags && has(&self.requested_server_name);
+        match self.response_code {
+            Some(_) => has_request.then_some(Form::AccessLog),
+            None if has_connection => Some(Form::AccessLog),
+            None => self.egress_decision.said().map(|_| Form::Filter),
         }
-        self.egress_decision.said().map(|_| Form::Filter)
     }
 }
 
@@ -250,6 +284,10 @@ impl<'de> Visitor<'de> for TextVisitor {
     }
 }
 
+fn status<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    Value::deserialize(deserializer).map(|status| Some(status.as_u64().unwrap_or_default()))
+}
+
 fn is_there<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
     IgnoredAny::deserialize(deserializer).map(|_| true)
 }
@@ -263,6 +301,12 @@ mod tests {
     const ACCESS: &str = r#"{"start_time":"2026-11-25T03:00:00.123Z","method":"POST","path":"/v1/charges?x=1","authority":"API.Stripe.com:443","response_code":200,"upstream_cluster":"outbound|443||api.stripe.com","requested_server_name":"api.stripe.com","source_principal":"spiffe://cluster.local/ns/pay/sa/api,spiffe://other","egress_decision":"allow","egress_rule":"stripe","egress_reason":null,"duration":12}"#;
     const FILTER: &str = r#"{"egress_decision":"deny","egress_reason":"default","egress_policy":"p@0","start_time":"2026-11-25T03:00:00.123Z","host":"denied.example","authority":"denied.example","port":80,"method":"GET","path":"/"}"#;
     const ISTIO: &str = r#"{"authority":"a.example","bytes_received":0,"method":"GET","path":null,"response_code":301,"start_time":"2026-11-25T03:00:00.123Z","upstream_cluster":"PassthroughCluster","user_agent":"-","requested_server_name":"-"}"#;
+
+    /// Of the listener in envoy/gateway-tls.yaml.
+    const LISTENER: &str = r#"{"bytes_received":300,"bytes_sent":9,"connection_termination_details":null,"downstream_local_address":"127.0.0.1:15031","downstream_remote_address":"127.1.0.0:4000","duration":3,"egress_decision":"allow","egress_policy":"p@0","egress_rule":"stripe","requested_server_name":"api.stripe.com","response_flags":"-","source_principal":null,"start_time":"2026-11-25T03:00:00.123Z","upstream_cluster":"outbound|443||api.stripe.com"}"#;
+    const FILTER_OF_CONNECTIONS: &str = r#"{"egress_decision":"deny","egress_reason":"default","egress_policy":"p@0","start_time":"2026-11-25T03:00:00.123Z","host":"denied.example","port":8443,"downstream_remote_address":"127.1.0.0:4000","downstream_local_address":"127.0.0.1:15031","requested_server_name":"Denied.example"}"#;
+    /// Of tcp_proxy, in the format of ISTIO.
+    const ISTIOS_CONNECTION: &str = r#"{"authority":null,"bytes_received":300,"method":null,"path":null,"protocol":null,"response_code":0,"response_flags":"-","start_time":"2026-11-25T03:00:00.123Z","upstream_cluster":"outbound|8443||api.stripe.com","requested_server_name":"outbound_.8443_._.api.stripe.com"}"#;
 
     fn logged(line: &str) -> Logged<'_> {
         Logged::parse(line.as_bytes()).expect(line).expect(line)
@@ -340,6 +384,39 @@ mod tests {
         assert_eq!(logged.verdict(), None);
         assert_eq!((request.path, request.principal, request.server_name), (None, None, None));
         assert_eq!(request.port(), None);
+    }
+
+    #[test]
+    fn connections_are_told_from_requests_and_judged_as_such() {
+        let host_of = |line: &str, form, port| {
+            let logged = logged(line);
+            assert_eq!((logged.is_connection(), logged.method()), (true, None), "{line}");
+            assert_eq!(logged.form(), form, "{line}");
+            let request = logged.request(everything());
+            assert_eq!((request.method, request.path), (None, None), "{line}");
+            assert_eq!(request.port(), port, "{line}");
+            request.authority.unwrap().host.canonical().into_owned()
+        };
+        assert_eq!(host_of(LISTENER, Form::AccessLog, Some(443)), "api.stripe.com");
+        assert_eq!(host_of(FILTER_OF_CONNECTIONS, Form::Filter, Some(8443)), "denied.example");
+        assert_eq!(host_of(ISTIOS_CONNECTION, Form::AccessLog, Some(8443)), "api.stripe.com");
+        // A refused one went nowhere: its cluster is not there to name the port.
+        let refused = LISTENER.replace(r#""outbound|443||api.stripe.com""#, "null");
+        assert_eq!(host_of(&refused, Form::AccessLog, Some(443)), "api.stripe.com");
+        let conflict = FILTER_OF_CONNECTIONS
+            .replace(r#""port":8443,"#, "")
+            .replace("Denied.example", "outbound_.443_._.denied.example");
+        assert_eq!(host_of(&conflict, Form::Filter, None), "denied.example");
+
+        for request in [ACCESS, FILTER, ISTIO] {
+            assert!(!logged(request).is_connection(), "{request}");
+        }
+        // Headers that never came whole: HTTP for all that, though TLS around it had a server name.
+        let cut_off = ISTIOS_CONNECTION.replace(r#""protocol":null"#, r#""protocol":"HTTP/1.1""#);
+        assert!(!logged(&cut_off).is_connection());
+        let refused_by_the_codec =
+            ISTIOS_CONNECTION.replace(r#""response_code":0"#, r#""response_code":400"#);
+        assert!(!logged(&refused_by_the_codec).is_connection());
     }
 
     #[test]

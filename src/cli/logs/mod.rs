@@ -1,8 +1,9 @@
 //! Logged requests, read as a stream: the one reader of logs behind `replay`, `diff` and `learn`.
 //!
-//! Three kinds of lines are requests, in any mixture:
+//! Three kinds of lines are requests, or connections that were not terminated, in any mixture:
 //!
-//! - the JSON access log of `envoy/gateway.yaml` and `envoy/istio/mesh-config.yaml`;
+//! - the JSON access log of `envoy/gateway.yaml`, `envoy/gateway-tls.yaml` and
+//!   `envoy/istio/mesh-config.yaml`;
 //! - Istio's own JSON access log, which has no `egress_*` fields and no caller;
 //! - the filter's own JSON line, with or without what a proxy, a container runtime or `kubectl`
 //!   writes before it.
@@ -73,6 +74,8 @@ pub(crate) struct Tally {
     pub(crate) access_log: u64,
     /// Requests of the filter's own lines.
     pub(crate) filter: u64,
+    /// Of both, those that are connections.
+    pub(crate) connections: u64,
     /// Requests that `--only` leaves out.
     pub(crate) left_out: u64,
     /// Requests whose log has no field for the caller.
@@ -85,9 +88,10 @@ pub(crate) struct Tally {
 /// Part of every JSON answer; its keys are stable.
 impl Serialize for Tally {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut object = serializer.serialize_struct("Tally", 5)?;
+        let mut object = serializer.serialize_struct("Tally", 6)?;
         object.serialize_field("access_log", &self.access_log)?;
         object.serialize_field("filter", &self.filter)?;
+        object.serialize_field("connections", &self.connections)?;
         object.serialize_field("left_out", &self.left_out)?;
         object.serialize_field("without_caller_field", &self.without_caller_field)?;
         object.serialize_field("unread", &self.unread.answer(|place| self.name(place)))?;
@@ -130,6 +134,7 @@ impl Tally {
     fn add(&mut self, other: Self) {
         self.access_log += other.access_log;
         self.filter += other.filter;
+        self.connections += other.connections;
         self.left_out += other.left_out;
         self.without_caller_field += other.without_caller_field;
         self.unread.add(other.unread);
@@ -210,6 +215,7 @@ fn fold_chunk<T: Default>(
                     Form::AccessLog => tally.access_log += 1,
                     Form::Filter => tally.filter += 1,
                 }
+                tally.connections += u64::from(logged.is_connection());
                 tally.without_caller_field += u64::from(!logged.has_caller_field());
                 fold(&mut value, &logged, place);
             }

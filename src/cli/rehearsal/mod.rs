@@ -1,30 +1,45 @@
-//! A request sent through the filter with no proxy around it: what becomes of it, and what it leaves
-//! behind.
+//! A request or a connection sent through the filter with no proxy around it: what becomes of it, and
+//! what it leaves behind.
 //!
 //! The filter is the one that the proxy runs, from the header map to the record. What stands for the
 //! proxy only holds what it is told.
 
 mod bytes;
+mod connection;
 mod lines;
 mod proxy;
 mod request;
+mod subject;
 
 pub(crate) use bytes::{Bytes, shown};
+pub(crate) use connection::Connection;
 pub(crate) use request::Request;
+pub(crate) use subject::Subject;
 
 use super::time::Time;
+use egress_warden::config::Config;
+use egress_warden::connection::ConnectionFilter;
 use egress_warden::filter::Filter;
 use egress_warden::policy::Trace;
 use egress_warden::proxy::Flow;
 use proxy::MemoryProxy;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Header names, in lower case, and values in the order of the map.
 pub(crate) type Headers = Vec<(Vec<u8>, Vec<u8>)>;
 
-/// All that a request leaves behind.
+/// One policy at work on both.
+pub(crate) struct Filters {
+    config: Arc<Config>,
+    requests: Filter,
+    connections: ConnectionFilter,
+}
+
+/// All that a request or a connection leaves behind.
 #[derive(Debug)]
 pub(crate) struct Rehearsal {
+    /// A connection that does not pass is closed, without an answer.
     pub(crate) passed: bool,
     /// The headers as they came.
     pub(crate) arrived: Headers,
@@ -48,13 +63,38 @@ pub(crate) struct Answer {
     pub(crate) grpc_status: Option<u32>,
 }
 
-/// Sends one request; `at` is the proxy's clock where the request says none.
-pub(crate) fn rehearse(filter: &Filter, request: &Request, at: Time) -> Rehearsal {
-    lines::capture();
-    let proxy = MemoryProxy::new(request, at);
-    let trace = filter.trace(&proxy).ok();
-    let flow = filter.on_request_headers(&proxy);
-    proxy.into_rehearsal(flow == Flow::Continue, lines::take(), trace)
+impl Filters {
+    /// `port` is where connections go.
+    pub(crate) fn new(config: Arc<Config>, port: u16) -> Self {
+        Self {
+            requests: Filter::new(Arc::clone(&config)),
+            connections: ConnectionFilter::new(Arc::clone(&config), port),
+            config,
+        }
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Sends one; `at` is the proxy's clock where it says none.
+    pub(crate) fn rehearse(&self, subject: &Subject, at: Time) -> Rehearsal {
+        lines::capture();
+        let (proxy, trace, flow);
+        match subject {
+            Subject::Request(request) => {
+                proxy = MemoryProxy::of_request(request, at);
+                trace = self.requests.trace(&proxy);
+                flow = self.requests.on_request_headers(&proxy);
+            }
+            Subject::Connection(connection) => {
+                proxy = MemoryProxy::of_connection(connection, at);
+                trace = self.connections.trace(&proxy);
+                flow = self.connections.decide(&proxy);
+            }
+        }
+        proxy.into_rehearsal(flow == Flow::Continue, lines::take(), trace.ok())
+    }
 }
 
 impl Rehearsal {

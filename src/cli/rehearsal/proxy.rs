@@ -1,8 +1,10 @@
-//! What stands for the proxy: it holds a request and keeps what the filter writes.
+//! What stands for the proxy: it holds a request or a connection and keeps what the filter writes.
 
 use super::super::time::Time;
+use super::connection::Connection;
 use super::request::{Path, Request};
 use super::{Answer, Headers, Rehearsal};
+use egress_warden::connection::ConnectionProxy;
 use egress_warden::counters::Counter;
 use egress_warden::filter::{HttpProxy, LocalResponse};
 use egress_warden::header_map::HeaderMap;
@@ -21,13 +23,24 @@ pub(super) struct MemoryProxy {
 }
 
 impl MemoryProxy {
-    pub(super) fn new(request: &Request, at: Time) -> Self {
-        let arrived = request.header_pairs();
+    pub(super) fn of_request(request: &Request, at: Time) -> Self {
+        Self::new(request.header_pairs(), request.properties(), request.clock(at))
+    }
+
+    pub(super) fn of_connection(connection: &Connection, at: Time) -> Self {
+        Self::new(Headers::new(), connection.properties(), connection.clock(at))
+    }
+
+    fn new(
+        arrived: Headers,
+        properties: impl Iterator<Item = (Path, Vec<u8>)>,
+        clock: Option<u64>,
+    ) -> Self {
         Self {
             headers: RefCell::new(arrived.clone()),
             arrived,
-            properties: request.properties().collect(),
-            clock: request.clock(at),
+            properties: properties.collect(),
+            clock,
             filter_state: RefCell::default(),
             answer: RefCell::default(),
         }
@@ -66,6 +79,11 @@ impl Proxy for MemoryProxy {
     }
 
     fn increment(&self, _counter: &Counter) {}
+}
+
+impl ConnectionProxy for MemoryProxy {
+    /// That it does not pass is what the filter says of it.
+    fn close(&self) {}
 }
 
 impl HttpProxy for MemoryProxy {

@@ -84,7 +84,7 @@ impl Request {
 
     /// The attributes that Envoy has of such a request.
     pub(super) fn properties(&self) -> impl Iterator<Item = (Path, Vec<u8>)> {
-        let peer = self.peer_uri();
+        let peer = peer_uri(self.uri_san.as_ref(), self.principal.as_deref());
         let is_tls = self.tls || peer.is_some();
         let remote_address = self.remote_address.clone().unwrap_or_else(|| "10.0.0.7:41000".into());
         let sni = self.sni.clone().map(|Bytes(sni)| sni);
@@ -100,24 +100,30 @@ impl Request {
 
     /// Nanoseconds since the Unix epoch.
     pub(super) fn clock(&self, otherwise: Time) -> Option<u64> {
-        match self.at.unwrap_or(Clock::At(otherwise)) {
-            Clock::Unreadable => None,
-            Clock::At(time) => time.nanoseconds(),
-        }
+        clock_of(self.at, otherwise)
     }
 
     fn cluster(&self) -> Option<String> {
         let of_port = || Some(format!("outbound|{}||", self.port?));
         self.cluster.clone().or_else(of_port)
     }
+}
 
-    fn peer_uri(&self) -> Option<Vec<u8>> {
-        let spiffe = || {
-            let principal = self.principal.as_deref()?;
-            let id = principal.strip_prefix("spiffe://").unwrap_or(principal);
-            Some(format!("spiffe://{id}").into_bytes())
-        };
-        self.uri_san.clone().map(|Bytes(uri)| uri).or_else(spiffe)
+/// The URI of the verified peer certificate.
+pub(super) fn peer_uri(uri_san: Option<&Bytes>, principal: Option<&str>) -> Option<Vec<u8>> {
+    let spiffe = || {
+        let principal = principal?;
+        let id = principal.strip_prefix("spiffe://").unwrap_or(principal);
+        Some(format!("spiffe://{id}").into_bytes())
+    };
+    uri_san.map(|Bytes(uri)| uri.clone()).or_else(spiffe)
+}
+
+/// Nanoseconds since the Unix epoch; `otherwise` where nothing is said.
+pub(super) fn clock_of(said: Option<Clock>, otherwise: Time) -> Option<u64> {
+    match said.unwrap_or(Clock::At(otherwise)) {
+        Clock::Unreadable => None,
+        Clock::At(time) => time.nanoseconds(),
     }
 }
 

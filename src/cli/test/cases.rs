@@ -2,7 +2,8 @@
 
 use super::super::failure::Failure;
 use super::super::input;
-use super::super::rehearsal::{Bytes, Rehearsal, Request, shown};
+use super::super::rehearsal::{Bytes, Connection, Rehearsal, Request, Subject, shown};
+use egress_warden::connection::{HTTPS, judged_port};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
@@ -15,6 +16,8 @@ const MAX_FILE: usize = 256 << 20;
 
 pub(super) struct CaseFile {
     name: String,
+    /// Where its connections go.
+    pub(super) port: u16,
     pub(super) cases: Vec<Case>,
 }
 
@@ -29,10 +32,12 @@ struct Text {
     _policy: Option<IgnoredAny>,
     #[serde(rename = "policies")]
     _policies: Option<IgnoredAny>,
+    /// That of the plugin that judges the connections: it names their port.
+    root_id: Option<Spanned<String>>,
     cases: Vec<Case>,
 }
 
-/// A sentence of the policy's meaning, shown by one request or several alike.
+/// A sentence of the policy's meaning, shown by one request or connection or several alike.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Case {
@@ -40,10 +45,13 @@ pub(super) struct Case {
     request: Option<Request>,
     #[serde(default)]
     requests: Vec<Request>,
+    connection: Option<Connection>,
+    #[serde(default)]
+    connections: Vec<Connection>,
     pub(super) expect: Expectation,
 }
 
-/// What is to become of a request.
+/// What is to become of a request or a connection.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Expectation {
@@ -101,10 +109,22 @@ impl CaseFile {
             let problem = format!("no file of cases: {error}");
             Failure::new(&name, problem, "write `cases`, as `egress-warden test --help` shows")
         })?;
-        let file = Self { name, cases: read.cases };
-        if let Some(case) = file.cases.iter().find(|case| case.requests().next().is_none()) {
-            let problem = format!("the case `{}` has no request", case.name.value);
-            return Err(Failure::new(file.place(case), problem, "write `request` or `requests`"));
+        let port = match &read.root_id {
+            None => HTTPS,
+            Some(root_id) => {
+                judged_port(root_id.value.as_bytes()).ok().flatten().ok_or_else(|| {
+                    let place = place(&name, root_id);
+                    let problem = format!("`root_id: {}` judges no connections", root_id.value);
+                    Failure::new(place, problem, "write `connections`, or `connections:8443`")
+                })?
+            }
+        };
+        let file = Self { name, port, cases: read.cases };
+        if let Some(case) = file.cases.iter().find(|case| case.subjects().next().is_none()) {
+            let problem =
+                format!("the case `{}` has no request and no connection", case.name.value);
+            let remedy = "write `request`, `requests`, `connection` or `connections`";
+            return Err(Failure::new(file.place(case), problem, remedy));
         }
         if file.cases.is_empty() {
             return Err(Failure::new(&file.name, "no case", "write one, or leave the file out"));
@@ -114,14 +134,20 @@ impl CaseFile {
 
     /// `FILE:LINE:COLUMN` of a case.
     pub(super) fn place(&self, case: &Case) -> String {
-        let location = case.name.referenced;
-        format!("{}:{}:{}", self.name, location.line(), location.column())
+        place(&self.name, &case.name)
     }
 }
 
+fn place<T>(file: &str, value: &Spanned<T>) -> String {
+    let location = value.referenced;
+    format!("{file}:{}:{}", location.line(), location.column())
+}
+
 impl Case {
-    pub(super) fn requests(&self) -> impl Iterator<Item = &Request> {
-        self.request.iter().chain(&self.requests)
+    pub(super) fn subjects(&self) -> impl Iterator<Item = Subject> {
+        let requests = self.request.iter().chain(&self.requests).cloned();
+        let connections = self.connection.iter().chain(&self.connections).cloned();
+        requests.map(Subject::Request).chain(connections.map(Subject::Connection))
     }
 }
 

@@ -6,15 +6,15 @@ mod watch;
 use super::console::{BAD, Console, Format, GOOD, NAME, ODD, styled};
 use super::failure::{Failure, Outcome};
 use super::policy_file::PolicyFile;
-use super::rehearsal::{Rehearsal, rehearse};
+use super::rehearsal::{Filters, Rehearsal, Subject};
 use super::time::Time;
 use cases::{Case, CaseFile};
-use egress_warden::filter::Filter;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-/// Tests a policy by cases: requests, and what is to become of them
+/// Tests a policy by cases: requests and connections, and what is to become of them
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
@@ -28,10 +28,14 @@ A file of cases:
   - name: nobody else may
     request: {host: api.stripe.com}
     expect: {decision: deny, reason: default}
+  - name: TLS that is not terminated shows a server name, and neither method nor path
+    connection: {sni: api.stripe.com, principal: cluster.local/ns/shop/sa/web}
+    expect: {decision: allow, rule: stripe}
 
 Of decision, rule, reason, would, would_rule and would_reason, what a case does not name must be absent
 (`reason: rule` may be left out). Status, body, grpc_message, upstream, line, level and policy are compared
-where they are named. `requests` in place of `request` takes a list.
+where they are named. `requests` in place of `request` takes a list, and so does `connections`. Connections
+go to port 443; `root_id: connections:8443` beside `cases` says otherwise.
 
 Exit codes: 0 all as expected, 1 not, 2 unreadable.")]
 pub(crate) struct Args {
@@ -68,11 +72,11 @@ pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure
     })
 }
 
-/// A request that did not end as its case says.
+/// A request or a connection that did not end as its case says.
 struct Surprise {
     case: String,
     place: String,
-    request: String,
+    subject: String,
     differences: Vec<String>,
 }
 
@@ -80,44 +84,50 @@ struct Surprise {
 struct Tally {
     cases: usize,
     requests: usize,
+    connections: usize,
     surprises: Vec<Surprise>,
     reached: BTreeSet<String>,
 }
 
 fn test(args: &Args, console: &mut Console) -> Result<Outcome, Failure> {
     let (_, config) = PolicyFile::load(&args.policy)?;
-    let filter = Filter::new(config);
+    let config = Arc::new(config);
     let mut tally = Tally::default();
     for path in &args.cases {
         let file = CaseFile::read(path)?;
+        let filters = Filters::new(Arc::clone(&config), file.port);
         for case in &file.cases {
-            tally.test(&file, case, &filter, args.at);
+            tally.test(&file, case, &filters, args.at);
         }
     }
-    let rules = filter.config().policy.rules().iter();
+    let rules = config.policy.rules().iter();
     let unreached: Vec<&str> =
         rules.map(|rule| &*rule.id).filter(|id| !tally.reached.contains(*id)).collect();
     match console.format() {
-        Format::Text => tally.write(&unreached, filter.config().policy.rules().len(), console)?,
-        Format::Json => console.json(&tally.to_json(&filter.config().revision, &unreached))?,
+        Format::Text => tally.write(&unreached, config.policy.rules().len(), console)?,
+        Format::Json => console.json(&tally.to_json(&config.revision, &unreached))?,
     }
     let uncovered = if args.deny_uncovered { unreached.len() } else { 0 };
     Ok(Outcome::of_findings(tally.surprises.len().saturating_add(uncovered)))
 }
 
 impl Tally {
-    fn test(&mut self, file: &CaseFile, case: &Case, filter: &Filter, at: Time) {
+    fn test(&mut self, file: &CaseFile, case: &Case, filters: &Filters, at: Time) {
         self.cases = self.cases.saturating_add(1);
-        for request in case.requests() {
-            self.requests = self.requests.saturating_add(1);
-            let rehearsal = rehearse(filter, request, at);
+        for subject in case.subjects() {
+            let count = match subject {
+                Subject::Request(_) => &mut self.requests,
+                Subject::Connection(_) => &mut self.connections,
+            };
+            *count = count.saturating_add(1);
+            let rehearsal = filters.rehearse(&subject, at);
             self.reach(&rehearsal);
             let differences = case.expect.differences(&rehearsal);
             if !differences.is_empty() {
                 self.surprises.push(Surprise {
                     case: case.name.value.clone(),
                     place: file.place(case),
-                    request: request.to_string(),
+                    subject: subject.to_string(),
                     differences,
                 });
             }
@@ -143,14 +153,18 @@ impl Tally {
         for surprise in &self.surprises {
             let name = styled(NAME, &surprise.case);
             console.line(format_args!("{} {name}", styled(BAD, "not as expected:")))?;
-            console.line(format_args!("  {}: {}", surprise.place, surprise.request))?;
+            console.line(format_args!("  {}: {}", surprise.place, surprise.subject))?;
             for difference in &surprise.differences {
                 console.line(format_args!("  {difference}"))?;
             }
         }
         let reached = rules.saturating_sub(unreached.len());
+        let connections = match self.connections {
+            0 => String::new(),
+            count => format!(", {count} connections"),
+        };
         console.line(format_args!(
-            "{} cases, {} requests: {}; {reached} of {rules} rules reached",
+            "{} cases, {} requests{connections}: {}; {reached} of {rules} rules reached",
             self.cases,
             self.requests,
             match self.surprises.len() {
@@ -174,7 +188,7 @@ impl Tally {
             json!({
                 "case": surprise.case,
                 "place": surprise.place,
-                "request": surprise.request,
+                "request": surprise.subject,
                 "differences": surprise.differences,
             })
         });
@@ -182,6 +196,7 @@ impl Tally {
             "policy": policy,
             "cases": self.cases,
             "requests": self.requests,
+            "connections": self.connections,
             "failures": surprises.collect::<Vec<_>>(),
             "unreached_rules": unreached,
         })
