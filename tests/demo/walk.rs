@@ -1,17 +1,21 @@
-//! The five steps: what each is expected to show, and what it shows.
+//! The six steps: what each is expected to show, and what it shows.
 
 use std::fmt::Display;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::envoy::ACCESS_LOG_FIELDS;
 use crate::envoy::bootstrap::Bootstrap;
 use crate::envoy::call::{Answer, Call};
+use crate::envoy::certificates::Authority;
+use crate::envoy::process::Envoy;
 use crate::envoy::testbed::{Mesh, Testbed};
+use crate::envoy::tls_service::TlsService;
 
 /// The version that `build.sh` installs for the demo.
 const ENVOY: &str = "1.40.0";
@@ -38,7 +42,8 @@ fn run(keep: bool) -> Result<usize> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let walked = runtime.block_on(async {
         let mesh = start(&testbed).await?;
-        let mut walk = Walk::new(&mesh)?;
+        let passthrough = Passthrough::start(&testbed).await?;
+        let mut walk = Walk::new(&mesh, &passthrough)?;
         let walked = walk.all_steps().await;
         // Whoever keeps it up may just be trying a change.
         if keep {
@@ -70,18 +75,51 @@ async fn start(testbed: &Testbed) -> Result<Mesh> {
     })
 }
 
+/// The gateway for TLS that it does not end, and the external service behind it.
+struct Passthrough {
+    gateway: Envoy,
+    service: TlsService,
+    /// Of the service's certificate.
+    authority: Authority,
+}
+
+impl Passthrough {
+    /// On the ports that the file names where they are free, as above.
+    async fn start(testbed: &Testbed) -> Result<Self> {
+        const SERVICE_PORT: u16 = 15022;
+        let authority = Authority::new(&["allowed.example", "denied.example"])?;
+        let mut gateway = Bootstrap::gateway_tls()?;
+        let is_free = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
+        let service = if gateway.ports_are_free() && is_free(SERVICE_PORT) {
+            TlsService::start(SERVICE_PORT, &authority).await?
+        } else {
+            let service = TlsService::start(0, &authority).await?;
+            gateway.bind_free_ports();
+            gateway.redirect(SERVICE_PORT, service.address.port());
+            service
+        };
+        Ok(Self { gateway: testbed.start(&gateway).await?, service, authority })
+    }
+
+    fn egress(&self) -> Result<SocketAddr> {
+        self.gateway.listener("egress_tls")
+    }
+}
+
 /// The walk along the path, and how often it did not go as expected.
 struct Walk<'a> {
     mesh: &'a Mesh,
+    passthrough: &'a Passthrough,
     allow_any: SocketAddr,
     registry_only: SocketAddr,
     differences: usize,
 }
 
 impl<'a> Walk<'a> {
-    fn new(mesh: &'a Mesh) -> Result<Self> {
+    fn new(mesh: &'a Mesh, passthrough: &'a Passthrough) -> Result<Self> {
         Ok(Self {
             mesh,
+            passthrough,
             allow_any: mesh.sidecar.listener("allow_any")?,
             registry_only: mesh.sidecar.listener("registry_only")?,
             differences: 0,
@@ -142,10 +180,49 @@ impl<'a> Walk<'a> {
         println!("  the caller reads:\n    {}", answer.body.trim_end());
         let (_, line) = self.mesh.gateway.filter_log("/6").await?;
         println!("  the filter's own line in the gateway's log:\n    {line}");
+
+        self.connections().await?;
         if self.differences == 0 {
             println!("\nAll that came is what was expected.");
         }
         Ok(())
+    }
+
+    async fn connections(&mut self) -> Result<()> {
+        let Passthrough { gateway, service, .. } = self.passthrough;
+        self.step(
+            "6. TLS that the application begins itself passes untouched, if its server name may",
+        );
+        println!(
+            "workload -> egress gateway {} -> external service {}",
+            self.passthrough.egress()?,
+            service.address
+        );
+        let answer = self.tls_call("allowed.example").await?;
+        self.expect("status, inside the TLS", 301, answer.status);
+        let is_named = |it: &Value| it["requested_server_name"] == "allowed.example";
+        let record = gateway.first_record(is_named).await?;
+        self.expect_verdict(&record, "allow", "shop-to-allowed", "");
+        println!("  {record}");
+
+        self.step("   A server name that the policy does not know is cut off, without an answer");
+        let callers = service.callers();
+        let answer = self.tls_call("denied.example").await;
+        self.expect("answer", "none", answer.map_or("none".to_owned(), |it| it.status.to_string()));
+        self.expect("connections upstream", 0, service.callers() - callers);
+        let is_named = |it: &Value| it["requested_server_name"] == "denied.example";
+        let record = gateway.first_record(is_named).await?;
+        self.expect_verdict(&record, "deny", "", "default");
+        if let Some(line) = gateway.filter_lines().last() {
+            println!("  the filter's own line in the gateway's log:\n    {line}");
+        }
+        Ok(())
+    }
+
+    async fn tls_call(&self, host: &str) -> Result<Answer> {
+        let egress = self.passthrough.egress()?;
+        println!("  GET https://{host}/ by {egress}");
+        Call::get(host).tls(egress, &self.passthrough.authority, host, None).await
     }
 
     async fn call(&self, sidecar: SocketAddr, host: &str, path: &str) -> Result<Answer> {
@@ -162,13 +239,17 @@ impl<'a> Walk<'a> {
         reason: &str,
     ) -> Result<()> {
         let record = self.mesh.gateway.access_log(path).await?;
+        self.expect_verdict(&record, decision, rule, reason);
+        Ok(())
+    }
+
+    fn expect_verdict(&mut self, record: &Value, decision: &str, rule: &str, reason: &str) {
         let fields =
             [("egress_decision", decision), ("egress_rule", rule), ("egress_reason", reason)];
         for (field, expected) in fields {
             self.expect(&format!("{field} logged"), expected, record[field].as_str().unwrap_or(""));
         }
         println!("  egress_policy: {}", record["egress_policy"].as_str().unwrap_or("absent"));
-        Ok(())
     }
 
     async fn gateway_requests(&self) -> Result<u64> {
@@ -220,23 +301,34 @@ impl<'a> Walk<'a> {
                 "  curl -i -H 'host: allowed.example' http://{gateway}/    # the gateway alone"
             );
         }
-        println!("The gateway's access log:");
+        if let Ok(egress) = self.passthrough.egress() {
+            for (host, outcome) in [
+                ("allowed.example", "301, TLS all the way to the service"),
+                ("denied.example", "cut off"),
+            ] {
+                println!("  curl -ik --connect-to ::{egress} https://{host}/    # {outcome}");
+            }
+        }
+        println!("The gateways' access logs:");
     }
 
     /// Prints what the gateway logs about each request from here on, until a signal says stop.
     async fn stay(&self) -> Result<()> {
         self.print_invitation();
         let mut terminated = signal(SignalKind::terminate())?;
-        let mut printed = self.mesh.gateway.access_log_after(0).len();
+        let gateways = [&self.mesh.gateway, &self.passthrough.gateway];
+        let mut printed = gateways.map(|gateway| gateway.access_log_after(0).len());
         loop {
             tokio::select! {
                 interrupted = tokio::signal::ctrl_c() => return Ok(interrupted?),
                 _ = terminated.recv() => return Ok(()),
                 () = tokio::time::sleep(Duration::from_millis(100)) => {}
             }
-            for line in self.mesh.gateway.access_log_after(printed) {
-                println!("  {line}");
-                printed += 1;
+            for (gateway, printed) in gateways.into_iter().zip(&mut printed) {
+                for line in gateway.access_log_after(*printed) {
+                    println!("  {line}");
+                    *printed += 1;
+                }
             }
         }
     }
