@@ -36,7 +36,6 @@ on_each_envoy![
     each_verdict_is_counted,
     the_callers_certificate_is_the_identity,
     a_caller_without_a_certificate_has_no_identity,
-    the_server_name_must_be_the_host,
     the_port_is_the_one_that_will_be_dialled,
     nothing_passes_the_guard_without_a_verdict,
     a_bad_policy_is_refused_with_every_fault,
@@ -496,34 +495,6 @@ async fn a_caller_without_a_certificate_has_no_identity(testbed: &Testbed) -> Re
     let (gateway, _external) = testbed.gateway(optional).await?;
     let answer = call.tls(gateway.listener("egress")?, &authority, "allowed.example", None).await?;
     assert_eq!((answer.status, &answer.json()?["reason"]), (403, &json!("identity")));
-    Ok(())
-}
-
-async fn the_server_name_must_be_the_host(testbed: &Testbed) -> Result<()> {
-    const MESH_FORM: &str = "outbound_.80_._.allowed.example";
-    let authority = Authority::new(&["allowed.example", "denied.example", MESH_FORM])?;
-    let mut bootstrap = Bootstrap::gateway()?;
-    bootstrap.terminate_tls(&authority)?;
-    let mut policy = policy_for("allowed.example");
-    policy["sni"] = json!("match");
-    bootstrap.set_policy(policy.clone())?;
-    let (gateway, _external) = testbed.gateway(bootstrap).await?;
-    let egress = gateway.listener("egress")?;
-
-    for (server_name, status) in
-        [("allowed.example", 301), (MESH_FORM, 301), ("denied.example", 421)]
-    {
-        let answer =
-            Call::get("allowed.example").tls(egress, &authority, server_name, None).await?;
-        assert_eq!(answer.status, status, "{server_name}");
-    }
-
-    // Without TLS there is nothing to compare: Envoy says so, it does not fail.
-    let mut plain = Bootstrap::gateway()?;
-    plain.set_policy(policy)?;
-    let (gateway, _external) = testbed.gateway(plain).await?;
-    let answer = Call::get("allowed.example").http1(gateway.listener("egress")?).await?;
-    assert_eq!(answer.status, 301);
     Ok(())
 }
 

@@ -117,6 +117,15 @@ impl Bootstrap {
         Ok(())
     }
 
+    /// Sends every host the way of the first virtual host.
+    pub(crate) fn route_every_host(&mut self) -> Result<()> {
+        let hosts = &mut self.connection_manager()["route_config"]["virtual_hosts"];
+        let hosts = hosts.as_array_mut().context("a list of virtual hosts")?;
+        hosts.truncate(1);
+        hosts[0]["domains"] = json!(["*"]);
+        Ok(())
+    }
+
     /// Takes an HTTP filter out.
     pub(crate) fn remove_filter(&mut self, name: &str) {
         if let Some(filters) = self.connection_manager()["http_filters"].as_array_mut() {

@@ -92,6 +92,35 @@ impl Call {
         .await
     }
 
+    /// Sends all at once, as streams of one HTTP/2 connection in TLS with `sni` as the server's name;
+    /// the answers in the order of the calls.
+    pub(crate) async fn on_one_connection(
+        calls: &[Self],
+        address: SocketAddr,
+        authority: &Authority,
+        sni: &str,
+    ) -> Result<Vec<Answer>> {
+        let connector = TlsConnector::from(authority.client(None, "h2")?);
+        let server_name = ServerName::try_from(sni.to_owned())?;
+        let stream = connector.connect(server_name, connect(address).await?).await?;
+        let (sender, connection) =
+            http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
+        let connection = tokio::spawn(connection);
+        let mut sent = Vec::new();
+        for call in calls {
+            let uri = format!("http://{}{}", call.host, call.path);
+            let request = call.request(&uri).body(Full::new(call.body.clone()))?;
+            sent.push((call, sender.clone().send_request(request)));
+        }
+        let mut answers = Vec::new();
+        for (call, response) in sent {
+            let answer = async { Answer::read(response.await?).await };
+            answers.push(call.within_patience(answer).await?);
+        }
+        connection.abort();
+        Ok(answers)
+    }
+
     /// Sends it over HTTP/1.1 with every header's name spelled as given, which no client library
     /// does; the answer's text.
     pub(crate) async fn verbatim(&self, address: SocketAddr) -> Result<String> {

@@ -106,10 +106,7 @@ impl Plan {
         bootstrap.bind_free_ports();
         bootstrap.log_field("response_code_details", "%RESPONSE_CODE_DETAILS%");
         bootstrap.tree_mut()["node"] = json!({"id": "gateway", "cluster": "gateway"});
-        let hosts = &mut connection_manager(&mut bootstrap)?["route_config"]["virtual_hosts"];
-        let hosts = hosts.as_array_mut().context("a list of virtual hosts")?;
-        hosts.truncate(1);
-        hosts[0]["domains"] = json!(["*"]);
+        bootstrap.route_every_host()?;
         Ok(Self { bootstrap, plugin: plugin.clone(), discovered, is_delivered: true })
     }
 
