@@ -38,6 +38,9 @@ pub(crate) struct Args {
     /// The route goes to a dynamic forward proxy: callers choose the port
     #[arg(long)]
     dynamic_forward_proxy: bool,
+    /// The policy judges TLS connections that are not terminated: methods and paths stay unseen
+    #[arg(long)]
+    connections: bool,
     /// The time that `until` is compared with, RFC 3339
     #[arg(long, value_name = "TIME", default_value_t = Time::now(), hide_default_value = true)]
     at: Time,
@@ -49,6 +52,7 @@ struct Surroundings {
     at: Time,
     has_mutual_tls: bool,
     is_dynamic_forward_proxy: bool,
+    judges_connections: bool,
 }
 
 /// How bad a finding is.
@@ -96,6 +100,7 @@ pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure
         at: args.at,
         has_mutual_tls: !args.no_mutual_tls,
         is_dynamic_forward_proxy: args.dynamic_forward_proxy,
+        judges_connections: args.connections,
     };
     let mut unreadable = None;
     let mut objections = 0_usize;

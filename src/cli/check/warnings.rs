@@ -29,6 +29,7 @@ pub(super) fn of(file: &PolicyFile, root: &Node, surroundings: Surroundings) -> 
         survey.repeated(rule, &mut said);
         survey.equal_items(rule);
         survey.callers(rule, &domains, surroundings);
+        survey.unseen(rule, surroundings);
         match rule.action {
             Action::Allow => {
                 survey.always_denied(rule, &denials);
@@ -315,6 +316,26 @@ impl Survey<'_> {
             if entry.ports.is_none() {
                 let place = (format!("{}.to[{index}]", rule.path()), node);
                 self.warn("allow-without-ports", place, problem, remedy);
+            }
+        }
+    }
+
+    fn unseen(&mut self, rule: &WrittenRule<'_>, surroundings: Surroundings) {
+        if !surroundings.judges_connections {
+            return;
+        }
+        let problem = match rule.action {
+            Action::Allow => "methods and paths stay inside the TLS: unknown, they let none pass",
+            Action::Deny => "methods and paths stay inside the TLS: unknown, they spare none",
+        };
+        let nodes = rule.node.get("to").map(Node::items).unwrap_or_default();
+        for ((index, entry), node) in rule.to.iter().enumerate().zip(nodes) {
+            let Destinations { methods, not_methods, paths, not_paths, .. } = entry;
+            if methods.is_some() || not_methods.is_some() || paths.is_some() || not_paths.is_some()
+            {
+                let place = (format!("{}.to[{index}]", rule.path()), node);
+                let remedy = "let the gateway begin the TLS, or take them away";
+                self.warn("unseen-in-tls", place, problem, remedy);
             }
         }
     }
