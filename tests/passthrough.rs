@@ -44,6 +44,7 @@ use shipped::{
     an_allowed_name_without_a_way_out_goes_nowhere, both_records_of_a_connection_agree,
     each_connection_is_counted, names_under_a_wildcard_are_looked_up_once_they_may_pass,
     no_connection_passes_the_guard_without_a_verdict, the_certificate_around_the_tls_is_the_caller,
+    the_log_of_tcp_proxy_has_a_line_for_each,
 };
 
 on_each_envoy![
@@ -53,6 +54,7 @@ on_each_envoy![
     both_records_of_a_connection_agree,
     each_connection_is_counted,
     names_under_a_wildcard_are_looked_up_once_they_may_pass,
+    the_log_of_tcp_proxy_has_a_line_for_each,
     no_connection_passes_the_guard_without_a_verdict,
     the_certificate_around_the_tls_is_the_caller,
     callers_that_reset_at_any_phase_leave_no_byte_and_no_gap,

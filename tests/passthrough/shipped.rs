@@ -99,6 +99,38 @@ pub(crate) async fn both_records_of_a_connection_agree(testbed: &Testbed) -> Res
     Ok(())
 }
 
+/// Where Istio's gateways log connections: there too each that met the filter has its line, also one
+/// that never came as far as tcp_proxy.
+pub(crate) async fn the_log_of_tcp_proxy_has_a_line_for_each(testbed: &Testbed) -> Result<()> {
+    let upstream = Upstream::start().await?;
+    let mut bootstrap = Bootstrap::gateway_tls()?;
+    let policy = policy("test", &["api.allow.test"]);
+    let lane = Lane { name: "lane", policy: &policy, upstream: upstream.address };
+    bootstrap.take_every_name(&[lane])?;
+    let listener = &mut bootstrap.tree_mut()["static_resources"]["listeners"][0];
+    let log = listener["access_log"].take();
+    listener["filter_chains"][0]["filters"][2]["typed_config"]["access_log"] = log;
+    bootstrap.bind_free_ports();
+    let gateway = testbed.start(&bootstrap).await?;
+
+    let names = ["api.allow.test", "deny.test", "other.test"];
+    for name in names {
+        let mut caller = Caller::connect(gateway.listener("lane")?).await?;
+        caller.exchange(&Hello::to(name).to_bytes()).await?;
+    }
+    // This one meets no filter, hence none of their logs.
+    let mut silent = Caller::connect(gateway.listener("lane")?).await?;
+    silent.wait_for_end().await?;
+    let mut records = gateway.records(names.len()).await?;
+    records.sort_by_key(|record| record["requested_server_name"].to_string());
+    let of = |key: &str| records.iter().map(|it| it[key].clone()).collect::<Vec<_>>();
+    assert_eq!(of("requested_server_name"), names);
+    assert_eq!(of("egress_decision"), ["allow", "deny", "deny"]);
+    assert_eq!(of("egress_rule"), [json!("open"), Value::Null, Value::Null]);
+    assert_eq!(of("egress_reason"), [Value::Null, json!("default"), json!("default")]);
+    Ok(())
+}
+
 pub(crate) async fn each_connection_is_counted(testbed: &Testbed) -> Result<()> {
     let upstream = Upstream::start().await?;
     let gateway = start(testbed, Bootstrap::gateway_tls()?, upstream.address.port()).await?;
