@@ -78,14 +78,6 @@ pub fn facts(request: &Request) -> policy::Request<'_> {
 pub fn compare_authority(bytes: &[u8]) -> Option<(host::Host, Option<u16>)> {
     let naive = host::authority(bytes);
     let read = Authority::parse(bytes);
-    let in_naive_form = |authority: &Authority<'_>| {
-        let host = match &authority.host {
-            Host::Name(name) => host::Host::Name(name.as_str().to_owned()),
-            Host::Address(IpAddr::V4(v4)) => host::Host::Address(v4.to_ipv6_mapped().to_bits()),
-            Host::Address(IpAddr::V6(v6)) => host::Host::Address(v6.to_bits()),
-        };
-        (host, authority.port)
-    };
     let shown = bytes.escape_ascii();
     assert_eq!(read.as_ref().ok().map(in_naive_form), naive, "{shown}");
     if let Ok(authority) = &read {
@@ -98,6 +90,22 @@ pub fn compare_authority(bytes: &[u8]) -> Option<(host::Host, Option<u16>)> {
         }
     }
     naive
+}
+
+/// Reads a TLS server name in both ways; panics where they differ.
+pub fn compare_server_name(bytes: &[u8]) {
+    let read = Authority::of_server_name(bytes);
+    let naive = host::server_name(bytes);
+    assert_eq!(read.as_ref().ok().map(in_naive_form), naive, "{}", bytes.escape_ascii());
+}
+
+fn in_naive_form(authority: &Authority<'_>) -> (host::Host, Option<u16>) {
+    let host = match &authority.host {
+        Host::Name(name) => host::Host::Name(name.as_str().to_owned()),
+        Host::Address(IpAddr::V4(v4)) => host::Host::Address(v4.to_ipv6_mapped().to_bits()),
+        Host::Address(IpAddr::V6(v6)) => host::Host::Address(v6.to_bits()),
+    };
+    (host, authority.port)
 }
 
 /// Judges a path by conditions on paths in both ways.

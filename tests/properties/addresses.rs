@@ -1,7 +1,7 @@
 //! Hosts and addresses against other parsers and the registries.
 
 use crate::for_all_bytes;
-use crate::naive::comparison::compare_authority;
+use crate::naive::comparison::{compare_authority, compare_server_name};
 use crate::naive::host::{Host, MAPPED};
 use crate::naive::{registry, sample};
 use arbitrary::{Result, Unstructured};
@@ -9,7 +9,7 @@ use egress_warden::host::Authority;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// What authorities are made of, beside any byte.
-const PARTS: [&str; 40] = [
+const PARTS: [&str; 44] = [
     "a",
     "test",
     ".",
@@ -50,6 +50,10 @@ const PARTS: [&str; 40] = [
     "1.2.3.4",
     "::ffff:",
     "0:0:0:0:",
+    "outbound_.",
+    "Outbound_.443_._.",
+    "_.",
+    "_.v1_.",
 ];
 
 #[test]
@@ -57,6 +61,14 @@ fn the_naive_parser_agrees_on_every_authority() {
     for_all_bytes(4_000, |bytes| {
         let authority = authority(&mut Unstructured::new(bytes)).expect("an authority");
         compare_authority(&authority);
+    });
+}
+
+#[test]
+fn the_naive_parser_agrees_on_every_server_name() {
+    for_all_bytes(4_000, |bytes| {
+        let server_name = authority(&mut Unstructured::new(bytes)).expect("a server name");
+        compare_server_name(&server_name);
     });
 }
 

@@ -1,4 +1,4 @@
-//! An authority is read as the naive parser reads it.
+//! An authority, and a TLS server name, are read as the naive parsers read them.
 #![no_main]
 
 #[path = "../../naive/mod.rs"]
@@ -7,4 +7,5 @@ mod naive;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     naive::comparison::compare_authority(bytes);
+    naive::comparison::compare_server_name(bytes);
 });
