@@ -22,6 +22,7 @@ mod upstream;
 mod vectors;
 
 use std::collections::BTreeMap;
+use std::process::Command;
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
@@ -101,6 +102,7 @@ async fn every_vector_comes_out_as_it_must(testbed: &Testbed) -> Result<()> {
 
         // One record each, by the address of its caller.
         let records = gateway.records(sent.len()).await?;
+        let replayed = replay(&policy, &gateway.access_log_after(0))?;
         let by_caller = |lines: Vec<Value>| {
             let mut of: BTreeMap<String, Vec<Value>> = BTreeMap::new();
             for line in lines {
@@ -145,6 +147,10 @@ async fn every_vector_comes_out_as_it_must(testbed: &Testbed) -> Result<()> {
         if counted != verdicts as u64 {
             failures.push(format!("{name}: {counted} counted, {verdicts} recorded"));
         }
+        let agreed = json!({"same": verdicts, "other_reason": 0, "other_decision": 0, "none": sent.len() - verdicts, "unlisted": 0});
+        if replayed["logged"] != agreed || replayed["lines"]["connections"] != sent.len() {
+            failures.push(format!("{name}: the tool judges otherwise: {replayed:#}"));
+        }
         failures.extend(gateway.errors());
         eprintln!("{name}: {} connections, {verdicts} met the filter", sent.len());
     }
@@ -177,6 +183,21 @@ fn every_vector_comes_out_as_it_must_on_the_mock_host<G: Guest>(worker: &mut Wor
         }
     }
     assert!(failures.is_empty(), "{} failed\n\n{}\n", failures.len(), failures.join("\n\n"));
+}
+
+/// What the tool makes of the gateway's access log.
+fn replay(policy: &Value, log: &[String]) -> Result<Value> {
+    let folder = tempfile::tempdir()?;
+    let [policy_path, log_path] =
+        ["policy.json", "access.log"].map(|name| folder.path().join(name));
+    std::fs::write(&policy_path, policy.to_string())?;
+    std::fs::write(&log_path, log.join("\n"))?;
+    let output = Command::new(env!("CARGO_BIN_EXE_egress-warden"))
+        .args(["replay", "--format", "json"])
+        .args([&policy_path, &log_path])
+        .output()?;
+    serde_json::from_slice(&output.stdout)
+        .with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
 fn shown(bytes: &[u8]) -> String {
