@@ -6,14 +6,16 @@ use std::path::Path;
 use wasmi::{Engine, Module};
 
 /// Everything that a proxy can call.
-const EXPORTS: [&str; 9] = [
+const EXPORTS: [&str; 11] = [
     "_initialize",
     "memory",
     "proxy_abi_version_0_2_1",
     "proxy_on_configure",
     "proxy_on_context_create",
     "proxy_on_delete",
+    "proxy_on_downstream_data",
     "proxy_on_memory_allocate",
+    "proxy_on_new_connection",
     "proxy_on_request_headers",
     "proxy_on_request_trailers",
 ];
