@@ -1,6 +1,6 @@
 //! The tool as it is run: what it prints, how it exits, and that no input makes it panic.
 //!
-//! `tests/tool/*.md` are sessions with their output, and so are the examples of the README; after a
+//! `tests/tool/*.md` are sessions with their output, and so are the examples of both READMEs; after a
 //! change, `TRYCMD=overwrite cargo test --test tool` writes what comes now, for a look at the
 //! difference.
 #![cfg(not(target_family = "wasm"))]
@@ -11,7 +11,7 @@ use std::process::{Command, Output, Stdio};
 
 #[test]
 fn sessions_go_as_they_are_written() {
-    trycmd::TestCases::new().case("tests/tool/*.md").case("README.md");
+    trycmd::TestCases::new().case("tests/tool/*.md").case("README.md").case("src/cli/README.md");
 }
 
 #[test]
