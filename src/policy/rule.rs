@@ -134,14 +134,16 @@ pub enum Miss {
     From(Vec<FieldMiss>),
 }
 
-/// A field that does not hold.
+/// A field that does not hold, or only for what is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FieldMiss {
+    /// `to` or `from`.
+    pub list: &'static str,
     /// Index of the entry in its list.
     pub entry: usize,
     /// The field's key.
     pub field: &'static str,
-    /// Whether what it asks about is unknown, which never helps an allow.
+    /// Whether what it asks about is unknown, which never helps an allow and never spares a deny.
     pub is_unknown: bool,
 }
 
@@ -165,26 +167,53 @@ impl Rule {
         let to = condition.and_then(|condition| {
             let entry = destination.map_or(0, |index| index as usize);
             let fields = ConditionField::ALL.map(|it| (it.key(), condition.holds(it, facts)));
-            self.first_miss(entry, &fields)
+            self.first_miss("to", entry, &fields)
         });
         Some(to.map(Miss::To).unwrap_or_else(|| {
             let from = self.from.iter().enumerate().filter_map(|(entry, source)| {
                 let fields = SourceField::ALL.map(|it| (it.key(), source.holds(it, facts)));
-                self.first_miss(entry, &fields)
+                self.first_miss("from", entry, &fields)
             });
             Miss::From(from.collect())
         }))
     }
 
+    /// The fields of a deny that hold only because what they ask about is unknown.
+    pub(super) fn unspared(
+        &self,
+        conditions: &Conditions,
+        destination: Option<u32>,
+        facts: &Facts<'_>,
+    ) -> Vec<FieldMiss> {
+        if self.action == Action::Allow {
+            return Vec::new();
+        }
+        let unknown = |list, entry, field, known| {
+            let is_unknown = known == Some(None);
+            is_unknown.then_some(FieldMiss { list, entry, field, is_unknown })
+        };
+        let condition = destination.and_then(|index| conditions.0.get(index as usize));
+        let entry = destination.map_or(0, |index| index as usize);
+        let to = condition.into_iter().flat_map(|condition| {
+            ConditionField::ALL.map(|it| unknown("to", entry, it.key(), condition.holds(it, facts)))
+        });
+        let from = self.from.iter().enumerate().flat_map(|(entry, source)| {
+            SourceField::ALL.map(|it| unknown("from", entry, it.key(), source.holds(it, facts)))
+        });
+        to.chain(from).flatten().collect()
+    }
+
     fn first_miss(
         &self,
+        list: &'static str,
         entry: usize,
         fields: &[(&'static str, Option<Option<bool>>)],
     ) -> Option<FieldMiss> {
         fields.iter().find_map(|&(field, known)| match known? {
             Some(true) => None,
-            Some(false) => Some(FieldMiss { entry, field, is_unknown: false }),
+            Some(false) => Some(FieldMiss { list, entry, field, is_unknown: false }),
             None => (self.action == Action::Allow).then_some(FieldMiss {
+                list,
                 entry,
                 field,
                 is_unknown: true,

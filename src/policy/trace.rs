@@ -5,7 +5,7 @@
 
 use super::index::Candidate;
 use super::request::{Facts, Port};
-use super::rule::Miss;
+use super::rule::{FieldMiss, Miss};
 use super::{Action, Decision, Only, Policy, Reason, Request, Scope};
 
 /// A decision with what led to it.
@@ -39,6 +39,8 @@ pub struct Attempt {
     pub has_ended: bool,
     /// Why the rule does not match; `None`: it does.
     pub miss: Option<Miss>,
+    /// The fields of a deny that match because what they ask about is unknown.
+    pub unspared: Vec<FieldMiss>,
 }
 
 impl Policy {
@@ -67,16 +69,21 @@ impl Policy {
             let index = rule as usize;
             let (head, conditions) = self.rules.get(index).zip(self.conditions.get(index))?;
             let has_ended = head.has_ended(facts);
+            let miss = match (head.action, has_ended) {
+                (Action::Deny, true) => Some(Miss::Ended),
+                _ => head.miss(conditions, destination, scope, facts),
+            };
             Some(Attempt {
                 rule: index,
                 destination: destination.map(|index| index as usize),
                 scope,
                 counts: [head.only != Some(Only::Next), head.only != Some(Only::Now)],
                 has_ended,
-                miss: match (head.action, has_ended) {
-                    (Action::Deny, true) => Some(Miss::Ended),
-                    _ => head.miss(conditions, destination, scope, facts),
+                unspared: match miss {
+                    None => head.unspared(conditions, destination, facts),
+                    Some(_) => Vec::new(),
                 },
+                miss,
             })
         };
         self.index.all(facts.host).into_iter().filter_map(attempt).collect()

@@ -50,9 +50,9 @@ impl Account<'_> {
         self.config.policy.rules().get(rule).map(|rule| &*rule.id).unwrap_or_default()
     }
 
-    pub(super) fn action(&self, rule: usize) -> &'static str {
+    pub(super) fn action(&self, rule: usize) -> Action {
         let rule = self.config.policy.rules().get(rule);
-        rule.map_or(Action::Deny, |rule| rule.action).as_str()
+        rule.map_or(Action::Deny, |rule| rule.action)
     }
 
     /// `FILE:LINE:COLUMN` of a rule.
@@ -62,9 +62,9 @@ impl Account<'_> {
     }
 
     /// What a rule asks in a field, as it is written, cut.
-    pub(super) fn asked(&self, rule: usize, list: &str, miss: &FieldMiss) -> String {
+    pub(super) fn asked(&self, rule: usize, miss: &FieldMiss) -> String {
         const SHOWN: usize = 100;
-        let node = self.rules.get(self.id(rule)).and_then(|rule| rule.get(list));
+        let node = self.rules.get(self.id(rule)).and_then(|rule| rule.get(miss.list));
         let node = node.and_then(|node| node.items().get(miss.entry)?.get(miss.field));
         let json = node.map(Node::to_json).unwrap_or_default();
         match json.char_indices().nth(SHOWN) {
@@ -158,16 +158,16 @@ impl Account<'_> {
                 Miss::Ended => json!({ "condition": "until" }),
                 Miss::HostNotNamed => json!({ "condition": "hosts", "must_be_named": true }),
                 Miss::ConnectNotNamed => json!({ "condition": "methods", "must_be_named": true }),
-                Miss::To(miss) => field_json("to", miss),
+                Miss::To(miss) => field_json(miss),
                 Miss::From(misses) => match misses.first() {
-                    Some(miss) => field_json("from", miss),
+                    Some(miss) => field_json(miss),
                     None => json!({ "condition": "from" }),
                 },
             });
             let [now, next] = candidate.counts;
             json!({
                 "rule": self.id(candidate.rule),
-                "action": self.action(candidate.rule),
+                "action": self.action(candidate.rule).as_str(),
                 "place": self.place(candidate.rule),
                 "entry": candidate.destination,
                 "by": by(candidate.scope),
@@ -175,6 +175,7 @@ impl Account<'_> {
                 "ended": candidate.has_ended,
                 "matches": candidate.miss.is_none(),
                 "miss": miss,
+                "unspared": candidate.unspared.iter().map(field_json).collect::<Vec<_>>(),
             })
         };
         trace.attempts.iter().map(candidate).collect()
@@ -204,10 +205,10 @@ pub(super) fn by(scope: Option<Scope>) -> &'static str {
     }
 }
 
-fn field_json(list: &str, miss: &FieldMiss) -> Value {
+fn field_json(miss: &FieldMiss) -> Value {
     json!({
         "condition": miss.field,
-        "list": list,
+        "list": miss.list,
         "entry": miss.entry,
         "unknown": miss.is_unknown,
     })

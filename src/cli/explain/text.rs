@@ -152,7 +152,7 @@ fn candidates(account: &Account<'_>, page: &mut Page) {
         };
         page.0.push(format!(
             "  {id} ({}, {entry}{only})  {}",
-            account.action(candidate.rule),
+            account.action(candidate.rule).as_str(),
             styled(FRAME, account.place(candidate.rule)),
         ));
         page.0.push(format!("    {}", outcome(account, candidate)));
@@ -164,21 +164,25 @@ fn candidates(account: &Account<'_>, page: &mut Page) {
 }
 
 fn outcome(account: &Account<'_>, candidate: &Attempt) -> String {
-    let field = |list: &str, miss: &FieldMiss| {
-        let asked = account.asked(candidate.rule, list, miss);
-        let why = if miss.is_unknown { "unknown, which never helps an allow" } else { "no" };
-        format!("{list}[{}].{}: {asked}: {why}", miss.entry, miss.field)
+    let field = |miss: &FieldMiss| {
+        let why = match (miss.is_unknown, account.action(candidate.rule)) {
+            (false, _) => "no",
+            (true, Action::Allow) => "unknown, which never helps an allow",
+            (true, Action::Deny) => "unknown, which never spares a deny",
+        };
+        let asked = account.asked(candidate.rule, miss);
+        format!("{}[{}].{}: {asked}: {why}", miss.list, miss.entry, miss.field)
     };
+    let fields = |misses: &[FieldMiss]| misses.iter().map(field).collect::<Vec<_>>().join("; ");
     match &candidate.miss {
         None if candidate.has_ended => "would match, but has ended".to_owned(),
-        None => styled(GOOD, "matches").to_string(),
+        None if candidate.unspared.is_empty() => styled(GOOD, "matches").to_string(),
+        None => format!("{}: {}", styled(GOOD, "matches"), fields(&candidate.unspared)),
         Some(Miss::Ended) => "has ended".to_owned(),
         Some(Miss::HostNotNamed) => "does not name this address or special name".to_owned(),
         Some(Miss::ConnectNotNamed) => "does not name CONNECT under `methods`".to_owned(),
-        Some(Miss::To(miss)) => field("to", miss),
-        Some(Miss::From(misses)) => {
-            misses.iter().map(|miss| field("from", miss)).collect::<Vec<_>>().join("; ")
-        }
+        Some(Miss::To(miss)) => field(miss),
+        Some(Miss::From(misses)) => fields(misses),
     }
 }
 
