@@ -25,11 +25,17 @@ impl<'a> Authority<'a> {
     }
 }
 
-/// Parts `PORT_.SUBSET_.NAME`; the subset may be empty. The form does not nest.
+/// Parts `PORT_.SUBSET_.NAME`; the subset is empty or a label. The form does not nest.
 fn port_and_name(rest: &[u8]) -> Option<(&[u8], &[u8])> {
     let (port, rest) = split_once(rest)?;
-    let (_subset, name) = split_once(rest)?;
-    strip_mesh_form(name).is_none().then_some((port, name))
+    let (subset, name) = split_once(rest)?;
+    (is_subset(subset) && strip_mesh_form(name).is_none()).then_some((port, name))
+}
+
+/// Istio takes labels of RFC 1123 for subsets, and nothing else.
+fn is_subset(subset: &[u8]) -> bool {
+    let is_label_byte = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'-';
+    subset.len() <= 63 && subset.iter().all(is_label_byte)
 }
 
 /// What follows the beginning of the mesh's form, in any case, as a host's letters are lowered.
@@ -83,6 +89,8 @@ mod tests {
             ("outbound_.", M::MeshForm),
             ("outbound_.443_.api.test", M::MeshForm),
             ("outbound_._._.api.test", M::Port),
+            ("outbound_.443_.v1\0_.api.test", M::MeshForm),
+            ("outbound_.443_.v.1_.api.test", M::MeshForm),
             ("outbound_.0443_._.api.test", M::Port),
             ("outbound_.443_._.", M::Empty),
             ("outbound_.443_._.1.2.3.4", M::Address),

@@ -194,7 +194,11 @@ pub fn server_name(bytes: &[u8]) -> Option<(Host, Option<u16>)> {
     let parts: Vec<&str> = text.splitn(4, "_.").collect();
     let is_mesh_form = |part: &str| part.eq_ignore_ascii_case("outbound");
     let (name, port) = match parts[..] {
-        [first, port, _, name] if is_mesh_form(first) => {
+        [first, port, subset, name] if is_mesh_form(first) => {
+            let is_label = |c: char| c.is_ascii_alphanumeric() || c == '-';
+            if subset.len() > 63 || !subset.chars().all(is_label) {
+                return None;
+            }
             if name.split("_.").next().is_some_and(is_mesh_form) && name.contains("_.") {
                 return None;
             }
