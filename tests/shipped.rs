@@ -13,8 +13,11 @@ use serde_json::{Map, Value, json};
 /// The Envoys that the project supports, as `build.sh` installs them under `target/envoy/`.
 const ENVOYS: [&str; 2] = ["1.37.0", "1.40.0"];
 
-/// The configurations of the local set-up, by the name of their service in `docker-compose.yaml`.
-const CONFIGURATIONS: [&str; 3] = ["sidecar", "gateway", "external"];
+/// The configurations of the local set-up.
+const CONFIGURATIONS: [&str; 4] = ["sidecar", "gateway", "gateway-tls", "external"];
+
+/// The services of `docker-compose.yaml`, by the name of their configuration: no container there speaks TLS.
+const SERVICES: [&str; 3] = ["sidecar", "gateway", "external"];
 
 /// The columns of the gateway's access log: those the reference path promises, then the filter's own.
 const ACCESS_LOG_FIELDS: [&str; 32] = [
@@ -67,7 +70,7 @@ fn docker_compose_runs_the_very_same_configurations() {
     let services = composed_services();
     assert_eq!(
         services.keys().map(String::as_str).collect::<BTreeSet<_>>(),
-        BTreeSet::from(CONFIGURATIONS),
+        BTreeSet::from(SERVICES),
     );
     for (name, service) in &services {
         assert_eq!(service["image"], "envoyproxy/envoy:v1.40-latest", "{name}");
@@ -156,19 +159,44 @@ fn the_local_policy_is_the_same_in_its_own_file_and_in_the_gateway() {
 
 #[test]
 fn the_mesh_policy_is_the_same_for_both_generations_of_istio() {
-    assert_eq!(
-        document(&istio("wasm-plugin.yaml"))["spec"]["pluginConfig"],
-        document(&istio("traffic-extension.yaml"))["spec"]["wasm"]["pluginConfig"],
-    );
+    for directory in ["", "tls/"] {
+        let plugin = &document(&istio(&format!("{directory}wasm-plugin.yaml")))["spec"];
+        let extension = &document(&istio(&format!("{directory}traffic-extension.yaml")))["spec"];
+        for field in ["pluginConfig", "pluginName", "type", "url"] {
+            assert_eq!(plugin[field], extension["wasm"][field], "{directory} {field}");
+        }
+        for field in ["selector", "match", "phase", "priority"] {
+            assert_eq!(plugin[field], extension[field], "{directory} {field}");
+        }
+    }
+}
+
+#[test]
+fn the_plugin_for_connections_stands_on_their_port_alone() {
+    let plugin = &document(&istio("tls/wasm-plugin.yaml"))["spec"];
+    assert_eq!(plugin["type"], "NETWORK");
+    assert_eq!(plugin["pluginName"], "connections");
+    // Istio puts it before HTTP otherwise.
+    assert_eq!(plugin["match"], json!([{"ports": [{"number": 443}]}]));
+    for file in ["passthrough.yaml", "mutual.yaml"] {
+        let gateway = documents(&istio("tls").join(file)).remove(0);
+        assert_eq!(gateway["kind"], "Gateway", "{file}");
+        assert_eq!(gateway["spec"]["servers"][0]["port"]["number"], 443, "{file}");
+    }
 }
 
 #[test]
 fn every_policy_is_without_faults() {
-    let plugin = document(&istio("wasm-plugin.yaml"));
+    let of_plugin = |file: &str| document(&istio(file))["spec"]["pluginConfig"].clone();
     let readme = std::fs::read_to_string(repository().join("README.md")).expect("a README");
     let example = readme.split("```yaml").nth(1).and_then(|rest| rest.split("```").next());
     let example = serde_saphyr::from_str(example.expect("a policy in YAML")).expect("YAML");
-    for policy in [&document(&envoy("policy.yaml")), &plugin["spec"]["pluginConfig"], &example] {
+    for policy in [
+        document(&envoy("policy.yaml")),
+        of_plugin("wasm-plugin.yaml"),
+        of_plugin("tls/wasm-plugin.yaml"),
+        example,
+    ] {
         if let Err(faults) = egress_warden::config::read(policy.to_string().as_bytes()) {
             panic!("{faults}");
         }
@@ -188,6 +216,39 @@ fn the_guard_stands_between_the_filter_and_the_router() {
     let position = "/match/listener/filterChain/filter/subFilter/name";
     assert_eq!(patches[0].pointer(position), Some(&json!("envoy.filters.http.router")));
     assert_eq!(patches[0]["patch"]["value"], filters[1], "the guard differs");
+}
+
+#[test]
+fn the_guard_stands_between_the_connection_filter_and_all_that_dials() {
+    let gateway = document(&envoy("gateway-tls.yaml"));
+    let listener = &gateway["static_resources"]["listeners"][0];
+    let chains = listener["filter_chains"].as_array().expect("chains");
+    let patches = &document(&istio("tls/guard.yaml"))["spec"]["configPatches"];
+    for chain in chains {
+        let filters = chain["filters"].as_array().expect("filters");
+        assert_eq!(filters[0]["name"], "egress-warden", "{}", chain["name"]);
+        assert_eq!(
+            patches[0]["patch"]["value"], filters[1],
+            "{}: the guard differs",
+            chain["name"]
+        );
+        let last = filters.last().map(|filter| &filter["name"]);
+        assert_eq!(last, Some(&json!("envoy.filters.network.tcp_proxy")), "{}", chain["name"]);
+    }
+    assert_eq!(patches.as_array().map(Vec::len), Some(1));
+    assert_eq!(patches[0]["patch"]["operation"], "INSERT_BEFORE");
+    let position = "/match/listener/filterChain/filter/name";
+    assert_eq!(patches[0].pointer(position), Some(&json!("envoy.filters.network.tcp_proxy")));
+}
+
+#[test]
+fn names_of_the_mesh_are_looked_up_after_the_guard() {
+    let priority = |file: &str| {
+        let filters = documents(&istio(file));
+        let filter = filters.iter().find(|it| it["kind"] == "EnvoyFilter").expect("an EnvoyFilter");
+        filter["spec"]["priority"].as_i64().expect("a priority")
+    };
+    assert!(priority("tls/guard.yaml") < priority("tls/wildcard.yaml"));
 }
 
 #[test]
@@ -333,10 +394,14 @@ fn close(schema: &mut Value) {
 
 /// The files of `envoy/istio/` that are applied to a cluster. The others are values for Istio's Helm charts.
 fn manifests() -> Vec<PathBuf> {
-    let files = std::fs::read_dir(repository().join("envoy/istio")).expect("a directory");
-    let mut files: Vec<PathBuf> = files.map(|file| file.expect("a file").path()).collect();
+    let files =
+        ["", "tls"].map(|directory| std::fs::read_dir(istio(directory)).expect("a directory"));
+    let mut files: Vec<PathBuf> =
+        files.into_iter().flatten().map(|file| file.expect("a file").path()).collect();
     files.retain(|file| {
-        !file.ends_with("mesh-config.yaml") && !file.ends_with("gateway-values.yaml")
+        file.is_file()
+            && !file.ends_with("mesh-config.yaml")
+            && !file.ends_with("gateway-values.yaml")
     });
     files.sort();
     files
