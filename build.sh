@@ -56,11 +56,13 @@ print_help() {
 ./build.sh test           runs every test, lints included, on two versions of Envoy
 ./build.sh test --all-envoys
                           the same, on every version that is supported
-./build.sh bench          measures decisions natively, then the whole job in an Envoy; tables and a plot in target/bench
-                          (minutes)
+./build.sh bench          measures decisions natively, then the whole job in an Envoy, of requests and of connections;
+                          tables and a plot in target/bench (minutes)
 ./build.sh bench native   measures decisions only
 ./build.sh bench envoy [--quick]
-                          measures the whole job only; with --quick a first look at it
+                          measures the whole job of requests only; with --quick a first look at it
+./build.sh bench connections [--quick]
+                          the same of connections
 ./build.sh fuzz [TARGET] [SECONDS]
                           runs one of the targets of tests/fuzz, or each, for 60 seconds if not told otherwise
 ./build.sh soak           sends two million requests through an Envoy and looks at its memory (minutes)
@@ -103,8 +105,8 @@ print_size() {
 
 bench() {
   case $* in
-    "" | native | envoy | "envoy --quick") ;;
-    *) fail "\`bench\` knows native, or envoy [--quick], and nothing else" ;;
+    "" | native | envoy | "envoy --quick" | connections | "connections --quick") ;;
+    *) fail "\`bench\` knows native, envoy [--quick] or connections [--quick], and nothing else" ;;
   esac
   local part=${1-all}
   shift $(($# > 0))
@@ -116,14 +118,21 @@ bench() {
     build_module
     install_envoy "${ENVOYS[0]}"
   fi
-  if [[ $part != envoy ]]; then
+  if [[ $part == @(all|native) ]]; then
     cargo bench --bench policy
   fi
-  if [[ $part != native ]]; then
-    local program
-    program=$(build_program bench gateway)
-    exec "$program" "$@"
+  if [[ $part == @(all|envoy) ]]; then
+    run_bench gateway "$@"
   fi
+  if [[ $part == @(all|connections) ]]; then
+    run_bench connections "$@"
+  fi
+}
+
+run_bench() {
+  local program
+  program=$(build_program bench "$1")
+  "$program" "${@:2}"
 }
 
 demo() {
