@@ -16,7 +16,8 @@ const ENVOYS: [&str; 2] = ["1.37.0", "1.40.0"];
 /// The configurations of the local set-up.
 const CONFIGURATIONS: [&str; 4] = ["sidecar", "gateway", "gateway-tls", "external"];
 
-/// The services of `docker-compose.yaml`, by the name of their configuration: no container there speaks TLS.
+/// Those that are services in `docker-compose.yaml`, under the same names. Nothing there speaks the TLS that
+/// `gateway-tls` is for.
 const SERVICES: [&str; 3] = ["sidecar", "gateway", "external"];
 
 /// The columns of the gateway's access log: those the reference path promises, then the filter's own.
@@ -158,45 +159,96 @@ fn the_local_policy_is_the_same_in_its_own_file_and_in_the_gateway() {
 }
 
 #[test]
-fn the_mesh_policy_is_the_same_for_both_generations_of_istio() {
-    for directory in ["", "tls/"] {
-        let plugin = &document(&istio(&format!("{directory}wasm-plugin.yaml")))["spec"];
-        let extension = &document(&istio(&format!("{directory}traffic-extension.yaml")))["spec"];
-        for field in ["pluginConfig", "pluginName", "type", "url"] {
-            assert_eq!(plugin[field], extension["wasm"][field], "{directory} {field}");
-        }
+fn the_plugins_are_the_same_for_both_generations_of_istio() {
+    for folder in ["", "tls/"] {
+        let old = document(&istio(&format!("{folder}wasm-plugin.yaml")));
+        let new = document(&istio(&format!("{folder}traffic-extension.yaml")));
+        assert_eq!(old["metadata"], new["metadata"], "{folder}");
         for field in ["selector", "match", "phase", "priority"] {
-            assert_eq!(plugin[field], extension[field], "{directory} {field}");
+            assert_eq!(old["spec"][field], new["spec"][field], "{folder}{field}");
+        }
+        for field in ["url", "type", "pluginName", "pluginConfig"] {
+            assert_eq!(old["spec"][field], new["spec"]["wasm"][field], "{folder}{field}");
         }
     }
 }
 
 #[test]
-fn the_plugin_for_connections_stands_on_their_port_alone() {
-    let plugin = &document(&istio("tls/wasm-plugin.yaml"))["spec"];
-    assert_eq!(plugin["type"], "NETWORK");
-    assert_eq!(plugin["pluginName"], "connections");
-    // Istio puts it before HTTP otherwise.
-    assert_eq!(plugin["match"], json!([{"ports": [{"number": 443}]}]));
-    for file in ["passthrough.yaml", "mutual.yaml"] {
-        let gateway = documents(&istio("tls").join(file)).remove(0);
-        assert_eq!(gateway["kind"], "Gateway", "{file}");
-        assert_eq!(gateway["spec"]["servers"][0]["port"]["number"], 443, "{file}");
+fn the_plugin_for_connections_stands_where_connections_arrive() {
+    let spec = &document(&istio("tls/wasm-plugin.yaml"))["spec"];
+    assert_eq!(spec["type"], "NETWORK");
+    assert_eq!(spec["pluginName"], "connections");
+    // Its policy sees port 443, and Istio puts it before that port alone.
+    assert_eq!(spec["match"], json!([{"ports": [{"number": 443}]}]));
+    for way in ["passthrough.yaml", "mutual.yaml"] {
+        let server = &Way::read(way).gateway["servers"][0];
+        assert_eq!(
+            (&server["port"]["number"], &server["port"]["protocol"]),
+            (&json!(443), &json!("TLS"))
+        );
     }
+    let [entry] = <[Value; 1]>::try_from(documents(&istio("tls/service-entry.yaml"))).expect("one");
+    assert_eq!(entry["spec"]["ports"][0]["number"], 443);
+}
+
+#[test]
+fn both_ways_of_a_connection_lead_through_the_gateway() {
+    let host = &document(&istio("tls/service-entry.yaml"))["spec"]["hosts"][0];
+    let [passthrough, mutual] = ["passthrough.yaml", "mutual.yaml"].map(Way::read);
+    for way in [&passthrough, &mutual] {
+        assert_eq!(way.gateway["servers"].as_array().map(Vec::len), Some(1));
+        assert_eq!(way.gateway["servers"][0]["hosts"], json!([host]));
+        assert_eq!(way.routes["hosts"], json!([host]));
+        assert_eq!(way.routes["gateways"], json!(["mesh", "egress-tls"]));
+
+        let to_gateway = &way.routes["tls"][0];
+        let matched = json!([{"gateways": ["mesh"], "port": 443, "sniHosts": [host]}]);
+        assert_eq!(to_gateway["match"], matched);
+        let destination = &to_gateway["route"][0]["destination"];
+        assert_eq!(destination["host"], way.rule["host"]);
+        assert_eq!(destination["subset"], way.rule["subsets"][0]["name"]);
+        assert_eq!(destination["port"], json!({"number": 443}));
+        let leg = &way.rule["subsets"][0]["trafficPolicy"]["portLevelSettings"][0];
+        assert_eq!(leg["port"], json!({"number": 443}));
+    }
+
+    let out = json!([{"destination": {"host": host, "port": {"number": 443}}}]);
+    assert_eq!(passthrough.gateway["servers"][0]["tls"], json!({"mode": "PASSTHROUGH"}));
+    assert_eq!(passthrough.tls(), &json!({"mode": "DISABLE"}));
+    let matched = json!([{"gateways": ["egress-tls"], "port": 443, "sniHosts": [host]}]);
+    assert_eq!(passthrough.routes["tls"][1], json!({"match": matched, "route": out}));
+    assert_eq!(passthrough.routes.get("tcp"), None);
+
+    assert_eq!(mutual.gateway["servers"][0]["tls"], json!({"mode": "ISTIO_MUTUAL"}));
+    assert_eq!(mutual.tls(), &json!({"mode": "ISTIO_MUTUAL", "sni": host}));
+    let matched = json!([{"gateways": ["egress-tls"], "port": 443}]);
+    assert_eq!(mutual.routes["tcp"], json!([{"match": matched, "route": out}]));
+    assert_eq!(mutual.routes["tls"].as_array().map(Vec::len), Some(1));
+}
+
+/// TLS that the gateway begins is worth nothing without the name it must find in the certificate.
+#[test]
+fn the_gateway_ties_the_external_service_to_its_name() {
+    let rules = documents(&istio("destination-rule.yaml"));
+    let rule = rules.iter().find(|rule| rule["spec"]["host"] == "api.example.com");
+    let spec = &rule.expect("a rule for the service")["spec"];
+    assert_eq!(spec["exportTo"], json!(["."]));
+    let tls = &spec["trafficPolicy"]["portLevelSettings"][0]["tls"];
+    let name = "api.example.com";
+    assert_eq!(tls, &json!({"mode": "SIMPLE", "sni": name, "subjectAltNames": [name]}));
 }
 
 #[test]
 fn every_policy_is_without_faults() {
-    let of_plugin = |file: &str| document(&istio(file))["spec"]["pluginConfig"].clone();
+    let [plugin, connections] = ["wasm-plugin.yaml", "tls/wasm-plugin.yaml"]
+        .map(|file| document(&istio(file))["spec"]["pluginConfig"].clone());
+    let gateway_tls = document(&envoy("gateway-tls.yaml"));
+    let inline = &chains(&gateway_tls)[0][0]["typed_config"]["config"]["configuration"]["value"];
+    let inline = serde_json::from_str(inline.as_str().expect("a text")).expect("JSON");
     let readme = std::fs::read_to_string(repository().join("README.md")).expect("a README");
     let example = readme.split("```yaml").nth(1).and_then(|rest| rest.split("```").next());
     let example = serde_saphyr::from_str(example.expect("a policy in YAML")).expect("YAML");
-    for policy in [
-        document(&envoy("policy.yaml")),
-        of_plugin("wasm-plugin.yaml"),
-        of_plugin("tls/wasm-plugin.yaml"),
-        example,
-    ] {
+    for policy in [&document(&envoy("policy.yaml")), &plugin, &connections, &inline, &example] {
         if let Err(faults) = egress_warden::config::read(policy.to_string().as_bytes()) {
             panic!("{faults}");
         }
@@ -219,36 +271,55 @@ fn the_guard_stands_between_the_filter_and_the_router() {
 }
 
 #[test]
-fn the_guard_stands_between_the_connection_filter_and_all_that_dials() {
+fn the_guard_of_connections_stands_between_the_filter_and_the_proxy() {
     let gateway = document(&envoy("gateway-tls.yaml"));
-    let listener = &gateway["static_resources"]["listeners"][0];
-    let chains = listener["filter_chains"].as_array().expect("chains");
-    let patches = &document(&istio("tls/guard.yaml"))["spec"]["configPatches"];
-    for chain in chains {
-        let filters = chain["filters"].as_array().expect("filters");
-        assert_eq!(filters[0]["name"], "egress-warden", "{}", chain["name"]);
-        assert_eq!(
-            patches[0]["patch"]["value"], filters[1],
-            "{}: the guard differs",
-            chain["name"]
-        );
-        let last = filters.last().map(|filter| &filter["name"]);
-        assert_eq!(last, Some(&json!("envoy.filters.network.tcp_proxy")), "{}", chain["name"]);
+    let chains = chains(&gateway);
+    for filters in &chains {
+        let names: Vec<&Value> = filters.iter().map(|filter| &filter["name"]).collect();
+        assert_eq!(names[..2], ["egress-warden", "egress-warden-guard"]);
+        assert_eq!(names.last(), Some(&&json!("envoy.filters.network.tcp_proxy")));
+        assert_eq!(filters[..2], chains[0][..2], "the filter or the guard differs");
     }
+
+    let spec = &document(&istio("tls/guard.yaml"))["spec"];
+    assert_eq!(spec["priority"], document(&istio("guard.yaml"))["spec"]["priority"]);
+    let patches = &spec["configPatches"];
     assert_eq!(patches.as_array().map(Vec::len), Some(1));
+    assert_eq!(patches[0]["applyTo"], "NETWORK_FILTER");
     assert_eq!(patches[0]["patch"]["operation"], "INSERT_BEFORE");
-    let position = "/match/listener/filterChain/filter/name";
-    assert_eq!(patches[0].pointer(position), Some(&json!("envoy.filters.network.tcp_proxy")));
+    let place = json!({"filterChain": {"filter": {"name": "envoy.filters.network.tcp_proxy"}}});
+    assert_eq!(patches[0]["match"], json!({"context": "GATEWAY", "listener": place}));
+    assert_eq!(patches[0]["patch"]["value"], chains[0][1], "the guard differs");
 }
 
 #[test]
 fn names_of_the_mesh_are_looked_up_after_the_guard() {
-    let priority = |file: &str| {
-        let filters = documents(&istio(file));
-        let filter = filters.iter().find(|it| it["kind"] == "EnvoyFilter").expect("an EnvoyFilter");
-        filter["spec"]["priority"].as_i64().expect("a priority")
-    };
-    assert!(priority("tls/guard.yaml") < priority("tls/wildcard.yaml"));
+    let guard = document(&istio("tls/guard.yaml"));
+    let wildcard = documents(&istio("tls/wildcard.yaml"));
+    let lookup = wildcard.iter().find(|it| it["kind"] == "EnvoyFilter").expect("an EnvoyFilter");
+    let priority = |filter: &Value| filter["spec"]["priority"].as_i64().expect("a priority");
+    // Of two that insert before the same filter, the later one comes to stand right before it.
+    assert!(priority(&guard) < priority(lookup));
+    let guarded = &guard["spec"]["configPatches"][0]["match"]["listener"]["filterChain"]["filter"];
+    let before =
+        &lookup["spec"]["configPatches"][0]["match"]["listener"]["filterChain"]["filter"];
+    assert_eq!(guarded, before);
+}
+
+#[test]
+fn the_log_of_connections_has_the_fields_of_the_gateways() {
+    let gateway = document(&envoy("gateway-tls.yaml"));
+    let log = &gateway["static_resources"]["listeners"][0]["access_log"][0]["typed_config"];
+    let fields = log["log_format"]["json_format"].as_object().expect("fields");
+    for (name, format) in
+        fields.iter().filter(|(name, _)| *name != "connection_termination_details")
+    {
+        assert_eq!(access_log(&self::gateway())[name], *format, "{name}");
+    }
+    let of_filter = |name: &&str| name.starts_with("egress_");
+    for name in ACCESS_LOG_FIELDS.iter().copied().filter(of_filter) {
+        assert!(fields.contains_key(name), "{name}");
+    }
 }
 
 #[test]
@@ -394,10 +465,11 @@ fn close(schema: &mut Value) {
 
 /// The files of `envoy/istio/` that are applied to a cluster. The others are values for Istio's Helm charts.
 fn manifests() -> Vec<PathBuf> {
-    let files =
-        ["", "tls"].map(|directory| std::fs::read_dir(istio(directory)).expect("a directory"));
-    let mut files: Vec<PathBuf> =
-        files.into_iter().flatten().map(|file| file.expect("a file").path()).collect();
+    let mut files = Vec::new();
+    for folder in ["envoy/istio", "envoy/istio/tls"] {
+        let entries = std::fs::read_dir(repository().join(folder)).expect("a directory");
+        files.extend(entries.map(|entry| entry.expect("a file").path()));
+    }
     files.retain(|file| {
         file.is_file()
             && !file.ends_with("mesh-config.yaml")
@@ -407,8 +479,39 @@ fn manifests() -> Vec<PathBuf> {
     files
 }
 
+/// One of the ways of a connection through the mesh: the specs of its three resources.
+struct Way {
+    gateway: Value,
+    routes: Value,
+    rule: Value,
+}
+
+impl Way {
+    fn read(file: &str) -> Self {
+        let documents = documents(&istio(&format!("tls/{file}")));
+        let kinds: Vec<&Value> = documents.iter().map(|document| &document["kind"]).collect();
+        assert_eq!(kinds, ["Gateway", "VirtualService", "DestinationRule"]);
+        assert_eq!(documents[0]["metadata"]["name"], "egress-tls");
+        let mut specs = documents.into_iter().map(|mut document| document["spec"].take());
+        let mut spec = || specs.next().expect("a spec");
+        Self { gateway: spec(), routes: spec(), rule: spec() }
+    }
+
+    /// The TLS from a sidecar to the gateway.
+    fn tls(&self) -> &Value {
+        &self.rule["subsets"][0]["trafficPolicy"]["portLevelSettings"][0]["tls"]
+    }
+}
+
 fn gateway() -> Value {
     document(&envoy("gateway.yaml"))
+}
+
+/// The filters of each chain of `gateway-tls.yaml`.
+fn chains(gateway: &Value) -> Vec<&[Value]> {
+    let chains = gateway["static_resources"]["listeners"][0]["filter_chains"].as_array();
+    let chains = chains.into_iter().flatten();
+    chains.map(|chain| chain["filters"].as_array().expect("filters").as_slice()).collect()
 }
 
 /// The configuration of the gateway's HTTP filter of that name.
