@@ -188,6 +188,33 @@ impl Bootstrap {
         Ok(())
     }
 
+    /// Makes the Envoy begin TLS to every external service, as Istio renders a DestinationRule with
+    /// `mode: SIMPLE`, `sni` and `subjectAltNames`: the service must show a certificate of `authority`
+    /// for one of `names`; where there are none, for any name.
+    pub(crate) fn originate_tls(&mut self, authority: &Authority, sni: &str, names: &[&str]) {
+        let names: Vec<_> = names.iter().map(|name| json!({"exact": name})).collect();
+        let transport_socket = json!({
+            "name": "envoy.transport_sockets.tls",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+                "sni": sni,
+                "common_tls_context": {
+                    "tls_params": {
+                        "tls_minimum_protocol_version": "TLSv1_2",
+                        "tls_maximum_protocol_version": "TLSv1_3",
+                    },
+                    "validation_context": {
+                        "trusted_ca": {"inline_string": authority.certificate_pem()},
+                        "match_subject_alt_names": names,
+                    },
+                },
+            },
+        });
+        for cluster in elements(&mut self.tree["static_resources"]["clusters"]) {
+            cluster["transport_socket"] = transport_socket.clone();
+        }
+    }
+
     /// The configuration of the first listener's HTTP connection manager.
     fn connection_manager(&mut self) -> &mut Value {
         &mut self.tree["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
