@@ -301,8 +301,7 @@ fn names_of_the_mesh_are_looked_up_after_the_guard() {
     // Of two that insert before the same filter, the later one comes to stand right before it.
     assert!(priority(&guard) < priority(lookup));
     let guarded = &guard["spec"]["configPatches"][0]["match"]["listener"]["filterChain"]["filter"];
-    let before =
-        &lookup["spec"]["configPatches"][0]["match"]["listener"]["filterChain"]["filter"];
+    let before = &lookup["spec"]["configPatches"][0]["match"]["listener"]["filterChain"]["filter"];
     assert_eq!(guarded, before);
 }
 
