@@ -293,19 +293,6 @@ fn the_guard_of_connections_stands_between_the_filter_and_the_proxy() {
 }
 
 #[test]
-fn names_of_the_mesh_are_looked_up_after_the_guard() {
-    let guard = document(&istio("tls/guard.yaml"));
-    let wildcard = documents(&istio("tls/wildcard.yaml"));
-    let lookup = wildcard.iter().find(|it| it["kind"] == "EnvoyFilter").expect("an EnvoyFilter");
-    let priority = |filter: &Value| filter["spec"]["priority"].as_i64().expect("a priority");
-    // Of two that insert before the same filter, the later one comes to stand right before it.
-    assert!(priority(&guard) < priority(lookup));
-    let guarded = &guard["spec"]["configPatches"][0]["match"]["listener"]["filterChain"]["filter"];
-    let before = &lookup["spec"]["configPatches"][0]["match"]["listener"]["filterChain"]["filter"];
-    assert_eq!(guarded, before);
-}
-
-#[test]
 fn the_log_of_connections_has_the_fields_of_the_gateways() {
     let gateway = document(&envoy("gateway-tls.yaml"));
     let log = &gateway["static_resources"]["listeners"][0]["access_log"][0]["typed_config"];
