@@ -226,6 +226,34 @@ fn both_ways_of_a_connection_lead_through_the_gateway() {
     assert_eq!(mutual.routes["tls"].as_array().map(Vec::len), Some(1));
 }
 
+#[test]
+fn names_under_a_wildcard_are_looked_up_behind_the_guard() {
+    let documents = documents(&istio("tls/wildcards.yaml"));
+    let specs: Vec<&Value> = documents.iter().map(|document| &document["spec"]).collect();
+    let [entry, gateway, routes, lookup] = specs[..] else { panic!("four resources") };
+    let hosts = &entry["hosts"];
+    assert_eq!(entry["resolution"], "DYNAMIC_DNS");
+    assert_eq!(&gateway["servers"][0]["hosts"], hosts);
+    assert_eq!(gateway["servers"][0]["tls"], json!({"mode": "PASSTHROUGH"}));
+    let [to_gateway, out] = [0, 1].map(|index| &routes["tls"][index]);
+    for leg in [to_gateway, out] {
+        assert_eq!(&leg["match"][0]["sniHosts"], hosts);
+    }
+    assert_eq!(to_gateway["route"], Way::read("passthrough.yaml").routes["tls"][0]["route"]);
+    assert_eq!(out["route"][0]["destination"]["host"], hosts[0]);
+
+    let guard = &document(&istio("tls/guard.yaml"))["spec"];
+    assert!(lookup["priority"].as_u64() > guard["priority"].as_u64());
+    let patch = &lookup["configPatches"][0];
+    assert_eq!(patch["match"]["listener"]["filterChain"]["sni"], hosts[0]);
+    assert_eq!(patch["patch"]["operation"], "INSERT_BEFORE");
+    let config = &patch["patch"]["value"]["typed_config"];
+    assert_eq!(config["port_value"], entry["ports"][0]["number"]);
+    // As Istio names the cache of the cluster.
+    let name = format!("{}_dfp_dns_cache", hosts[0].as_str().expect("a host"));
+    assert_eq!(config["dns_cache_config"]["name"], json!(name));
+}
+
 /// TLS that the gateway begins is worth nothing without the name it must find in the certificate.
 #[test]
 fn the_gateway_ties_the_external_service_to_its_name() {
