@@ -4,20 +4,15 @@
 //! Of a connection that is refused no byte may arrive. Of one that passes every byte must.
 #![cfg(not(target_family = "wasm"))]
 
-#[path = "passthrough/caller.rs"]
-mod caller;
 mod case;
 #[path = "envoy/mod.rs"]
 mod envoy;
-#[path = "passthrough/hello.rs"]
-mod hello;
 mod mock;
 #[path = "passthrough/pressure.rs"]
 mod pressure;
 #[path = "passthrough/shipped.rs"]
 mod shipped;
-#[path = "passthrough/upstream.rs"]
-mod upstream;
+mod tls;
 #[path = "passthrough/vectors.rs"]
 mod vectors;
 
@@ -27,13 +22,13 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
-use caller::Caller;
 use envoy::bootstrap::Bootstrap;
 use envoy::passthrough::Lane;
 use envoy::testbed::Testbed;
 use envoy::versions::on_each_envoy;
 use mock::{Connection, Guest, Worker};
-use upstream::Upstream;
+use tls::caller::Caller;
+use tls::upstream::Upstream;
 use vectors::Word;
 
 use pressure::{

@@ -7,6 +7,9 @@
 
 #[path = "resilience/caller.rs"]
 mod caller;
+mod case;
+#[path = "resilience/connections/mod.rs"]
+mod connections;
 #[path = "envoy/mod.rs"]
 mod envoy;
 #[path = "resilience/flips.rs"]
@@ -19,10 +22,13 @@ mod logs;
 mod memory;
 #[path = "resilience/peers.rs"]
 mod peers;
+#[path = "resilience/plugin.rs"]
+mod plugin;
 #[path = "resilience/shipped_module.rs"]
 mod shipped_module;
 #[path = "resilience/soak.rs"]
 mod soak;
+mod tls;
 #[path = "resilience/traps.rs"]
 mod traps;
 #[path = "resilience/updates.rs"]
@@ -34,6 +40,7 @@ mod workers;
 
 use anyhow::Result;
 
+use connections::workers as connection_workers;
 use envoy::testbed::Testbed;
 
 /// The variable that names the Envoys to run on, and those that it names by default.
@@ -78,6 +85,10 @@ on! { every_envoy:
     logs::a_stalled_reader_of_envoys_log_stalls_and_opens_nothing,
     logs::a_log_file_never_stalls,
     logs::without_lines_of_the_filter_nothing_stalls,
+    connection_workers::a_worker_that_cannot_configure_filters_no_connection_without_the_guard,
+    connection_workers::a_worker_that_cannot_configure_lets_no_connection_pass_the_guard,
+    connection_workers::a_worker_whose_root_traps_closes_its_connections,
+    connection_workers::the_next_configuration_mends_a_worker_for_connections,
 }
 
 on! { newest_envoy:

@@ -28,6 +28,7 @@ pub(super) enum Callback {
     ContextCreate,
     RequestHeaders,
     NewConnection,
+    DownstreamData,
     /// The host is about to ask for memory, to return something into it.
     MemoryAllocate,
     Delete,
@@ -42,6 +43,7 @@ impl Callback {
             Self::ContextCreate => "context_create",
             Self::RequestHeaders => "request_headers",
             Self::NewConnection => "new_connection",
+            Self::DownstreamData => "downstream_data",
             Self::MemoryAllocate => "memory_allocate",
             Self::Delete => "delete",
             Self::RootDelete => "root_delete",

@@ -44,6 +44,8 @@ impl StreamContext for TcpConnection {
     /// Whatever the callback before returned, Envoy goes on to the next filter when bytes come,
     /// unless this one says no.
     fn on_downstream_data(&mut self, _size: usize, _end_of_stream: bool) -> Action {
+        #[cfg(egress_fault)]
+        super::fault::strike(super::fault::Callback::DownstreamData);
         if let (None, Some(filter)) = (self.flow, &self.filter) {
             self.flow = Some(filter.decide(&RunningProxy));
         }

@@ -18,6 +18,9 @@ pub(crate) struct Bootstrap {
     pub(crate) concurrency: usize,
     /// The file that Envoy's own log goes to; its standard error where this is `None`.
     pub(crate) log_path: Option<&'static str>,
+    /// How many seconds it gives what a replaced listener still serves; Envoy's 600 where this is
+    /// `None`.
+    pub(crate) drain_seconds: Option<u32>,
     pub(super) tree: Value,
 }
 
@@ -48,7 +51,7 @@ impl Bootstrap {
             std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
         let tree =
             serde_saphyr::from_str(&text).with_context(|| format!("parse {}", path.display()))?;
-        Ok(Self { name, concurrency: 1, log_path: None, tree })
+        Ok(Self { name, concurrency: 1, log_path: None, drain_seconds: None, tree })
     }
 
     /// The whole configuration, for edits that no other method makes.

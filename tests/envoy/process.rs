@@ -231,6 +231,7 @@ impl Process {
             .args(["--disable-hot-restart", "--file-flush-interval-msec", "50"])
             .args(["--concurrency", &bootstrap.concurrency.to_string()])
             .args(bootstrap.log_path.into_iter().flat_map(|path| ["--log-path", path]))
+            .args(bootstrap.drain_seconds.map(|seconds| format!("--drain-time-s={seconds}")))
             .args(["--log-level", "warning", "--component-log-level", "wasm:info"])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -5,14 +5,14 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, ensure};
 use tokio::sync::Mutex;
 
-use super::caller::Caller;
-use super::hello::Hello;
 use super::policy;
-use super::upstream::Upstream;
 use crate::envoy::bootstrap::Bootstrap;
 use crate::envoy::passthrough::Lane;
 use crate::envoy::process::Envoy;
 use crate::envoy::testbed::Testbed;
+use crate::tls::caller::Caller;
+use crate::tls::hello::Hello;
+use crate::tls::upstream::Upstream;
 
 const ALLOWED: &str = "api.allow.test";
 const DENIED: &str = "deny.test";

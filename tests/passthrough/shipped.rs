@@ -9,9 +9,6 @@ use tokio::net::{TcpStream, UdpSocket};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
-use super::caller::{Caller, PATIENCE};
-use super::hello::Hello;
-use super::upstream::Upstream;
 use super::{policy, record_of};
 use crate::envoy::bootstrap::Bootstrap;
 use crate::envoy::call::Call;
@@ -20,6 +17,9 @@ use crate::envoy::passthrough::Lane;
 use crate::envoy::process::Envoy;
 use crate::envoy::testbed::Testbed;
 use crate::envoy::tls_service::TlsService;
+use crate::tls::caller::{Caller, PATIENCE};
+use crate::tls::hello::Hello;
+use crate::tls::upstream::Upstream;
 
 /// Where the shipped file expects the external service.
 const SERVICE_PORT: u16 = 15022;

@@ -24,9 +24,9 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::hello::Hello;
 use crate::case::bytes::Bytes;
 use crate::case::files;
+use crate::tls::hello::Hello;
 
 const DIRECTORY: &str = "tests/hellos";
 const POLICIES: &str = "tests/hostile/policies";

@@ -9,7 +9,8 @@ use anyhow::{Result, ensure};
 use serde_json::Value;
 
 use super::caller::Caller;
-use super::gateway::{Discovered, Plan, Plugin, policy, soon};
+use super::gateway::{Discovered, Plan, soon};
+use super::plugin::{Plugin, policy};
 use super::upstream::Upstream;
 use crate::envoy::testbed::Testbed;
 

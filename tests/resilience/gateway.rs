@@ -1,40 +1,32 @@
-//! `envoy/gateway.yaml` before an upstream that counts, routed so that every host has its way out:
-//! what the filter and the guard let through arrives. Listener and plugin come with the bootstrap
-//! or, as in a mesh, by discovery: from files that Envoy watches.
+//! `envoy/gateway.yaml` or `envoy/gateway-tls.yaml`, as the plugin is for requests or connections,
+//! before an upstream that counts, routed so that every host has its way out: what the filter and
+//! the guard let through arrives. Listener and plugin come with the bootstrap or, as in a mesh, by
+//! discovery: from files that Envoy watches.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::upstream::{POLICY_STAMP, STAMP, Upstream};
+use super::plugin::{Plane, Plugin};
 use crate::envoy::bootstrap::Bootstrap;
 use crate::envoy::call::Call;
+use crate::envoy::certificates::Authority;
 use crate::envoy::process::Envoy;
 use crate::envoy::testbed::Testbed;
-
-/// The module with `src/abi/fault.rs`, which `./build.sh test` builds.
-const FAULT_MODULE: &str = "target/fault/egress_warden.wasm";
 
 /// How long anything that surely comes may take on a machine with much else to do.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(5);
 
-const CONNECTION_MANAGER: &str =
-    "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
+const LISTENER: &str = "/static_resources/listeners/0";
 const LISTENER_COUNTERS: &str = "listener_manager.lds.";
-const PLUGIN_COUNTERS: &str = "extension_config_discovery.http_filter.egress-warden.";
 
-/// A policy that lets requests for `hosts` pass, with the stamps that the upstream looks for.
-pub(crate) fn policy(name: &str, hosts: &[&str]) -> Value {
-    json!({
-        "policy": name,
-        "rules": [{"id": "open", "action": "allow", "to": [{"hosts": hosts}]}],
-        "stamp": {"set": {STAMP.0: STAMP.1, POLICY_STAMP: "{policy}"}},
-    })
+/// What stands behind the gateway, on this machine.
+pub(crate) trait Service {
+    fn port(&self) -> u16;
 }
 
 /// Waits until something holds: workers take an update a moment after Envoy accepted it.
@@ -47,38 +39,6 @@ pub(crate) async fn soon(holds: impl AsyncFn() -> Result<()>) -> Result<()> {
         tokio::time::sleep(PAUSE).await;
     }
     holds().await
-}
-
-/// The configuration of the filter, as Envoy takes it.
-#[derive(Clone)]
-pub(crate) struct Plugin(Value);
-
-impl Plugin {
-    /// As `envoy/gateway.yaml` has it, but for the policy.
-    pub(crate) fn new(policy: &Value) -> Result<Self> {
-        let mut bootstrap = Bootstrap::gateway()?;
-        bootstrap.set_policy(policy.clone())?;
-        let filters = &mut connection_manager(&mut bootstrap)?["http_filters"];
-        let filters = filters.as_array().context("a list of filters")?;
-        let filter = filters.iter().find(|filter| filter["name"] == "egress-warden");
-        Ok(Self(filter.context("a filter `egress-warden`")?["typed_config"].clone()))
-    }
-
-    /// Runs the fault build under a name that says what goes wrong; see `src/abi/fault.rs`.
-    pub(crate) fn fault(mut self, name: &str) -> Self {
-        self.0["config"]["name"] = json!(name);
-        self.module(Path::new(FAULT_MODULE))
-    }
-
-    pub(crate) fn module(mut self, path: &Path) -> Self {
-        self.0["config"]["vm_config"]["code"]["local"]["filename"] = json!(path);
-        self
-    }
-
-    pub(crate) fn failure_policy(mut self, name: &str) -> Self {
-        self.0["config"]["failure_policy"] = json!(name);
-        self
-    }
 }
 
 /// What comes by discovery; the rest comes with the bootstrap.
@@ -102,22 +62,32 @@ pub(crate) struct Plan {
 
 impl Plan {
     pub(crate) fn new(plugin: &Plugin, discovered: Discovered) -> Result<Self> {
-        let mut bootstrap = Bootstrap::gateway()?;
+        let mut bootstrap = plugin.plane.open_gateway()?;
         bootstrap.bind_free_ports();
-        bootstrap.log_field("response_code_details", "%RESPONSE_CODE_DETAILS%");
         bootstrap.tree_mut()["node"] = json!({"id": "gateway", "cluster": "gateway"});
-        bootstrap.route_every_host()?;
         Ok(Self { bootstrap, plugin: plugin.clone(), discovered, is_delivered: true })
     }
 
-    pub(crate) fn without_guard(mut self) -> Self {
-        self.bootstrap.remove_filter("egress-warden-guard");
-        self
+    pub(crate) fn without_guard(mut self) -> Result<Self> {
+        self.filters()?.retain(|filter| filter["name"] != "egress-warden-guard");
+        Ok(self)
     }
 
     pub(crate) fn workers(mut self, count: usize) -> Self {
         self.bootstrap.concurrency = count;
         self
+    }
+
+    /// Gives what a replaced listener still serves so many seconds.
+    pub(crate) fn drain_seconds(mut self, seconds: u32) -> Self {
+        self.bootstrap.drain_seconds = Some(seconds);
+        self
+    }
+
+    /// Makes the gateway end the mesh's mutual TLS around what callers send.
+    pub(crate) fn require_mutual_tls(mut self, mesh: &Authority) -> Result<Self> {
+        self.bootstrap.require_mutual_tls(mesh)?;
+        Ok(self)
     }
 
     /// Discovery of the plugin answers that there is none.
@@ -134,7 +104,8 @@ impl Plan {
 
     /// Writes both logs where nobody keeps them.
     pub(crate) fn discards_logs(mut self) -> Result<Self> {
-        let access_log = &mut connection_manager(&mut self.bootstrap)?["access_log"][0];
+        let listener = self.bootstrap.tree_mut().pointer_mut(LISTENER).context("a listener")?;
+        let access_log = self.plugin.plane.access_log(listener);
         access_log["name"] = json!("envoy.access_loggers.file");
         access_log["typed_config"]["@type"] =
             json!("type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog");
@@ -143,33 +114,38 @@ impl Plan {
     }
 
     /// Starts it before `upstream`.
-    pub(crate) async fn start(self, testbed: &Testbed, upstream: &Upstream) -> Result<Gateway> {
+    pub(crate) async fn start(self, testbed: &Testbed, upstream: &impl Service) -> Result<Gateway> {
+        let plane = self.plugin.plane;
         let (bootstrap, files) = self.ready_for(upstream)?;
-        Ok(Gateway { envoy: testbed.start(&bootstrap).await?, files })
+        Ok(Gateway { envoy: testbed.start(&bootstrap).await?, plane, files })
     }
 
     /// Starts it, which it refuses; what it logged.
-    pub(crate) async fn refusal(self, testbed: &Testbed, upstream: &Upstream) -> Result<String> {
+    pub(crate) async fn refusal(
+        self,
+        testbed: &Testbed,
+        upstream: &impl Service,
+    ) -> Result<String> {
         let (bootstrap, _files) = self.ready_for(upstream)?;
         Ok(testbed.refusal(bootstrap).await?.join("\n"))
     }
 
-    fn ready_for(mut self, upstream: &Upstream) -> Result<(Bootstrap, Files)> {
-        let external_port = Bootstrap::external()?.listener_port("external")?;
-        self.bootstrap.redirect(external_port, upstream.port());
+    fn ready_for(mut self, upstream: &impl Service) -> Result<(Bootstrap, Files)> {
+        self.bootstrap.redirect(self.plugin.plane.service_port()?, upstream.port());
         let files = Files { directory: tempfile::tempdir()?, listener: json!(null) };
-        let filters = connection_manager(&mut self.bootstrap)?["http_filters"].as_array_mut();
-        for filter in filters.into_iter().flatten().filter(|it| it["name"] == "egress-warden") {
-            match self.discovered {
+        let typed_config = self.plugin.config().clone();
+        let discovered = self.discovered;
+        for filter in self.filters()?.iter_mut().filter(|it| it["name"] == "egress-warden") {
+            match discovered {
                 Discovered::Nothing | Discovered::Listener => {
-                    filter["typed_config"] = self.plugin.0.clone();
+                    filter["typed_config"] = typed_config.clone();
                 }
                 Discovered::Plugin | Discovered::Both => {
                     *filter = json!({
                         "name": "egress-warden",
                         "config_discovery": {
                             "config_source": files.source("plugin"),
-                            "type_urls": [&self.plugin.0["@type"]],
+                            "type_urls": [&typed_config["@type"]],
                         },
                     });
                 }
@@ -183,15 +159,21 @@ impl Plan {
             tree["dynamic_resources"] = json!({"lds_config": files.source("listener")});
         }
         files.put("listener", &[&listener])?;
-        let plugins = [&extension(&self.plugin)];
+        let plugins = [&self.plugin.to_resource()];
         files.put("plugin", if self.is_delivered { &plugins } else { &[] })?;
         Ok((self.bootstrap, Files { listener, ..files }))
+    }
+
+    fn filters(&mut self) -> Result<&mut Vec<Value>> {
+        let listener = self.bootstrap.tree_mut().pointer_mut(LISTENER).context("a listener")?;
+        self.plugin.plane.filters(listener)
     }
 }
 
 /// A running gateway.
 pub(crate) struct Gateway {
     pub(crate) envoy: Envoy,
+    plane: Plane,
     files: Files,
 }
 
@@ -208,7 +190,7 @@ impl Gateway {
 
     /// Delivers another configuration of the plugin by itself; whether Envoy accepts it.
     pub(crate) async fn update_plugin(&self, plugin: &Plugin) -> Result<bool> {
-        self.update("plugin", &extension(plugin), PLUGIN_COUNTERS).await
+        self.update("plugin", &plugin.to_resource(), &self.plane.plugin_counters()).await
     }
 
     /// Delivers the listener anew, edited; whether Envoy accepts it. Later edits build on it.
@@ -216,16 +198,22 @@ impl Gateway {
         &mut self,
         edit: impl FnOnce(&mut Value) + Send,
     ) -> Result<bool> {
-        edit(&mut self.files.listener["filter_chains"][0]["filters"][0]["typed_config"]);
+        edit(&mut self.files.listener);
         self.update("listener", &self.files.listener, LISTENER_COUNTERS).await
+    }
+
+    /// The same, of the filters among which the plugin stands.
+    pub(crate) async fn update_filters(
+        &mut self,
+        edit: impl FnOnce(&mut Vec<Value>) + Send,
+    ) -> Result<bool> {
+        edit(self.plane.filters(&mut self.files.listener)?);
+        self.update_listener(|_| ()).await
     }
 
     /// Delivers the listener with another configuration of the plugin in it.
     pub(crate) async fn update_plugin_in_listener(&mut self, plugin: &Plugin) -> Result<bool> {
-        self.update_listener(|manager| {
-            manager["http_filters"][0]["typed_config"] = plugin.0.clone();
-        })
-        .await
+        self.update_filters(|filters| filters[0]["typed_config"] = plugin.config().clone()).await
     }
 
     async fn update(&self, file: &str, resource: &Value, counters: &str) -> Result<bool> {
@@ -322,16 +310,4 @@ impl Files {
         std::fs::write(&new, json!({"resources": resources}).to_string())?;
         Ok(std::fs::rename(new, path)?)
     }
-}
-
-fn extension(plugin: &Plugin) -> Value {
-    json!({
-        "@type": "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig",
-        "name": "egress-warden",
-        "typed_config": plugin.0,
-    })
-}
-
-fn connection_manager(bootstrap: &mut Bootstrap) -> Result<&mut Value> {
-    bootstrap.tree_mut().pointer_mut(CONNECTION_MANAGER).context("a connection manager")
 }

@@ -9,7 +9,8 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use super::caller::Caller;
-use super::gateway::{Discovered, Gateway, Plan, Plugin, policy, soon};
+use super::gateway::{Discovered, Gateway, Plan, soon};
+use super::plugin::{Plugin, policy};
 use super::upstream::Upstream;
 use crate::envoy::testbed::Testbed;
 

@@ -2,7 +2,8 @@
 
 use anyhow::{Result, ensure};
 
-use super::gateway::{Discovered, Gateway, Plan, Plugin, policy, soon};
+use super::gateway::{Discovered, Gateway, Plan, soon};
+use super::plugin::{Plugin, policy};
 use super::upstream::Upstream;
 use crate::envoy::call::Call;
 use crate::envoy::testbed::Testbed;

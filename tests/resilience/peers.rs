@@ -8,7 +8,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::caller::Caller;
-use super::gateway::{Discovered, Gateway, Plan, Plugin, policy, soon};
+use super::gateway::{Discovered, Gateway, Plan, soon};
+use super::plugin::{Plugin, policy};
 use super::upstream::{BREAKS, DRIPS, HANGS, RESETS, TRICKLES, Upstream};
 use crate::envoy::call::Call;
 use crate::envoy::testbed::Testbed;

@@ -9,7 +9,8 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use super::caller::Caller;
-use super::gateway::{Discovered, Gateway, Plan, Plugin, policy};
+use super::gateway::{Discovered, Gateway, Plan};
+use super::plugin::{Plugin, policy};
 use super::upstream::Upstream;
 use crate::envoy::testbed::Testbed;
 

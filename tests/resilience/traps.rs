@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail, ensure};
 use serde_json::json;
 
-use super::gateway::{Discovered, Gateway, PATIENCE, Plan, Plugin, policy};
+use super::gateway::{Discovered, Gateway, PATIENCE, Plan};
+use super::plugin::{Plugin, policy};
 use super::upstream::Upstream;
 use crate::envoy::call::{Answer, Call};
 use crate::envoy::testbed::Testbed;
@@ -43,7 +44,7 @@ pub(crate) async fn what_a_failed_vm_allows_does_not_pass(testbed: &Testbed) -> 
     let plugin = Plugin::new(&policy)?.fault("fault/trap/memory_allocate/every/3");
     for failure_policy in ["FAIL_CLOSED", "FAIL_RELOAD"] {
         let plugin = plugin.clone().failure_policy(failure_policy);
-        let plan = Plan::new(&plugin, Discovered::Nothing)?.without_guard();
+        let plan = Plan::new(&plugin, Discovered::Nothing)?.without_guard()?;
         let gateway = plan.start(testbed, &upstream).await?;
         let call = Call::new("POST", ALLOWED).body("everything we know");
         let answer = call.http1(gateway.envoy.listener("egress")?).await?;

@@ -6,7 +6,8 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::gateway::{Discovered, Gateway, Plan, Plugin, policy, soon};
+use super::gateway::{Discovered, Gateway, Plan, soon};
+use super::plugin::{Plugin, connection_manager, policy};
 use super::upstream::Upstream;
 use crate::envoy::call::{Answer, Call};
 use crate::envoy::testbed::Testbed;
@@ -153,10 +154,7 @@ pub(crate) async fn a_deleted_plugin_is_closed(testbed: &Testbed) -> Result<()> 
     let arrived = upstream.bytes();
 
     let mut plugin = Value::Null;
-    let delete = |manager: &mut Value| {
-        plugin = manager["http_filters"].as_array_mut().expect("a list of filters").remove(0);
-    };
-    ensure!(gateway.update_listener(delete).await?);
+    ensure!(gateway.update_filters(|filters| plugin = filters.remove(0)).await?);
     soon(async || assert_all_answered(403, address).await).await?;
     let deleted = upstream.bytes();
     for host in [OLD, NEW, DENIED] {
@@ -165,10 +163,7 @@ pub(crate) async fn a_deleted_plugin_is_closed(testbed: &Testbed) -> Result<()> 
     }
     ensure!(upstream.bytes() == deleted, "{arrived}, then {deleted} bytes");
 
-    let restore = |manager: &mut Value| {
-        manager["http_filters"].as_array_mut().expect("a list of filters").insert(0, plugin);
-    };
-    ensure!(gateway.update_listener(restore).await?);
+    ensure!(gateway.update_filters(|filters| filters.insert(0, plugin)).await?);
     assert_passes_only_soon(OLD, address).await?;
     assert_no_stray(&upstream)
 }
@@ -187,7 +182,9 @@ pub(crate) async fn while_a_plugin_is_bad_listeners_are_not_updated(
     };
 
     ensure!(!gateway.update_plugin(&BadPlugin::policy()?.plugin).await?);
-    let rename = |manager: &mut Value| manager["server_name"] = json!("renamed");
+    let rename = |listener: &mut Value| {
+        connection_manager(listener)["server_name"] = json!("renamed");
+    };
     ensure!(!gateway.update_listener(rename).await?, "the listener was updated");
     assert_passes_only(OLD, address).await?;
 
@@ -213,7 +210,7 @@ pub(crate) async fn a_plugin_whose_root_traps_is_accepted_and_closed(
 ) -> Result<()> {
     for failure_policy in ["FAIL_CLOSED", "FAIL_RELOAD"] {
         let upstream = upstream().await?;
-        let plan = Plan::new(&old()?, Discovered::Plugin)?.without_guard();
+        let plan = Plan::new(&old()?, Discovered::Plugin)?.without_guard()?;
         let gateway = plan.start(testbed, &upstream).await?;
         let address = gateway.envoy.listener("egress")?;
         assert_passes_only(OLD, address).await?;

@@ -18,6 +18,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, Sleep};
 
+use super::gateway::Service;
+
 /// A path that is never answered.
 pub(crate) const HANGS: &str = "/hangs";
 /// A path at which the connection ends instead of an answer.
@@ -65,10 +67,6 @@ impl Upstream {
         Ok(upstream)
     }
 
-    pub(crate) fn port(&self) -> u16 {
-        self.address.port()
-    }
-
     /// Bytes received, of connections that sent no request too.
     pub(crate) fn bytes(&self) -> u64 {
         self.arrivals.bytes.load(Relaxed)
@@ -82,6 +80,12 @@ impl Upstream {
     /// What should not have come.
     pub(crate) fn strays(&self) -> Vec<String> {
         self.arrivals.strays.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Service for Upstream {
+    fn port(&self) -> u16 {
+        self.address.port()
     }
 }
 

@@ -2,7 +2,8 @@
 
 use anyhow::{Result, bail, ensure};
 
-use super::gateway::{Discovered, Gateway, Plan, Plugin, policy, soon};
+use super::gateway::{Discovered, Gateway, Plan, soon};
+use super::plugin::{Plugin, policy};
 use super::upstream::Upstream;
 use crate::envoy::call::Call;
 use crate::envoy::testbed::Testbed;
@@ -27,7 +28,7 @@ pub(crate) async fn a_worker_that_cannot_configure_filters_nothing_without_the_g
     for failure_policy in FAILURE_POLICIES {
         for fault in CONFIGURE_FAULTS {
             let upstream = upstream().await?;
-            let plan = plan(fault, failure_policy)?.without_guard();
+            let plan = plan(fault, failure_policy)?.without_guard()?;
             let answers = Answers::of(&plan.start(testbed, &upstream).await?).await?;
             println!("{fault}, {failure_policy}, no guard: {answers:?}");
             ensure!(answers.allowed == [CONNECTIONS, 0, 0], "{answers:?}");
@@ -61,7 +62,7 @@ pub(crate) async fn a_worker_that_cannot_configure_refuses_everything_with_the_g
 pub(crate) async fn a_worker_whose_root_traps_answers_503(testbed: &Testbed) -> Result<()> {
     for failure_policy in FAILURE_POLICIES {
         let upstream = upstream().await?;
-        let plan = plan(ROOT_FAULT, failure_policy)?.without_guard();
+        let plan = plan(ROOT_FAULT, failure_policy)?.without_guard()?;
         let answers = Answers::of(&plan.start(testbed, &upstream).await?).await?;
         println!("{ROOT_FAULT}, {failure_policy}, no guard: {answers:?}");
         let [passed, refused, failed] = answers.allowed;

@@ -1,22 +1,27 @@
 //! Callers that send bytes, and hear whether anybody answers.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::ClientConfig;
+use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::upstream::ANSWER;
 
 /// How long anything that surely comes may take on a machine with much else to do.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A connection through the gateway.
-pub(crate) struct Caller {
+/// A connection through the gateway, in the clear or within the mesh's own TLS.
+pub(crate) struct Caller<S = TcpStream> {
     pub(crate) address: SocketAddr,
-    stream: TcpStream,
+    stream: S,
 }
 
 impl Caller {
@@ -34,6 +39,26 @@ impl Caller {
         Ok(Self { address: stream.local_addr()?, stream })
     }
 
+    /// Begins the mesh's TLS with the gateway, to send everything else within.
+    pub(crate) async fn wrap(
+        self,
+        config: Arc<ClientConfig>,
+        server_name: &'static str,
+    ) -> Result<Caller<TlsStream<TcpStream>>> {
+        let server_name = ServerName::try_from(server_name)?;
+        let handshake = TlsConnector::from(config).connect(server_name, self.stream);
+        let stream = tokio::time::timeout(PATIENCE, handshake).await.context("no handshake")??;
+        Ok(Caller { address: self.address, stream })
+    }
+
+    /// Ends it with a reset instead of a proper end.
+    pub(crate) fn reset(self) -> Result<()> {
+        self.stream.set_zero_linger()?;
+        Ok(())
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Caller<S> {
     /// Sends bytes, as far as the other side still takes them; whether the upstream answered.
     pub(crate) async fn exchange(&mut self, bytes: &[u8]) -> Result<bool> {
         self.exchange_in_parts(bytes, usize::MAX).await
@@ -60,6 +85,7 @@ impl Caller {
                 tokio::task::yield_now().await;
             }
         }
+        let _ = self.stream.flush().await;
     }
 
     /// Waits for the other side to end the connection.
@@ -67,12 +93,6 @@ impl Caller {
         let mut rest = Vec::new();
         let reading = self.stream.read_to_end(&mut rest);
         let _ = tokio::time::timeout(PATIENCE, reading).await.context("no end")?;
-        Ok(())
-    }
-
-    /// Ends it with a reset instead of a proper end.
-    pub(crate) fn reset(self) -> Result<()> {
-        self.stream.set_zero_linger()?;
         Ok(())
     }
 }
