@@ -40,7 +40,7 @@ mod workers;
 
 use anyhow::Result;
 
-use connections::workers as connection_workers;
+use connections::{traps as connection_traps, workers as connection_workers};
 use envoy::testbed::Testbed;
 
 /// The variable that names the Envoys to run on, and those that it names by default.
@@ -85,6 +85,14 @@ on! { every_envoy:
     logs::a_stalled_reader_of_envoys_log_stalls_and_opens_nothing,
     logs::a_log_file_never_stalls,
     logs::without_lines_of_the_filter_nothing_stalls,
+    connection_traps::a_trap_when_a_connection_begins_is_closed,
+    connection_traps::a_trap_at_a_new_connection_is_closed,
+    connection_traps::a_trap_at_the_first_bytes_is_closed,
+    connection_traps::a_trap_at_the_first_bytes_within_tls_is_closed,
+    connection_traps::a_trap_in_the_allocator_at_a_connection_is_closed,
+    connection_traps::a_trap_when_a_connection_ends_is_closed,
+    connection_traps::no_connection_passes_that_a_failed_vm_allows,
+    connection_traps::what_stood_when_the_vm_failed_ends_at_its_next_byte,
     connection_workers::a_worker_that_cannot_configure_filters_no_connection_without_the_guard,
     connection_workers::a_worker_that_cannot_configure_lets_no_connection_pass_the_guard,
     connection_workers::a_worker_whose_root_traps_closes_its_connections,

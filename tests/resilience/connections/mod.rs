@@ -1,6 +1,7 @@
 //! The same faults where the filter stands before TLS that is not ended: whatever fails, no byte of
 //! a connection arrives that the policy does not let pass.
 
+pub(crate) mod traps;
 pub(crate) mod workers;
 
 use std::collections::BTreeMap;
