@@ -5,6 +5,8 @@
 //! them. SECURITY.md has a table of them.
 #![cfg(not(target_family = "wasm"))]
 
+#[path = "resilience/bad_plugin.rs"]
+mod bad_plugin;
 #[path = "resilience/caller.rs"]
 mod caller;
 mod case;
@@ -40,7 +42,9 @@ mod workers;
 
 use anyhow::Result;
 
-use connections::{traps as connection_traps, workers as connection_workers};
+use connections::{
+    traps as connection_traps, updates as connection_updates, workers as connection_workers,
+};
 use envoy::testbed::Testbed;
 
 /// The variable that names the Envoys to run on, and those that it names by default.
@@ -93,6 +97,15 @@ on! { every_envoy:
     connection_traps::a_trap_when_a_connection_ends_is_closed,
     connection_traps::no_connection_passes_that_a_failed_vm_allows,
     connection_traps::what_stood_when_the_vm_failed_ends_at_its_next_byte,
+    connection_updates::a_bad_update_leaves_the_old_policy_deciding_connections,
+    connection_updates::a_bad_update_in_a_listener_leaves_the_old_policy_deciding_connections,
+    connection_updates::a_bad_first_plugin_is_closed_for_connections,
+    connection_updates::a_bad_first_plugin_in_a_listener_is_closed_for_connections,
+    connection_updates::a_bad_connection_plugin_in_a_bootstrap_does_not_start,
+    connection_updates::an_undelivered_plugin_is_closed_for_connections,
+    connection_updates::a_deleted_plugin_is_closed_for_connections,
+    connection_updates::a_connection_plugin_whose_root_traps_is_accepted_and_closed,
+    connection_updates::a_network_filter_that_judges_requests_is_closed,
     connection_workers::a_worker_that_cannot_configure_filters_no_connection_without_the_guard,
     connection_workers::a_worker_that_cannot_configure_lets_no_connection_pass_the_guard,
     connection_workers::a_worker_whose_root_traps_closes_its_connections,

@@ -47,7 +47,7 @@ impl Plugin {
         Self::on(Plane::Connections, policy)
     }
 
-    fn on(plane: Plane, policy: &Value) -> Result<Self> {
+    pub(crate) fn on(plane: Plane, policy: &Value) -> Result<Self> {
         let mut bootstrap = plane.open_gateway()?;
         let filters =
             plane.filters(&mut bootstrap.tree_mut()["static_resources"]["listeners"][0])?;

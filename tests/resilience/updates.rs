@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
-use super::gateway::{Discovered, Gateway, Plan, soon};
-use super::plugin::{Plugin, connection_manager, policy};
+use super::bad_plugin::{BadPlugin, Modules};
+use super::gateway::{Discovered, Plan, soon};
+use super::plugin::{Plane, Plugin, connection_manager, policy};
 use super::upstream::Upstream;
 use crate::envoy::call::{Answer, Call};
 use crate::envoy::testbed::Testbed;
@@ -22,7 +22,7 @@ pub(crate) async fn a_bad_update_leaves_the_old_policy_deciding(testbed: &Testbe
     let gateway = plan.start(testbed, &upstream).await?;
     let address = gateway.envoy.listener("egress")?;
     let modules = Modules::write()?;
-    for bad in BadPlugin::all(&modules)? {
+    for bad in BadPlugin::all(Plane::Requests, &modules)? {
         ensure!(!gateway.update_plugin(&bad.plugin).await?, "{} was accepted", bad.name);
         bad.is_explained_by(&gateway).await?;
         assert_passes_only(OLD, address).await.context(bad.name)?;
@@ -40,7 +40,7 @@ pub(crate) async fn a_bad_update_in_a_listener_leaves_the_old_policy_deciding(
     let mut gateway = plan.start(testbed, &upstream).await?;
     let address = gateway.envoy.listener("egress")?;
     let modules = Modules::write()?;
-    for bad in BadPlugin::all(&modules)? {
+    for bad in BadPlugin::all(Plane::Requests, &modules)? {
         let is_accepted = gateway.update_plugin_in_listener(&bad.plugin).await?;
         ensure!(!is_accepted, "{} was accepted", bad.name);
         bad.is_explained_by(&gateway).await?;
@@ -56,13 +56,13 @@ pub(crate) async fn a_bad_update_in_a_listener_leaves_the_old_policy_deciding(
 pub(crate) async fn a_bad_first_plugin_is_closed(testbed: &Testbed) -> Result<()> {
     let upstream = upstream().await?;
     let modules = Modules::write()?;
-    let first = BadPlugin::policy()?;
+    let first = BadPlugin::policy(Plane::Requests)?;
     let plan = Plan::new(&first.plugin, Discovered::Plugin)?;
     let gateway = plan.start(testbed, &upstream).await?;
     let address = gateway.envoy.listener("egress")?;
     first.is_explained_by(&gateway).await?;
     assert_all_answered(500, address).await?;
-    for bad in BadPlugin::all(&modules)?.into_iter().skip(1) {
+    for bad in BadPlugin::all(Plane::Requests, &modules)?.into_iter().skip(1) {
         ensure!(!gateway.update_plugin(&bad.plugin).await?, "{} was accepted", bad.name);
         bad.is_explained_by(&gateway).await?;
         assert_all_answered(500, address).await.context(bad.name)?;
@@ -100,12 +100,12 @@ pub(crate) async fn a_plugin_that_comes_again_unchanged_is_not_tried_again(
 pub(crate) async fn a_bad_first_plugin_in_a_listener_is_closed(testbed: &Testbed) -> Result<()> {
     let upstream = upstream().await?;
     let modules = Modules::write()?;
-    let first = BadPlugin::policy()?;
+    let first = BadPlugin::policy(Plane::Requests)?;
     let plan = Plan::new(&first.plugin, Discovered::Listener)?;
     let mut gateway = plan.start(testbed, &upstream).await?;
     first.is_explained_by(&gateway).await?;
     ensure!(gateway.address().await?.is_none(), "there is a listener");
-    for bad in BadPlugin::all(&modules)?.into_iter().skip(1) {
+    for bad in BadPlugin::all(Plane::Requests, &modules)?.into_iter().skip(1) {
         let is_accepted = gateway.update_plugin_in_listener(&bad.plugin).await?;
         ensure!(!is_accepted, "{} was accepted", bad.name);
         bad.is_explained_by(&gateway).await?;
@@ -120,7 +120,7 @@ pub(crate) async fn a_bad_first_plugin_in_a_listener_is_closed(testbed: &Testbed
 pub(crate) async fn a_bad_plugin_in_a_bootstrap_does_not_start(testbed: &Testbed) -> Result<()> {
     let upstream = upstream().await?;
     let modules = Modules::write()?;
-    for bad in BadPlugin::all(&modules)? {
+    for bad in BadPlugin::all(Plane::Requests, &modules)? {
         let plan = Plan::new(&bad.plugin, Discovered::Nothing)?;
         let log = plan.refusal(testbed, &upstream).await.context(bad.name)?;
         for cause in bad.causes {
@@ -181,7 +181,7 @@ pub(crate) async fn while_a_plugin_is_bad_listeners_are_not_updated(
         Ok(Call::get(DENIED).http1(address).await?.header("server").to_owned())
     };
 
-    ensure!(!gateway.update_plugin(&BadPlugin::policy()?.plugin).await?);
+    ensure!(!gateway.update_plugin(&BadPlugin::policy(Plane::Requests)?.plugin).await?);
     let rename = |listener: &mut Value| {
         connection_manager(listener)["server_name"] = json!("renamed");
     };
@@ -226,98 +226,6 @@ pub(crate) async fn a_plugin_whose_root_traps_is_accepted_and_closed(
         assert_no_stray(&upstream)?;
     }
     Ok(())
-}
-
-/// A plugin that Envoy cannot use.
-struct BadPlugin {
-    name: &'static str,
-    plugin: Plugin,
-    /// What Envoy's log says about it.
-    causes: &'static [&'static str],
-}
-
-impl BadPlugin {
-    fn all(modules: &Modules) -> Result<Vec<Self>> {
-        let bad = |name, plugin, causes| Self { name, plugin, causes };
-        let new = new()?;
-        Ok(vec![
-            Self::policy()?,
-            bad(
-                "a trap in configure",
-                new.clone().fault("fault/trap/configure/every/1"),
-                &["Function: proxy_on_configure failed"],
-            ),
-            bad(
-                "no memory in configure",
-                new.clone().fault("fault/exhaust/configure/every/1"),
-                // Whichever allocation is the first that finds none.
-                &["memory allocation of", "failed to load"],
-            ),
-            bad(
-                "a trap in the allocator",
-                new.clone().fault("fault/trap/memory_allocate/every/1"),
-                &["Function: proxy_on_memory_allocate failed"],
-            ),
-            bad(
-                "no module",
-                new.clone().module(&modules.file("missing.wasm")),
-                &["Invalid path: "],
-            ),
-            bad(
-                "half a module",
-                new.clone().module(&modules.file("truncated.wasm")),
-                &["Failed to load Wasm code"],
-            ),
-            bad(
-                "an unknown import",
-                new.module(&modules.file("unknown_import.wasm")),
-                &["Failed to load Wasm module due to a missing import: env.proxy_set_propertx"],
-            ),
-        ])
-    }
-
-    /// A policy with several faults, which the log names all.
-    fn policy() -> Result<Self> {
-        let mut policy = policy("new", &["New.example"]);
-        policy["rules"][0]["action"] = json!("permit");
-        policy["rulez"] = json!([]);
-        Ok(Self {
-            name: "a bad policy",
-            plugin: Plugin::new(&policy)?,
-            causes: &["rules[0].to[0].hosts[0]", "rules[0].action", "rulez"],
-        })
-    }
-
-    async fn is_explained_by(&self, gateway: &Gateway) -> Result<()> {
-        for cause in self.causes {
-            gateway.envoy.error_log(cause).await.context(self.name)?;
-        }
-        Ok(())
-    }
-}
-
-/// Damaged copies of the module.
-struct Modules(TempDir);
-
-impl Modules {
-    fn write() -> Result<Self> {
-        let modules = Self(tempfile::tempdir()?);
-        let path = format!("{}/target/egress_warden.wasm", env!("CARGO_MANIFEST_DIR"));
-        let module = std::fs::read(path)?;
-        std::fs::write(modules.file("truncated.wasm"), &module[..module.len() / 2])?;
-        // Another import of the same length, which no proxy has.
-        let (known, unknown) = (b"proxy_set_property", b"proxy_set_propertx");
-        let mut damaged = module;
-        let place = damaged.windows(known.len()).position(|window| window == known);
-        let place = place.context("the module imports it")?;
-        damaged[place..][..known.len()].copy_from_slice(unknown);
-        std::fs::write(modules.file("unknown_import.wasm"), damaged)?;
-        Ok(modules)
-    }
-
-    fn file(&self, name: &str) -> std::path::PathBuf {
-        self.0.path().join(name)
-    }
 }
 
 async fn upstream() -> Result<Upstream> {

@@ -2,6 +2,7 @@
 //! a connection arrives that the policy does not let pass.
 
 pub(crate) mod traps;
+pub(crate) mod updates;
 pub(crate) mod workers;
 
 use std::collections::BTreeMap;
