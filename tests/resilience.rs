@@ -43,7 +43,8 @@ mod workers;
 use anyhow::Result;
 
 use connections::{
-    traps as connection_traps, updates as connection_updates, workers as connection_workers,
+    flips as connection_flips, memory as connection_memory, traps as connection_traps,
+    updates as connection_updates, workers as connection_workers,
 };
 use envoy::testbed::Testbed;
 
@@ -89,6 +90,7 @@ on! { every_envoy:
     logs::a_stalled_reader_of_envoys_log_stalls_and_opens_nothing,
     logs::a_log_file_never_stalls,
     logs::without_lines_of_the_filter_nothing_stalls,
+    connection_flips::what_stands_outlives_a_plugin_and_is_drained_with_its_listener,
     connection_traps::a_trap_when_a_connection_begins_is_closed,
     connection_traps::a_trap_at_a_new_connection_is_closed,
     connection_traps::a_trap_at_the_first_bytes_is_closed,
@@ -115,6 +117,8 @@ on! { every_envoy:
 on! { newest_envoy:
     flips::every_answer_is_explained_by_one_of_two_flipping_policies,
     memory::two_hundred_reloads_leave_the_memory_flat,
+    connection_flips::every_connection_is_explained_by_one_of_two_flipping_policies,
+    connection_memory::two_hundred_reloads_for_connections_leave_the_memory_flat,
 }
 
 /// Minutes; `./build.sh soak` runs it.

@@ -231,7 +231,12 @@ impl Process {
             .args(["--disable-hot-restart", "--file-flush-interval-msec", "50"])
             .args(["--concurrency", &bootstrap.concurrency.to_string()])
             .args(bootstrap.log_path.into_iter().flat_map(|path| ["--log-path", path]))
-            .args(bootstrap.drain_seconds.map(|seconds| format!("--drain-time-s={seconds}")))
+            .args(
+                bootstrap
+                    .drain_seconds
+                    .into_iter()
+                    .flat_map(|seconds| ["--drain-time-s".to_owned(), seconds.to_string()]),
+            )
             .args(["--log-level", "warning", "--component-log-level", "wasm:info"])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

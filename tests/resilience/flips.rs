@@ -15,10 +15,11 @@ use super::upstream::Upstream;
 use crate::envoy::testbed::Testbed;
 
 const FLIPS: usize = 500;
-const HOSTS: [&str; 4] = ["both.example", "one.example", "two.example", "neither.example"];
+pub(super) const HOSTS: [&str; 4] =
+    ["both.example", "one.example", "two.example", "neither.example"];
 
 /// What the two policies allow.
-fn is_allowed(policy: &str, host: &str) -> bool {
+pub(super) fn is_allowed(policy: &str, host: &str) -> bool {
     match policy {
         "one" => ["both.example", "one.example"].contains(&host),
         "two" => ["both.example", "two.example"].contains(&host),

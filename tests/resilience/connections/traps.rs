@@ -8,7 +8,7 @@ use anyhow::{Result, ensure};
 use serde_json::json;
 use tokio_rustls::rustls::ClientConfig;
 
-use super::{ALLOWED, DENIED, FAILURE_POLICIES, Traffic, open, plugin};
+use super::{ALLOWED, DENIED, FAILURE_POLICIES, MORE, Traffic, open, plugin};
 use crate::envoy::certificates::Authority;
 use crate::envoy::testbed::Testbed;
 use crate::gateway::{Discovered, Gateway, PATIENCE, Plan, soon};
@@ -96,7 +96,7 @@ pub(crate) async fn what_stood_when_the_vm_failed_ends_at_its_next_byte(
             open(address, ALLOWED).await?,
         ];
         ensure!([is_first, is_second, is_third] == [true, true, false]);
-        ensure!(!first.exchange(b"more").await?, "it goes on without a filter");
+        ensure!(!first.exchange(MORE).await?, "it goes on without a filter");
 
         ensure!(gateway.update_plugin(&plugin("repaired", &[ALLOWED])?).await?);
         soon(async || {
@@ -104,7 +104,7 @@ pub(crate) async fn what_stood_when_the_vm_failed_ends_at_its_next_byte(
             Ok(())
         })
         .await?;
-        ensure!(!second.exchange(b"more").await?, "it goes on without a filter");
+        ensure!(!second.exchange(MORE).await?, "it goes on without a filter");
         drop((first, second));
         let hello = Hello::to(ALLOWED).to_bytes();
         let arrivals = upstream.all_arrivals().await?;

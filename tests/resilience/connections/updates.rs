@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-use super::{DENIED, FAILURE_POLICIES, open, passes, plugin};
+use super::{DENIED, FAILURE_POLICIES, MORE, open, passes, plugin};
 use crate::bad_plugin::{BadPlugin, Modules};
 use crate::envoy::testbed::Testbed;
 use crate::gateway::{Discovered, Plan, soon};
@@ -17,8 +17,6 @@ use crate::tls::upstream::Upstream;
 
 const OLD: &str = "old.example";
 const NEW: &str = "new.example";
-/// What a connection sends after its hello.
-const MORE: &[u8] = b"more";
 
 pub(crate) async fn a_bad_update_leaves_the_old_policy_deciding_connections(
     testbed: &Testbed,

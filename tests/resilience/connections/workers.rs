@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use anyhow::{Result, bail, ensure};
 
-use super::{ALLOWED, DENIED, FAILURE_POLICIES, Outcomes, Traffic, open, plugin};
+use super::{ALLOWED, DENIED, FAILURE_POLICIES, MORE, Outcomes, Traffic, open, plugin};
 use crate::envoy::testbed::Testbed;
 use crate::gateway::{Discovered, Gateway, Plan, soon};
 use crate::tls::hello::Hello;
@@ -115,7 +115,7 @@ async fn is_mended_after_failure_of(number: u32, testbed: &Testbed) -> Result<bo
     faulty.ask(address).await?;
     ensure!(faulty.passed(DENIED) == 0);
     for caller in &mut standing {
-        ensure!(caller.exchange(b"more").await?, "a standing connection was closed");
+        ensure!(caller.exchange(MORE).await?, "a standing connection was closed");
     }
     if faulty.passed(ALLOWED) == CONNECTIONS {
         return Ok(false);
@@ -133,7 +133,7 @@ async fn is_mended_after_failure_of(number: u32, testbed: &Testbed) -> Result<bo
     })
     .await?;
     for caller in &mut standing {
-        ensure!(caller.exchange(b"more").await?, "a standing connection was closed");
+        ensure!(caller.exchange(MORE).await?, "a standing connection was closed");
     }
     drop(standing);
     let denied = Hello::to(DENIED).to_bytes();

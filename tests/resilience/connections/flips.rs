@@ -1,0 +1,142 @@
+//! Policies change under load, while connections stand.
+
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::{MORE, Outcome, Traffic, open, passes, plugin};
+use crate::envoy::testbed::Testbed;
+use crate::flips::{HOSTS, is_allowed};
+use crate::gateway::{Discovered, PATIENCE, Plan, soon};
+use crate::plugin::Plugin;
+use crate::tls::upstream::Upstream;
+
+const FLIPS: usize = 200;
+/// Connections that stand from the first flip to the last; either worker has some.
+const STANDING: usize = 8;
+
+/// Each update waits for Envoy's word on the one before, as fast as Envoy goes.
+pub(crate) async fn every_connection_is_explained_by_one_of_two_flipping_policies(
+    testbed: &Testbed,
+) -> Result<()> {
+    let upstream = Upstream::start().await?;
+    let plugins = [flipping("one")?, flipping("two")?];
+    let plan = Plan::new(&plugins[0], Discovered::Plugin)?.workers(2);
+    let gateway = plan.start(testbed, &upstream).await?;
+    let address = gateway.envoy.listener("egress")?;
+    let mut standing = Vec::new();
+    for host in ["both.example", "one.example"].into_iter().cycle().take(STANDING) {
+        let (caller, is_answered) = open(address, host).await?;
+        ensure!(is_answered);
+        standing.push((caller, host));
+    }
+
+    let load = Load::default();
+    let started = Instant::now();
+    let flips = async {
+        for flip in 1..=FLIPS {
+            ensure!(gateway.update_plugin(&plugins[flip % 2]).await?, "flip {flip} was refused");
+            for (caller, host) in &mut standing {
+                ensure!(caller.exchange(MORE).await?, "flip {flip} closed one to {host}");
+            }
+        }
+        println!("{FLIPS} flips in {:?}", started.elapsed());
+        load.is_over.set(true);
+        Ok(())
+    };
+    tokio::try_join!(flips, load.run(address), load.run(address), load.run(address))?;
+
+    // What stood has its record when it is over, with the policy that let it pass.
+    let mut traffic = load.traffic.take();
+    for (caller, host) in standing {
+        traffic.note(caller.address, host, true);
+    }
+    let outcomes = traffic.outcomes(&gateway).await?;
+    println!("{outcomes}");
+    let is_explained = |it: &Outcome| {
+        ["one", "two"].contains(&&*it.policy)
+            && it.passed == is_allowed(&it.policy, it.host)
+            && it.decision == if it.passed { "allow" } else { "deny" }
+    };
+    ensure!(outcomes.count(|it| !is_explained(it)) == 0, "{outcomes}");
+    for policy in ["one", "two"] {
+        for host in HOSTS {
+            let decided = outcomes.count(|it| it.policy == policy && it.host == host);
+            ensure!(decided > 0, "`{policy}` never decided on {host}");
+        }
+    }
+    ensure!(traffic.passed("neither.example") == 0);
+    traffic.assert_arrivals(&upstream).await?;
+    // Flips end with the first policy, on both workers.
+    soon(async || decides("one", address).await).await
+}
+
+/// An update of the listener replaces it: what stands goes on under the old one until its time is
+/// over, and is closed then. An update of the plugin alone closes nothing.
+pub(crate) async fn what_stands_outlives_a_plugin_and_is_drained_with_its_listener(
+    testbed: &Testbed,
+) -> Result<()> {
+    const DRAIN_SECONDS: u32 = 1;
+    let upstream = Upstream::start().await?;
+    let [one, two] = [flipping("one")?, flipping("two")?];
+    for discovered in [Discovered::Plugin, Discovered::Listener] {
+        let plan = Plan::new(&one, discovered)?.drain_seconds(DRAIN_SECONDS);
+        let mut gateway = plan.start(testbed, &upstream).await?;
+        let address = gateway.envoy.listener("egress")?;
+        let (mut standing, is_answered) = open(address, "one.example").await?;
+        ensure!(is_answered);
+        let is_accepted = match discovered {
+            Discovered::Listener => gateway.update_plugin_in_listener(&two).await?,
+            _ => gateway.update_plugin(&two).await?,
+        };
+        ensure!(is_accepted);
+        soon(async || decides("two", address).await).await?;
+        match discovered {
+            Discovered::Listener => {
+                let goes_on = async { while standing.exchange(MORE).await.unwrap_or(false) {} };
+                tokio::time::timeout(PATIENCE, goes_on).await.context("it goes on")?;
+            }
+            _ => {
+                tokio::time::sleep(3 * Duration::from_secs(DRAIN_SECONDS.into())).await;
+                ensure!(standing.exchange(MORE).await?, "the new plugin closed it");
+            }
+        }
+        decides("two", address).await?;
+    }
+    Ok(())
+}
+
+/// That new connections, to each worker, pass as this policy says.
+async fn decides(policy: &str, gateway: SocketAddr) -> Result<()> {
+    for host in HOSTS.into_iter().cycle().take(80) {
+        ensure!(passes(gateway, host).await? == is_allowed(policy, host), "{host}");
+    }
+    Ok(())
+}
+
+fn flipping(name: &str) -> Result<Plugin> {
+    let hosts: Vec<&str> = HOSTS.into_iter().filter(|host| is_allowed(name, host)).collect();
+    plugin(name, &hosts)
+}
+
+/// Connections to each of the hosts in turn, until it is over.
+#[derive(Default)]
+struct Load {
+    is_over: Cell<bool>,
+    traffic: RefCell<Traffic>,
+}
+
+impl Load {
+    async fn run(&self, gateway: SocketAddr) -> Result<()> {
+        for host in HOSTS.into_iter().cycle() {
+            if self.is_over.get() {
+                break;
+            }
+            let (caller, is_answered) = open(gateway, host).await?;
+            self.traffic.borrow_mut().note(caller.address, host, is_answered);
+        }
+        Ok(())
+    }
+}
