@@ -73,7 +73,8 @@ on! { every_envoy:
     workers::a_worker_that_cannot_configure_filters_nothing_without_the_guard,
     workers::a_worker_that_cannot_configure_refuses_everything_with_the_guard,
     workers::a_worker_whose_root_traps_answers_503,
-    workers::the_next_configuration_mends_a_failed_worker,
+    workers::a_configuration_for_another_vm_mends_a_failed_worker,
+    workers::after_one_thread_failed_its_vm_takes_no_configuration,
     updates::a_bad_update_leaves_the_old_policy_deciding,
     updates::a_bad_update_in_a_listener_leaves_the_old_policy_deciding,
     updates::a_bad_first_plugin_is_closed,
@@ -111,7 +112,7 @@ on! { every_envoy:
     connection_workers::a_worker_that_cannot_configure_filters_no_connection_without_the_guard,
     connection_workers::a_worker_that_cannot_configure_lets_no_connection_pass_the_guard,
     connection_workers::a_worker_whose_root_traps_closes_its_connections,
-    connection_workers::the_next_configuration_mends_a_worker_for_connections,
+    connection_workers::a_configuration_for_another_vm_mends_a_worker_for_connections,
 }
 
 on! { newest_envoy:

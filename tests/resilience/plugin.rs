@@ -73,6 +73,12 @@ impl Plugin {
         self
     }
 
+    /// A VM of its own: Envoy shares one among configurations with the same id and module.
+    pub(crate) fn vm_id(mut self, vm_id: &str) -> Self {
+        self.config["config"]["vm_config"]["vm_id"] = json!(vm_id);
+        self
+    }
+
     pub(crate) fn root_id(mut self, root_id: &str) -> Self {
         self.config["config"]["root_id"] = json!(root_id);
         self

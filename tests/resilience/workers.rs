@@ -74,12 +74,13 @@ pub(crate) async fn a_worker_whose_root_traps_answers_503(testbed: &Testbed) -> 
     Ok(())
 }
 
-/// An update that one worker cannot configure loses that worker's old policy with it; the next
-/// configuration mends it.
-pub(crate) async fn the_next_configuration_mends_a_failed_worker(testbed: &Testbed) -> Result<()> {
+/// An update that one worker cannot configure loses that worker's old policy with it; a
+/// configuration for another VM mends it.
+pub(crate) async fn a_configuration_for_another_vm_mends_a_failed_worker(
+    testbed: &Testbed,
+) -> Result<()> {
     // The first VM tries the configuration. Main thread and workers follow in any order, so whether
-    // the one that fails is a worker's is chance; after the main thread's failed, updates were seen
-    // to take no effect any more, hence a gateway for each attempt.
+    // the one that fails is a worker's is chance.
     for number in (2..=4).cycle().take(12) {
         if is_mended_after_failure_of(number, testbed).await? {
             return Ok(());
@@ -88,10 +89,10 @@ pub(crate) async fn the_next_configuration_mends_a_failed_worker(testbed: &Testb
     bail!("no worker failed")
 }
 
-/// Lets one VM fail at an update; whether that was a worker's, which the next update mended.
+/// Lets one VM fail at an update; whether that was a worker's, which was mended then.
 async fn is_mended_after_failure_of(number: u32, testbed: &Testbed) -> Result<bool> {
     let upstream = upstream().await?;
-    let good = Plugin::new(&policy("good", &[ALLOWED]))?;
+    let good = Plugin::new(&policy("good", &[ALLOWED]))?.fault("egress-warden");
     let plan = Plan::new(&good, Discovered::Plugin)?.workers(2);
     let gateway = plan.start(testbed, &upstream).await?;
     let answers = Answers::of(&gateway).await?;
@@ -107,7 +108,7 @@ async fn is_mended_after_failure_of(number: u32, testbed: &Testbed) -> Result<bo
     println!("{fault}, update: {answers:?}");
     ensure!(is_accepted);
 
-    ensure!(gateway.update_plugin(&good).await?);
+    ensure!(gateway.update_plugin(&good.vm_id("another")).await?);
     soon(async || {
         let answers = Answers::of(&gateway).await?;
         ensure!(answers.allowed == [CONNECTIONS, 0, 0], "{answers:?}");
@@ -117,6 +118,82 @@ async fn is_mended_after_failure_of(number: u32, testbed: &Testbed) -> Result<bo
     .await?;
     ensure!(upstream.strays().is_empty(), "{:#?}", upstream.strays());
     Ok(true)
+}
+
+/// Whichever thread it was that could not configure what the trial could: Envoy counts the VM as
+/// failed from then on, and refuses every configuration that would share it, good ones too. It
+/// shares one among configurations with the same module and `vm_id`, so either must change.
+pub(crate) async fn after_one_thread_failed_its_vm_takes_no_configuration(
+    testbed: &Testbed,
+) -> Result<()> {
+    for failure_policy in FAILURE_POLICIES {
+        let [mut main_failed, mut worker_failed] = [false; 2];
+        for number in (2..=3).cycle().take(24) {
+            match refused_after_failure_of(number, failure_policy, testbed).await? {
+                Thread::Main => main_failed = true,
+                Thread::Worker => worker_failed = true,
+            }
+            if main_failed && worker_failed {
+                break;
+            }
+        }
+        ensure!(main_failed, "the main thread never failed");
+        ensure!(worker_failed, "no worker failed");
+    }
+    Ok(())
+}
+
+enum Thread {
+    Main,
+    Worker,
+}
+
+/// Lets one VM fail at an update; which one that was.
+async fn refused_after_failure_of(
+    number: u32,
+    failure_policy: &str,
+    testbed: &Testbed,
+) -> Result<Thread> {
+    const NEW: &str = "new.example";
+    let upstream = Upstream::start(|policy, host| {
+        [("old", ALLOWED), ("faulty", NEW), ("new", NEW)].contains(&(policy, host))
+    })
+    .await?;
+    let plugin = |name, host| -> Result<Plugin> {
+        let plugin = Plugin::new(&policy(name, &[host]))?.fault("egress-warden");
+        Ok(plugin.failure_policy(failure_policy))
+    };
+    let plan = Plan::new(&plugin("old", ALLOWED)?, Discovered::Plugin)?;
+    let gateway = plan.start(testbed, &upstream).await?;
+    let address = gateway.envoy.listener("egress")?;
+    let statuses = async || -> Result<[u16; 3]> {
+        let status = async |host| anyhow::Ok(Call::get(host).http1(address).await?.status);
+        Ok([status(ALLOWED).await?, status(NEW).await?, status(DENIED).await?])
+    };
+    ensure!(statuses().await? == [200, 403, 403]);
+
+    let fault = format!("fault/refuse/configure/only/{number}");
+    ensure!(gateway.update_plugin(&plugin("faulty", NEW)?.fault(&fault)).await?);
+    // The worker has the policy that the main thread has not, or it has no filter.
+    soon(async || Ok(ensure!(statuses().await?[0] == 403))).await?;
+    let after = statuses().await?;
+    let thread = match after {
+        [403, 200, 403] => Thread::Main,
+        [403, 403, 403] => Thread::Worker,
+        _ => bail!("{after:?}"),
+    };
+
+    for host in [ALLOWED, NEW] {
+        ensure!(!gateway.update_plugin(&plugin("new", host)?).await?, "it was accepted");
+        ensure!(statuses().await? == after);
+    }
+    ensure!(gateway.update_plugin(&plugin("new", NEW)?.vm_id("another")).await?);
+    soon(async || Ok(ensure!(statuses().await? == [403, 200, 403]))).await?;
+    // With the last configuration that used it the failed VM is gone.
+    ensure!(gateway.update_plugin(&plugin("old", ALLOWED)?).await?);
+    soon(async || Ok(ensure!(statuses().await? == [200, 403, 403]))).await?;
+    ensure!(upstream.strays().is_empty(), "{:#?}", upstream.strays());
+    Ok(thread)
 }
 
 async fn upstream() -> Result<Upstream> {
