@@ -38,7 +38,8 @@ pub(crate) struct Args {
     /// The route goes to a dynamic forward proxy: callers choose the port
     #[arg(long)]
     dynamic_forward_proxy: bool,
-    /// The policy judges TLS connections that are not terminated: methods and paths stay unseen
+    /// The policy judges TLS connections that are not terminated: methods and paths stay unseen. A
+    /// manifest with `type: NETWORK` says so itself
     #[arg(long)]
     connections: bool,
     /// The time that `until` is compared with, RFC 3339
@@ -115,6 +116,10 @@ pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure
                 }
                 continue;
             }
+        };
+        let surroundings = Surroundings {
+            judges_connections: args.connections || file.is_for_connections(),
+            ..surroundings
         };
         let (file, fixed) = match args.fix {
             true => fix(path, file, surroundings, console)?,

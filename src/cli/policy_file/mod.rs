@@ -27,6 +27,8 @@ pub(crate) struct PolicyFile {
     /// Whether the policy's reader gets the tree, and not the text as it is.
     is_read_by_tree: bool,
     /// Why there is no tree.
+    /// Whether it is a manifest that puts the filter before connections.
+    is_for_connections: bool,
     unreadable: Option<Finding>,
     ambiguous: Vec<Span>,
     /// What the policy's reader says, once it was asked.
@@ -83,6 +85,7 @@ impl PolicyFile {
             notation: Notation::Json,
             tree: None,
             is_read_by_tree: false,
+            is_for_connections: false,
             unreadable: None,
             ambiguous: Vec::new(),
             reading: OnceCell::new(),
@@ -158,6 +161,11 @@ impl PolicyFile {
         &self.text
     }
 
+    /// Whether it is a manifest that puts the filter before connections (`type: NETWORK`).
+    pub(crate) fn is_for_connections(&self) -> bool {
+        self.is_for_connections
+    }
+
     pub(crate) fn notation(&self) -> Notation {
         self.notation
     }
@@ -199,11 +207,13 @@ impl PolicyFile {
                 "TrafficExtension" => spec.get("wasm")?,
                 _ => return None,
             };
-            plugin.get("pluginConfig").cloned()
+            let kind = plugin.get("type").and_then(Node::text);
+            Some((plugin.get("pluginConfig")?.clone(), kind == Some("NETWORK")))
         };
-        if let Some(policy) = self.tree.as_ref().and_then(embedded) {
+        if let Some((policy, is_for_connections)) = self.tree.as_ref().and_then(embedded) {
             self.tree = Some(policy);
             self.is_read_by_tree = true;
+            self.is_for_connections = is_for_connections;
         }
     }
 
