@@ -221,7 +221,8 @@ pub(crate) async fn a_plugin_whose_root_traps_is_accepted_and_closed(
         let closed = upstream.requests();
         assert_all_answered(503, address).await?;
         ensure!(upstream.requests() == closed, "{arrived}, then {closed} requests");
-        ensure!(gateway.update_plugin(&new()?).await?);
+        // Of the same module, and so for the same VM.
+        ensure!(gateway.update_plugin(&new()?.fault("egress-warden")).await?);
         assert_passes_only_soon(NEW, address).await?;
         assert_no_stray(&upstream)?;
     }

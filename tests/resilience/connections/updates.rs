@@ -182,7 +182,8 @@ pub(crate) async fn a_connection_plugin_whose_root_traps_is_accepted_and_closed(
         ensure!(gateway.update_plugin(&bad.failure_policy(failure_policy)).await?);
         soon(async || assert_all_closed(address).await).await?;
         ensure!(standing.exchange(MORE).await?, "it was closed");
-        ensure!(gateway.update_plugin(&new()?).await?);
+        // Of the same module, and so for the same VM.
+        ensure!(gateway.update_plugin(&new()?.fault("egress-warden")).await?);
         assert_passes_only_soon(NEW, address).await?;
         ensure!(standing.exchange(MORE).await?, "it was closed");
         drop(standing);
