@@ -55,8 +55,8 @@ pub(super) fn plugin_configuration(size: usize) -> Result<Vec<u8>, Status> {
     })
 }
 
-/// The id by which the plugin names its root. Asked for without an allocation, so that where memory
-/// is at its end the configuration is still the first thing that there is none for.
+/// The id by which the plugin names its root. Its path takes no memory, and no fault strikes here:
+/// both count from the configuration on.
 pub(super) fn plugin_root_id() -> Result<Vec<u8>, Status> {
     const PATH: &str = "plugin_root_id";
     received_bytes(|data, size| {
