@@ -15,6 +15,8 @@ mod envoy;
 mod figure;
 #[path = "gateway/machine.rs"]
 mod machine;
+#[path = "gateway/program.rs"]
+mod program;
 #[path = "connections/report.rs"]
 mod report;
 #[path = "connections/running.rs"]
@@ -35,8 +37,6 @@ use report::{Cost, Report};
 use running::Running;
 use setup::Setup;
 
-/// The version that `build.sh` installs for the benchmark.
-const ENVOY: &str = "1.40.0";
 /// How long Envoy may need for what is under way when the load pauses.
 const DRAIN: Duration = Duration::from_millis(20);
 /// The load on each set-up, in each round.
@@ -57,29 +57,8 @@ const FULL: Schedule = Schedule { starts: 3, rounds: 17, folder: "bench" };
 const QUICK: Schedule = Schedule { starts: 1, rounds: 7, folder: "bench/quick" };
 
 fn main() -> ExitCode {
-    // Cargo adds `--bench`.
-    let is_quick = std::env::args().any(|argument| argument == "--quick");
-    let outcome = Testbed::new(ENVOY).and_then(|testbed| {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let outcome = runtime.block_on(async {
-            tokio::select! {
-                outcome = run(&testbed, if is_quick { QUICK } else { FULL }) => outcome,
-                // What was started ends with the values that hold it.
-                _ = tokio::signal::ctrl_c() => anyhow::bail!("interrupted"),
-            }
-        });
-        if outcome.is_err() {
-            eprintln!("{}", testbed.logs());
-        }
-        outcome
-    });
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(fault) => {
-            eprintln!("{fault:?}");
-            ExitCode::FAILURE
-        }
-    }
+    let schedule = if program::is_quick() { QUICK } else { FULL };
+    program::main(async |testbed| run(testbed, schedule).await)
 }
 
 async fn run(testbed: &Testbed, schedule: Schedule) -> Result<()> {
@@ -100,7 +79,7 @@ async fn run(testbed: &Testbed, schedule: Schedule) -> Result<()> {
             }
         }
     }
-    let report = Report { machine: machine::Machine::describe(ENVOY)?, costs };
+    let report = Report { machine: machine::Machine::describe(program::ENVOY)?, costs };
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("target").join(schedule.folder);
     std::fs::create_dir_all(&path).with_context(|| format!("make {}", path.display()))?;
     std::fs::write(path.join("connections.json"), report.json())?;

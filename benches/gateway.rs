@@ -27,6 +27,8 @@ mod native;
 mod plot;
 #[path = "gateway/policy.rs"]
 mod policy;
+#[path = "gateway/program.rs"]
+mod program;
 #[path = "gateway/report.rs"]
 mod report;
 #[path = "gateway/rounds.rs"]
@@ -46,43 +48,14 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
-use tokio::signal::unix::{SignalKind, signal};
 
 use envoy::testbed::Testbed;
 use report::Report;
 use rounds::Schedule;
 
-/// The version that `build.sh` installs for the benchmark.
-const ENVOY: &str = "1.40.0";
-
 fn main() -> ExitCode {
-    // Cargo adds `--bench`.
-    let is_quick = std::env::args().any(|argument| argument == "--quick");
-    let schedule = if is_quick { Schedule::QUICK } else { Schedule::FULL };
-    let outcome = Testbed::new(ENVOY).and_then(|testbed| {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let outcome = runtime.block_on(async {
-            let [mut interrupt, mut terminate] =
-                [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?];
-            tokio::select! {
-                outcome = run(&testbed, schedule) => outcome,
-                // What was started ends with the values that hold it.
-                _ = interrupt.recv() => anyhow::bail!("interrupted"),
-                _ = terminate.recv() => anyhow::bail!("terminated"),
-            }
-        });
-        if outcome.is_err() {
-            eprintln!("{}", testbed.logs());
-        }
-        outcome
-    });
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(fault) => {
-            eprintln!("{fault:?}");
-            ExitCode::FAILURE
-        }
-    }
+    let schedule = if program::is_quick() { Schedule::QUICK } else { Schedule::FULL };
+    program::main(async |testbed| run(testbed, schedule).await)
 }
 
 async fn run(testbed: &Testbed, schedule: Schedule) -> Result<()> {
@@ -90,8 +63,13 @@ async fn run(testbed: &Testbed, schedule: Schedule) -> Result<()> {
     println!("Loading policies of {} hosts into V8", setup::MANY);
     let loads = load::measure(&schedule).await?;
     let costs = rounds::measure(testbed, &schedule).await?;
-    let report =
-        Report { machine: machine::Machine::describe(ENVOY)?, schedule, costs, loads, module };
+    let report = Report {
+        machine: machine::Machine::describe(program::ENVOY)?,
+        schedule,
+        costs,
+        loads,
+        module,
+    };
     let directory = format!("target/bench{}", schedule.folder);
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(&directory);
     std::fs::create_dir_all(&path).with_context(|| format!("make {directory}"))?;
