@@ -189,7 +189,7 @@ impl<'a> Facts<'a> {
 }
 
 /// The namespace of a principal that is exactly `domain/ns/NAMESPACE/sa/ACCOUNT`.
-pub(crate) fn namespace_of(principal: &str) -> Option<&str> {
+pub fn namespace_of(principal: &str) -> Option<&str> {
     let mut segments = principal.split('/');
     let mut next = || segments.next().filter(|segment| !segment.is_empty());
     match (next()?, next()?, next()?, next()?, next()?, next()) {

@@ -118,8 +118,7 @@ impl Rule {
     }
 }
 
-/// Why a rule does not match by one entry of its `to`: the first of its conditions that does not
-/// hold.
+/// Why a rule does not match by one entry of its `to`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Miss {
     /// It is past its `until`.
@@ -128,10 +127,8 @@ pub enum Miss {
     HostNotNamed,
     /// The request is a CONNECT, which an allow must name.
     ConnectNotNamed,
-    /// A field of the entry.
-    To(FieldMiss),
-    /// A field of each entry of `from`.
-    From(Vec<FieldMiss>),
+    /// Every field of that entry that does not hold, and of all entries of `from` where none holds.
+    Fields(Vec<FieldMiss>),
 }
 
 /// A field that does not hold, or only for what is unknown.
@@ -164,18 +161,25 @@ impl Rule {
             let is_host = !names_host(scope, facts);
             return Some(if is_host { Miss::HostNotNamed } else { Miss::ConnectNotNamed });
         }
-        let to = condition.and_then(|condition| {
-            let entry = destination.map_or(0, |index| index as usize);
-            let fields = ConditionField::ALL.map(|it| (it.key(), condition.holds(it, facts)));
-            self.first_miss("to", entry, &fields)
+        let entry = destination.map_or(0, |index| index as usize);
+        let mut misses: Vec<FieldMiss> = condition
+            .into_iter()
+            .flat_map(|condition| {
+                ConditionField::ALL
+                    .map(|it| self.field_miss("to", entry, it.key(), condition.holds(it, facts)))
+            })
+            .flatten()
+            .collect();
+        let sources = self.from.iter().enumerate().map(|(entry, source)| {
+            let fields = SourceField::ALL
+                .map(|it| self.field_miss("from", entry, it.key(), source.holds(it, facts)));
+            fields.into_iter().flatten().collect::<Vec<_>>()
         });
-        Some(to.map(Miss::To).unwrap_or_else(|| {
-            let from = self.from.iter().enumerate().filter_map(|(entry, source)| {
-                let fields = SourceField::ALL.map(|it| (it.key(), source.holds(it, facts)));
-                self.first_miss("from", entry, &fields)
-            });
-            Miss::From(from.collect())
-        }))
+        let sources: Vec<_> = sources.collect();
+        if sources.iter().all(|misses| !misses.is_empty()) {
+            misses.extend(sources.into_iter().flatten());
+        }
+        Some(Miss::Fields(misses))
     }
 
     /// The fields of a deny that hold only because what they ask about is unknown.
@@ -203,22 +207,22 @@ impl Rule {
         to.chain(from).flatten().collect()
     }
 
-    fn first_miss(
+    /// A field that does not hold: `known` is what [`Condition::holds`] says of it.
+    fn field_miss(
         &self,
         list: &'static str,
         entry: usize,
-        fields: &[(&'static str, Option<Option<bool>>)],
+        field: &'static str,
+        known: Option<Option<bool>>,
     ) -> Option<FieldMiss> {
-        fields.iter().find_map(|&(field, known)| match known? {
-            Some(true) => None,
-            Some(false) => Some(FieldMiss { list, entry, field, is_unknown: false }),
-            None => (self.action == Action::Allow).then_some(FieldMiss {
-                list,
-                entry,
-                field,
-                is_unknown: true,
-            }),
-        })
+        let is_unknown = match known? {
+            Some(true) => return None,
+            Some(false) => false,
+            None => true,
+        };
+        // What is unknown spares no deny.
+        let is_miss = !is_unknown || self.action == Action::Allow;
+        is_miss.then_some(FieldMiss { list, entry, field, is_unknown })
     }
 }
 

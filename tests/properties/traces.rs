@@ -48,6 +48,7 @@ fn a_trace_leads_to_its_decision() {
         "paths",
         "ports",
         "principals",
+        "to",
     ];
     assert_eq!(misses.into_inner(), expected.into());
 }
@@ -114,10 +115,9 @@ fn words(candidate: &Attempt) -> Vec<&'static str> {
         Some(Miss::Ended) => vec!["ended"],
         Some(Miss::HostNotNamed) => vec!["host"],
         Some(Miss::ConnectNotNamed) => vec!["connect"],
-        Some(Miss::To(miss)) => vec![miss.field],
-        Some(Miss::From(misses)) => {
+        Some(Miss::Fields(misses)) => {
             assert!(!misses.is_empty(), "{candidate:?}");
-            misses.iter().map(|miss| miss.field).chain(["from"]).collect()
+            misses.iter().flat_map(|miss| [miss.list, miss.field]).collect()
         }
     }
 }

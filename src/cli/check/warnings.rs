@@ -5,7 +5,7 @@ use super::super::policy_file::{Finding, Member, Node, PolicyFile};
 use super::super::written::{Callers, Destinations, List, Written, WrittenPolicy, WrittenRule};
 use super::{Edit, Level, Report, Surroundings, fix, names};
 use egress_warden::host::{Host, HostPattern};
-use egress_warden::policy::{Action, Mode, Only, TextPattern};
+use egress_warden::policy::{Action, Mode, Only, TextPattern, namespace_of};
 use std::borrow::Cow;
 use std::collections::hash_map::{DefaultHasher, Entry};
 use std::collections::{BTreeSet, HashMap};
@@ -580,13 +580,4 @@ fn meaning(rule: &WrittenRule<'_>) -> String {
 fn is_special_under(apex: &str) -> bool {
     let below = format!("x.{apex}");
     Host::parse(below.as_bytes()).is_ok_and(|host| host.is_special())
-}
-
-/// The namespace of an id of the form `domain/ns/NAMESPACE/sa/ACCOUNT`.
-fn namespace_of(id: &str) -> Option<&str> {
-    let mut segments = id.split('/');
-    match (segments.next()?, segments.next()?, segments.next()?, segments.next()?) {
-        (_, "ns", namespace, "sa") => Some(namespace),
-        _ => None,
-    }
 }

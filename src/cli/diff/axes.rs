@@ -6,7 +6,7 @@ use super::paths;
 use super::ways::Way;
 use super::words::Pieces;
 use crate::cli::written::{Callers, Destinations, List};
-use egress_warden::policy::{ClusterPort, TextPattern, TextSet};
+use egress_warden::policy::{ClusterPort, TextPattern, TextSet, namespace_of};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
@@ -182,7 +182,7 @@ fn callers_of(ways: &[Way<'_>], is_identity_demanded: bool) -> Axis<Option<Strin
     merged(callers, |principal| match principal {
         None => vec![u8::MAX],
         Some(principal) => {
-            let namespace = callers::namespace_of(principal);
+            let namespace = namespace_of(principal);
             let by_principal = of_principals.iter().map(|set| u8::from(set.contains(principal)));
             let by_namespace = of_namespaces.iter().map(|set| match namespace {
                 Some(namespace) => u8::from(set.contains(namespace)),

@@ -1,6 +1,7 @@
 //! Callers that two policies tell apart: one for each way in which all their patterns can match.
 
 use super::words::Pieces;
+use egress_warden::policy::namespace_of;
 use std::collections::BTreeMap;
 
 /// A caller who stands for all that fare as he does, with their description.
@@ -158,18 +159,6 @@ fn label(principals: &Pieces<'_>, namespaces: &Pieces<'_>, principal: &str) -> S
         Some(callers) => format!("{callers} {place}"),
         None if principals.is_empty() => place,
         None => format!("other callers {place}"),
-    }
-}
-
-/// Only for descriptions: what a verdict makes of a principal is the policy's to say.
-pub(super) fn namespace_of(principal: &str) -> Option<&str> {
-    match principal.split('/').collect::<Vec<_>>()[..] {
-        [domain, "ns", namespace, "sa", account]
-            if !domain.is_empty() && !namespace.is_empty() && !account.is_empty() =>
-        {
-            Some(namespace)
-        }
-        _ => None,
     }
 }
 

@@ -154,16 +154,17 @@ impl Account<'_> {
 
     fn candidates_json(&self, trace: &Trace) -> Value {
         let candidate = |candidate: &Attempt| {
-            let miss = candidate.miss.as_ref().map(|miss| match miss {
-                Miss::Ended => json!({ "condition": "until" }),
-                Miss::HostNotNamed => json!({ "condition": "hosts", "must_be_named": true }),
-                Miss::ConnectNotNamed => json!({ "condition": "methods", "must_be_named": true }),
-                Miss::To(miss) => field_json(miss),
-                Miss::From(misses) => match misses.first() {
-                    Some(miss) => field_json(miss),
-                    None => json!({ "condition": "from" }),
-                },
-            });
+            let misses = match &candidate.miss {
+                None => json!([]),
+                Some(Miss::Ended) => json!([{ "condition": "until" }]),
+                Some(Miss::HostNotNamed) => {
+                    json!([{ "condition": "hosts", "must_be_named": true }])
+                }
+                Some(Miss::ConnectNotNamed) => {
+                    json!([{ "condition": "methods", "must_be_named": true }])
+                }
+                Some(Miss::Fields(misses)) => misses.iter().map(field_json).collect(),
+            };
             let [now, next] = candidate.counts;
             json!({
                 "rule": self.id(candidate.rule),
@@ -174,7 +175,7 @@ impl Account<'_> {
                 "counts": { "now": now, "next": next },
                 "ended": candidate.has_ended,
                 "matches": candidate.miss.is_none(),
-                "miss": miss,
+                "misses": misses,
                 "unspared": candidate.unspared.iter().map(field_json).collect::<Vec<_>>(),
             })
         };

@@ -11,13 +11,16 @@ use super::policy_file::{Node, PolicyFile};
 use super::rehearsal::{Bytes, Connection, Filters, Request, Subject};
 use super::time::Time;
 use account::Account;
+use egress_warden::config::Config;
 use egress_warden::connection::HTTPS;
+use egress_warden::policy::namespace_of;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Tells the verdict on a request, or on a TLS connection, and how it comes about
 #[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("subject").required(true).args(["host", "connection", "curl", "requests"]))]
 #[command(after_help = "\
 Examples:
   egress-warden explain policy.yaml --host api.stripe.com --port 443 --path /v1/charges
@@ -31,7 +34,7 @@ pub(crate) struct Args {
     #[arg(value_name = "POLICY")]
     policy: PathBuf,
     /// The authority as the caller sends it: a host, with a port or without
-    #[arg(long, value_name = "HOST", required_unless_present_any = ["connection", "curl", "requests"])]
+    #[arg(long, value_name = "HOST")]
     host: Option<String>,
     /// GET where nothing else is said
     #[arg(long, value_name = "METHOD", conflicts_with_all = ["curl", "requests"])]
@@ -40,7 +43,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "PATH", conflicts_with_all = ["curl", "requests"])]
     path: Option<String>,
     /// The server name of a TLS connection that is not terminated, as it reaches the connection filter
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["host", "method", "path", "sni", "header", "curl", "requests"])]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["method", "path", "sni", "header"])]
     connection: Option<String>,
     /// The port that the route's cluster dials; of a connection, the one that its plugin names (443)
     #[arg(long, value_name = "PORT", conflicts_with = "requests", value_parser = clap::value_parser!(u16).range(1..))]
@@ -62,13 +65,12 @@ pub(crate) struct Args {
         long,
         value_name = "ARGUMENT",
         num_args = 1..,
-        allow_hyphen_values = true,
-        conflicts_with_all = ["host", "requests"]
+        allow_hyphen_values = true
     )]
     curl: Vec<String>,
     /// Requests in a file, one JSON object a line, with the keys that `test` reads, and connections as
     /// `{"connection": {…}}`; answers come one a line with `--format json`
-    #[arg(long, value_name = "FILE", conflicts_with = "host")]
+    #[arg(long, value_name = "FILE")]
     requests: Option<PathBuf>,
 }
 
@@ -85,8 +87,36 @@ pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure
     };
     match &args.requests {
         Some(path) => each_of(path, &explainer, console),
-        None => explainer.explain(&subject(args)?, console),
+        None => {
+            let subject = subject(args)?;
+            for note in notes(args, &subject, explainer.filters.config()) {
+                console.note(note);
+            }
+            explainer.explain(&subject, console)
+        }
     }
+}
+
+/// What was understood in a way that somebody may not mean.
+fn notes(args: &Args, subject: &Subject, config: &Config) -> Vec<String> {
+    let mut notes = Vec::new();
+    let has_port = matches!(subject, Subject::Request(request) if request.port.is_some());
+    if has_port && args.port.is_none() && config.policy.reads().cluster {
+        notes.push(
+            "the port is the URL's; the one that counts is in the name of the route's cluster \
+             (`--port`)"
+                .to_owned(),
+        );
+    }
+    if let Some(principal) = &args.principal {
+        let id = principal.strip_prefix("spiffe://").unwrap_or(principal);
+        if namespace_of(id).is_none() {
+            notes.push(format!(
+                "`{principal}` is not `DOMAIN/ns/NAMESPACE/sa/ACCOUNT`: its namespace is unknown"
+            ));
+        }
+    }
+    notes
 }
 
 struct Explainer<'f> {

@@ -85,7 +85,10 @@ fn subject(account: &Account<'_>, page: &mut Page) {
     };
     page.row("port", port);
     let caller = account.subject.principal();
-    page.row("caller", caller.unwrap_or("unknown: no verified certificate"));
+    page.row(
+        "caller",
+        caller.unwrap_or("unknown: no verified certificate (`--principal` names one)"),
+    );
     if account.config.policy.reads().clock {
         page.row("time", account.at);
     }
@@ -155,7 +158,7 @@ fn candidates(account: &Account<'_>, page: &mut Page) {
             account.action(candidate.rule).as_str(),
             styled(FRAME, account.place(candidate.rule)),
         ));
-        page.0.push(format!("    {}", outcome(account, candidate)));
+        page.0.extend(outcome(account, candidate).into_iter().map(|line| format!("    {line}")));
     }
     let more = trace.attempts.len().saturating_sub(SHOWN);
     if more > 0 {
@@ -163,7 +166,8 @@ fn candidates(account: &Account<'_>, page: &mut Page) {
     }
 }
 
-fn outcome(account: &Account<'_>, candidate: &Attempt) -> String {
+/// Whether a rule matches and why, a line for each of its conditions that has a part in that.
+fn outcome(account: &Account<'_>, candidate: &Attempt) -> Vec<String> {
     let field = |miss: &FieldMiss| {
         let why = match (miss.is_unknown, account.action(candidate.rule)) {
             (false, _) => "no",
@@ -173,16 +177,16 @@ fn outcome(account: &Account<'_>, candidate: &Attempt) -> String {
         let asked = account.asked(candidate.rule, miss);
         format!("{}[{}].{}: {asked}: {why}", miss.list, miss.entry, miss.field)
     };
-    let fields = |misses: &[FieldMiss]| misses.iter().map(field).collect::<Vec<_>>().join("; ");
     match &candidate.miss {
-        None if candidate.has_ended => "would match, but has ended".to_owned(),
-        None if candidate.unspared.is_empty() => styled(GOOD, "matches").to_string(),
-        None => format!("{}: {}", styled(GOOD, "matches"), fields(&candidate.unspared)),
-        Some(Miss::Ended) => "has ended".to_owned(),
-        Some(Miss::HostNotNamed) => "does not name this address or special name".to_owned(),
-        Some(Miss::ConnectNotNamed) => "does not name CONNECT under `methods`".to_owned(),
-        Some(Miss::To(miss)) => field(miss),
-        Some(Miss::From(misses)) => fields(misses),
+        None if candidate.has_ended => vec!["would match, but has ended".to_owned()],
+        None => {
+            let matches = std::iter::once(styled(GOOD, "matches").to_string());
+            matches.chain(candidate.unspared.iter().map(field)).collect()
+        }
+        Some(Miss::Ended) => vec!["has ended".to_owned()],
+        Some(Miss::HostNotNamed) => vec!["does not name this address or special name".to_owned()],
+        Some(Miss::ConnectNotNamed) => vec!["does not name CONNECT under `methods`".to_owned()],
+        Some(Miss::Fields(misses)) => misses.iter().map(field).collect(),
     }
 }
 
