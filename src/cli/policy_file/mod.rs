@@ -37,6 +37,23 @@ pub(crate) struct PolicyFile {
     line_starts: OnceCell<Vec<usize>>,
 }
 
+/// What a text is that is no policy, where somebody may take it for one; and what to give instead.
+fn something_else(root: &Node) -> Option<(&'static str, &'static str)> {
+    let has = |key| root.get(key).is_some();
+    if has("policy") {
+        return None;
+    }
+    if has("static_resources") || has("dynamic_resources") {
+        let remedy =
+            "give the policy that stands in it under `configuration`, in a file of its own";
+        return Some(("an Envoy configuration", remedy));
+    }
+    (has("apiVersion") && has("kind")).then_some((
+        "a manifest that carries no policy",
+        "give a WasmPlugin or a TrafficExtension with `pluginConfig`, or the policy itself",
+    ))
+}
+
 /// How a policy is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Notation {
@@ -210,10 +227,13 @@ impl PolicyFile {
             let kind = plugin.get("type").and_then(Node::text);
             Some((plugin.get("pluginConfig")?.clone(), kind == Some("NETWORK")))
         };
-        if let Some((policy, is_for_connections)) = self.tree.as_ref().and_then(embedded) {
+        let Some(root) = &self.tree else { return };
+        if let Some((policy, is_for_connections)) = embedded(root) {
             self.tree = Some(policy);
             self.is_read_by_tree = true;
             self.is_for_connections = is_for_connections;
+        } else if let Some((problem, remedy)) = something_else(root) {
+            self.unreadable = Some(Finding::whole(root.span.clone(), problem, remedy));
         }
     }
 

@@ -3,7 +3,7 @@
 mod cases;
 mod watch;
 
-use super::console::{BAD, Console, Format, GOOD, NAME, ODD, styled};
+use super::console::{BAD, Console, Format, GOOD, NAME, ODD, counted, styled};
 use super::failure::{Failure, Outcome};
 use super::policy_file::PolicyFile;
 use super::rehearsal::{Filters, Rehearsal, Subject};
@@ -33,8 +33,8 @@ A file of cases:
     expect: {decision: allow, rule: stripe}
 
 Of decision, rule, reason, would, would_rule and would_reason, what a case does not name must be absent
-(`reason: rule` may be left out). Status, body, grpc_message, upstream, line, level and policy are compared
-where they are named. `requests` in place of `request` takes a list, and so does `connections`. Connections
+(`reason: rule` may be left out). Status, body (the whole of it), grpc_message, upstream, line, level and policy
+are compared where they are named. `requests` in place of `request` takes a list, and so does `connections`. Connections
 go to port 443; `root_id: connections:8443` beside `cases` says otherwise.
 
 Exit codes: 0 all as expected, 1 not, 2 unreadable.")]
@@ -82,9 +82,9 @@ struct Surprise {
 
 #[derive(Default)]
 struct Tally {
-    cases: usize,
-    requests: usize,
-    connections: usize,
+    cases: u64,
+    requests: u64,
+    connections: u64,
     surprises: Vec<Surprise>,
     reached: BTreeSet<String>,
 }
@@ -161,12 +161,12 @@ impl Tally {
         let reached = rules.saturating_sub(unreached.len());
         let connections = match self.connections {
             0 => String::new(),
-            count => format!(", {count} connections"),
+            count => format!(", {}", counted(count, "connection")),
         };
         console.line(format_args!(
-            "{} cases, {} requests{connections}: {}; {reached} of {rules} rules reached",
-            self.cases,
-            self.requests,
+            "{}, {}{connections}: {}; {reached} of {rules} rules reached",
+            counted(self.cases, "case"),
+            counted(self.requests, "request"),
             match self.surprises.len() {
                 0 => styled(GOOD, "all as expected").to_string(),
                 count => styled(BAD, format_args!("{count} not as expected")).to_string(),
