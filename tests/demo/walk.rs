@@ -28,10 +28,16 @@ pub(crate) fn main() -> ExitCode {
         Ok(0) => ExitCode::SUCCESS,
         Ok(differences) => {
             println!("\n{differences} of what came is not what was expected.");
+            println!(
+                "The demo expects the files of envoy/ as they are shipped: see `git diff envoy`."
+            );
             ExitCode::FAILURE
         }
         Err(fault) => {
-            eprintln!("\n{fault:?}");
+            eprintln!("\n{fault:#}");
+            eprintln!(
+                "The demo expects the files of envoy/ as they are shipped: see `git diff envoy`."
+            );
             ExitCode::FAILURE
         }
     }
@@ -156,7 +162,7 @@ impl<'a> Walk<'a> {
         self.expect("requests at the gateway", 1, self.gateway_requests().await?);
         let record = self.mesh.gateway.access_log("/4").await?;
         let fields = ACCESS_LOG_FIELDS.iter().filter(|field| record.get(field).is_some()).count();
-        self.expect("fields of the mesh logged", ACCESS_LOG_FIELDS.len(), fields);
+        self.expect("fields of a mesh's log", ACCESS_LOG_FIELDS.len(), fields);
         println!("  {record}");
 
         self.step("5. The policy decides: an allowed host leaves, with stamps");
