@@ -106,8 +106,14 @@ impl CaseFile {
         })?;
         let options = serde_saphyr::options! { budget: None, with_snippet: false };
         let read: Text = serde_saphyr::from_str_with_options(&text, options).map_err(|error| {
-            let problem = format!("no file of cases: {error}");
-            Failure::new(&name, problem, "write `cases`, as `egress-warden test --help` shows")
+            let place = error.location().map_or_else(
+                || name.clone(),
+                |location| format!("{name}:{}:{}", location.line(), location.column()),
+            );
+            // It ends with the same place.
+            let text = error.to_string();
+            let problem = text.split(" at line ").next().unwrap_or_default();
+            Failure::new(place, problem, "write cases as `egress-warden test --help` shows")
         })?;
         let port = match &read.root_id {
             None => HTTPS,
