@@ -1,6 +1,6 @@
 //! What `egress-warden replay` costs on a large log: records a second and memory at its highest.
 //!
-//! `./build.sh bench`, or `cargo bench --bench replay`. The log of the tests' fleet, repeated to a
+//! `cargo bench --bench replay` runs it. The log of the tests' fleet, repeated to a
 //! million records, lies in the build's own folder meanwhile. Figures compare on one machine that has
 //! nothing else to do.
 
