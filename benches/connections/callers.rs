@@ -1,5 +1,5 @@
 //! Callers that begin TLS, hear an answer or the end, and go: what an application does, as far as
-//! the gateway has anything to do with it.
+//! the gateway has anything to do with it. In a mesh a sidecar does so inside its own mutual TLS.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, ClientConnection};
 
@@ -19,8 +20,10 @@ const AT_ONCE: usize = 4;
 
 /// Callers that ask for names in turn.
 pub(crate) struct Callers {
-    hellos: Vec<Vec<u8>>,
+    hellos: Vec<Hello>,
     next: AtomicUsize,
+    /// The mesh's TLS around the application's own, where there is one.
+    mesh: Option<TlsConnector>,
     /// Whether all that they ask for is refused.
     pub(crate) is_refused: bool,
 }
@@ -30,9 +33,11 @@ impl Callers {
         names: Vec<String>,
         is_refused: bool,
         config: &Arc<ClientConfig>,
+        mesh: Option<TlsConnector>,
     ) -> Result<Self> {
-        let hellos = names.into_iter().map(|name| hello(name, config)).collect::<Result<_>>()?;
-        Ok(Self { hellos, next: AtomicUsize::new(0), is_refused })
+        let hello = |name| Hello::new(name, config);
+        let hellos = names.into_iter().map(hello).collect::<Result<_>>()?;
+        Ok(Self { hellos, next: AtomicUsize::new(0), mesh, is_refused })
     }
 
     /// Connects for so long; how many connections that were. Each must end as expected.
@@ -55,23 +60,48 @@ impl Callers {
     /// One connection for the next name.
     pub(crate) async fn connect_once(&self, address: SocketAddr) -> Result<()> {
         let place = self.next.fetch_add(1, Relaxed) % self.hellos.len();
-        let mut stream = TcpStream::connect(address).await.context("connect")?;
+        let hello = &self.hellos[place];
+        let stream = TcpStream::connect(address).await.context("connect")?;
         stream.set_nodelay(true)?;
-        let sent = stream.write_all(&self.hellos[place]).await;
-        let mut answer = Vec::new();
-        let heard = stream.read_buf(&mut answer).await;
-        let is_answered = sent.is_ok() && heard.is_ok() && answer == ANSWER;
-        ensure!(is_answered != self.is_refused, "{sent:?}, {heard:?}: {answer:?}");
-        // Its port is free again at once.
+        // When it goes its port is free again at once.
         stream.set_zero_linger()?;
+        let answer = match &self.mesh {
+            None => exchange(stream, &hello.bytes).await,
+            Some(mesh) => {
+                let handshake = mesh.connect(hello.name.clone(), stream).await;
+                exchange(handshake.context("the mesh's handshake")?, &hello.bytes).await
+            }
+        };
+        let is_answered = answer.as_ref().is_ok_and(|answer| answer == ANSWER);
+        ensure!(is_answered != self.is_refused, "{answer:?}");
         Ok(())
     }
 }
 
-/// The first bytes of a real client.
-fn hello(name: String, config: &Arc<ClientConfig>) -> Result<Vec<u8>> {
-    let mut client = ClientConnection::new(Arc::clone(config), ServerName::try_from(name)?)?;
-    let mut hello = Vec::new();
-    client.write_tls(&mut hello)?;
-    Ok(hello)
+/// Sends the hello; what is answered, nothing where the connection ends.
+async fn exchange(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    hello: &[u8],
+) -> std::io::Result<Vec<u8>> {
+    stream.write_all(hello).await?;
+    stream.flush().await?;
+    let mut answer = Vec::new();
+    stream.read_buf(&mut answer).await?;
+    Ok(answer)
+}
+
+/// The first bytes of a real client that asks for a name.
+struct Hello {
+    name: ServerName<'static>,
+    bytes: Vec<u8>,
+}
+
+impl Hello {
+    fn new(name: String, config: &Arc<ClientConfig>) -> Result<Self> {
+        let name = ServerName::try_from(name)?;
+        let mut client = ClientConnection::new(Arc::clone(config), name.clone())?;
+        let mut bytes = Vec::new();
+        client.write_tls(&mut bytes)?;
+        Ok(Self { name, bytes })
+    }
 }

@@ -3,10 +3,14 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::ClientConfig;
+use tokio_rustls::rustls::client::Resumption;
 
 use crate::callers::Callers;
 use crate::envoy::bootstrap::Bootstrap;
@@ -14,7 +18,7 @@ use crate::envoy::certificates::Authority;
 use crate::envoy::passthrough::Lane;
 use crate::envoy::process::Envoy;
 use crate::envoy::testbed::Testbed;
-use crate::setup::{self, Asked, Setup, Way};
+use crate::setup::{self, Asked, CALLER, Setup, Way};
 use crate::upstream;
 
 const EMPTY_FILTER: &str = include_str!("empty.wat");
@@ -34,7 +38,7 @@ pub(crate) async fn start_all(testbed: &Testbed) -> Result<Vec<Running>> {
     let modules = tempfile::tempdir()?;
     let empty_filter = modules.path().join("empty.wasm");
     std::fs::write(&empty_filter, wat::parse_str(EMPTY_FILTER)?)?;
-    let authority = Authority::new(&[])?;
+    let authority = Authority::new(&["*.example.com"])?;
     let mut all = Vec::new();
     for setup in setup::all() {
         let start = Running::start(testbed, &setup, upstream, &empty_filter, &authority);
@@ -67,11 +71,12 @@ impl Running {
         access_log["typed_config"]["path"] = json!("/dev/null");
         let filters = listener["filter_chains"][0]["filters"].as_array_mut();
         install(setup, filters.context("filters")?, empty_filter)?;
+        if setup.is_mutual_tls {
+            bootstrap.require_mutual_tls(authority)?;
+        }
         let envoy = testbed.start(&bootstrap).await?;
         let address = envoy.listener("lane")?;
-        let config = authority.client(None, "h2")?;
-        let callers = Callers::new(setup.asked_names(), setup.is_refused(), &config)?;
-        let running = Self { envoy, address, callers };
+        let running = Self { envoy, address, callers: callers(setup, authority)? };
         running.verify(setup, authority).await?;
         Ok(running)
     }
@@ -80,12 +85,9 @@ impl Running {
     async fn verify(&self, setup: &Setup, authority: &Authority) -> Result<()> {
         self.callers.connect_once(self.address).await?;
         if matches!(setup.way, Way::Lists | Way::Warden { .. }) {
-            let config = authority.client(None, "h2")?;
-            let asks = |asked| Setup { asked, way: Way::Nothing, ..*setup };
             for asked in [Asked::Listed, Asked::Last, Asked::Unlisted] {
-                let other = asks(asked);
-                let callers = Callers::new(other.asked_names(), other.is_refused(), &config)?;
-                callers.connect_once(self.address).await?;
+                let other = Setup { asked, way: Way::Nothing, ..*setup };
+                callers(&other, authority)?.connect_once(self.address).await?;
             }
         }
         Ok(())
@@ -95,6 +97,22 @@ impl Running {
     pub(crate) async fn load(&self, duration: Duration) -> Result<usize> {
         self.callers.connect(self.address, duration).await
     }
+}
+
+/// Those who ask what a set-up is asked.
+fn callers(setup: &Setup, authority: &Authority) -> Result<Callers> {
+    let mesh = setup.is_mutual_tls.then(|| mesh(authority)).transpose()?;
+    let config = authority.client(None, "h2")?;
+    Callers::new(setup.asked_names(), setup.is_refused(), &config, mesh)
+}
+
+/// A sidecar's side of the mesh's TLS, which shows the caller's certificate in each connection.
+fn mesh(authority: &Authority) -> Result<TlsConnector> {
+    let caller = authority.caller(&format!("spiffe://{CALLER}"))?;
+    let mut config = ClientConfig::clone(&*authority.client(Some(&caller), "h2")?);
+    // Each handshake is a whole one, however few names are asked for.
+    config.resumption = Resumption::disabled();
+    Ok(TlsConnector::from(Arc::new(config)))
 }
 
 /// Puts a set-up's filters in the place of the filter and the guard, which come first.
@@ -121,13 +139,19 @@ fn install(setup: &Setup, filters: &mut Vec<Value>, empty_filter: &Path) -> Resu
     Ok(())
 }
 
-/// RBAC as Istio renders an AuthorizationPolicy that allows server names (`connection.sni`): one
-/// list, which Envoy walks.
+/// RBAC as Istio renders an AuthorizationPolicy that allows server names (`connection.sni`), with
+/// mutual TLS those of one caller: one list, which Envoy walks.
 fn list(setup: &Setup) -> Value {
     let names: Vec<Value> = setup
         .listed_names()
         .map(|name| json!({"requested_server_name": {"exact": name}}))
         .collect();
+    let caller = if setup.is_mutual_tls {
+        let name = json!({"exact": format!("spiffe://{CALLER}")});
+        json!({"or_ids": {"ids": [{"authenticated": {"principal_name": name}}]}})
+    } else {
+        json!({"any": true})
+    };
     json!({
         "name": "envoy.filters.network.rbac",
         "typed_config": {
@@ -135,7 +159,7 @@ fn list(setup: &Setup) -> Value {
             "stat_prefix": "tcp.",
             "rules": {"policies": {"listed": {
                 "permissions": [{"and_rules": {"rules": [{"or_rules": {"rules": names}}]}}],
-                "principals": [{"and_ids": {"ids": [{"any": true}]}}],
+                "principals": [{"and_ids": {"ids": [caller]}}],
             }}},
         },
     })

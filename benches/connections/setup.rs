@@ -34,15 +34,30 @@ pub(crate) struct Setup {
     /// Names in its list.
     pub(crate) names: usize,
     pub(crate) asked: Asked,
+    /// Whether callers show a certificate, in the mesh's TLS around their own, and rules and lists
+    /// ask for it.
+    pub(crate) is_mutual_tls: bool,
 }
+
+/// The caller whom the certificate shows, and what a rule asks for.
+pub(crate) const CALLER: &str = "cluster.local/ns/shop/sa/web";
 
 impl Setup {
     fn new(key: &'static str, title: &'static str, way: Way, names: usize) -> Self {
-        Self { key, title, way, names, asked: Asked::Listed }
+        Self { key, title, way, names, asked: Asked::Listed, is_mutual_tls: false }
     }
 
     fn asked(self, asked: Asked) -> Self {
         Self { asked, ..self }
+    }
+
+    fn mutual_tls(self) -> Self {
+        Self { is_mutual_tls: true, ..self }
+    }
+
+    /// The key of the set-up that does the same without a filter.
+    pub(crate) fn without_filter(&self) -> &'static str {
+        if self.is_mutual_tls { "mutual-none" } else { "none" }
     }
 
     /// The server names that it is asked for.
@@ -74,13 +89,17 @@ impl Setup {
     /// The policy of egress-warden.
     pub(crate) fn policy(&self) -> Value {
         let logs = matches!(self.way, Way::Warden { logs: true, .. });
+        let mut rule = json!({
+            "id": "listed",
+            "action": "allow",
+            "to": [{"hosts": self.listed_names().collect::<Vec<_>>(), "ports": [443]}],
+        });
+        if self.is_mutual_tls {
+            rule["from"] = json!([{"principals": [CALLER]}]);
+        }
         json!({
             "policy": "bench",
-            "rules": [{
-                "id": "listed",
-                "action": "allow",
-                "to": [{"hosts": self.listed_names().collect::<Vec<_>>(), "ports": [443]}],
-            }],
+            "rules": [rule],
             "log": {"requests": if logs { "denied" } else { "none" }},
         })
     }
@@ -111,6 +130,8 @@ pub(crate) fn all() -> Vec<Setup> {
         warden("warden-10000", "egress-warden and guard, 10,000 names", 10_000),
         lists("lists-10000", "RBAC list, 10,000 names", 10_000),
         lists("lists-10000-last", "RBAC list, the last of 10,000 names", 10_000).asked(Asked::Last),
+        warden("warden-10000-last", "egress-warden and guard, the last of 10,000 names", 10_000)
+            .asked(Asked::Last),
         Setup::new("unguarded", "egress-warden without the guard, 10,000 names", unguarded, 10_000),
         warden("warden-100000", "egress-warden and guard, 100,000 names", 100_000),
         warden("denied", "egress-warden and guard, 10,000 names, all refused", 10_000)
@@ -124,7 +145,13 @@ pub(crate) fn all() -> Vec<Setup> {
             10_000,
         )
         .asked(Asked::Unlisted),
+        warden("denied-100", "egress-warden and guard, 100 names, all refused", 100)
+            .asked(Asked::Unlisted),
         lists("lists-100-denied", "RBAC list, 100 names, all refused", 100).asked(Asked::Unlisted),
+        Setup::new("mutual-none", "mutual TLS, no filter", Way::Nothing, 10_000).mutual_tls(),
+        warden("mutual", "mutual TLS, egress-warden and guard, 10,000 names, a caller", 10_000)
+            .mutual_tls(),
+        lists("mutual-lists", "mutual TLS, RBAC list, 10,000 names, a caller", 10_000).mutual_tls(),
         Setup::new("none-again", "no filter, another one", Way::Nothing, 10_000),
     ]
 }
