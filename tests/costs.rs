@@ -174,10 +174,28 @@ fn instructions_per_request() {
     .map(|(name, policy, request, committed)| {
         let spent = in_a_worker::<Module, _>(|worker| {
             let root = worker.configure(policy.to_string());
-            worker.send(root, request.clone());
-            let before = worker.fuel_spent().expect("the engine counts");
-            worker.send(root, request.clone());
-            worker.fuel_spent().expect("the engine counts") - before
+            spent_by_the_second(worker, |worker| {
+                worker.send(root, request.clone());
+            })
+        });
+        (name, spent, committed)
+    });
+    assert_committed(&figures);
+}
+
+#[test]
+fn instructions_per_connection() {
+    let figures = [
+        ("1 name", 1, "h0.example.com", 25_333),
+        ("10,000 names", 10_000, "h4321.example.com", 25_778),
+        ("10,000 names, refused", 10_000, "unlisted.example.com", 21_863),
+    ]
+    .map(|(name, hosts, server_name, committed)| {
+        let spent = in_a_worker::<Module, _>(|worker| {
+            let root = worker.configure_as("connections", whole_job(hosts, &exact).to_string());
+            spent_by_the_second(worker, |worker| {
+                worker.connect(root, Connection::to(server_name));
+            })
         });
         (name, spent, committed)
     });
@@ -202,6 +220,14 @@ fn memory_of_a_hundred_thousand_hosts() {
         ("KiB after the first policy", first >> 10, 10_624),
         ("KiB after 20 reloads", reloaded >> 10, 15_680),
     ]);
+}
+
+/// The fuel of the second run; the first defines counters.
+fn spent_by_the_second(worker: &mut Worker<Module>, run: impl Fn(&mut Worker<Module>)) -> u64 {
+    run(worker);
+    let before = worker.fuel_spent().expect("the engine counts");
+    run(worker);
+    worker.fuel_spent().expect("the engine counts") - before
 }
 
 /// Holds figures to the committed ones.
