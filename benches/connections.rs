@@ -21,6 +21,8 @@ mod program;
 mod report;
 #[path = "connections/running.rs"]
 mod running;
+#[path = "gateway/service.rs"]
+mod service;
 #[path = "connections/setup.rs"]
 mod setup;
 #[path = "connections/upstream.rs"]

@@ -35,6 +35,8 @@ mod report;
 mod rounds;
 #[path = "gateway/running.rs"]
 mod running;
+#[path = "gateway/service.rs"]
+mod service;
 #[path = "gateway/setup.rs"]
 mod setup;
 #[path = "gateway/sidecar.rs"]

@@ -1,28 +1,18 @@
 //! An external service that costs next to nothing: it answers the first bytes of a connection.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 
 use anyhow::Result;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
+
+use crate::service;
 
 pub(crate) const ANSWER: &[u8] = b"served";
 
-/// Starts the service, which lives as long as the process, on a thread of its own.
+/// Starts the service, which lives as long as the process.
 pub(crate) fn start() -> Result<SocketAddr> {
-    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    listener.set_nonblocking(true)?;
-    let address = listener.local_addr()?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-    std::thread::spawn(move || {
-        runtime.block_on(async {
-            let Ok(listener) = TcpListener::from_std(listener) else { return };
-            while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream));
-            }
-        });
-    });
-    Ok(address)
+    service::start(serve)
 }
 
 async fn serve(mut stream: TcpStream) -> std::io::Result<()> {

@@ -1,10 +1,12 @@
 //! An external service that costs next to nothing: one thread, one constant answer.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 
 use anyhow::Result;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
+
+use crate::service;
 
 /// A path whose answer holds the headers that arrived, one `name: value` a line.
 pub(crate) const SEEN: &str = "/seen";
@@ -12,25 +14,8 @@ pub(crate) const SEEN: &str = "/seen";
 const END_OF_HEAD: &[u8] = b"\r\n\r\n";
 
 /// Starts the service, which reads HTTP/1.1 without bodies and lives as long as the process.
-///
-/// It has a thread of its own: the program's own one waits for the load meanwhile.
 pub(crate) fn start() -> Result<SocketAddr> {
-    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    listener.set_nonblocking(true)?;
-    let address = listener.local_addr()?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-    std::thread::spawn(move || {
-        runtime.block_on(async {
-            let listener = TcpListener::from_std(listener)?;
-            loop {
-                let (stream, _) = listener.accept().await?;
-                tokio::spawn(serve(stream));
-            }
-            #[expect(unreachable_code, reason = "it names the type of the error")]
-            anyhow::Ok(())
-        })
-    });
-    Ok(address)
+    service::start(serve)
 }
 
 async fn serve(mut stream: TcpStream) -> std::io::Result<()> {

@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::gateway::Gateway;
+use super::gateway::{Discovered, Gateway, Plan, Service};
 use super::plugin::{Plane, Plugin, policy};
+use crate::envoy::testbed::Testbed;
 
 /// A plugin that Envoy cannot use.
 pub(crate) struct BadPlugin {
@@ -75,6 +76,33 @@ impl BadPlugin {
             plugin: Plugin::on(plane, &policy)?,
             causes: &["rules[0].to[0].hosts[0]", "rules[0].action", "rulez"],
         })
+    }
+
+    /// As an update of the plugin alone Envoy refuses it, and says why.
+    pub(crate) async fn is_refused_by(&self, gateway: &Gateway) -> Result<()> {
+        ensure!(!gateway.update_plugin(&self.plugin).await?, "{} was accepted", self.name);
+        self.is_explained_by(gateway).await
+    }
+
+    /// As an update of the listener that holds it, too.
+    pub(crate) async fn is_refused_in_the_listener_of(&self, gateway: &mut Gateway) -> Result<()> {
+        let is_accepted = gateway.update_plugin_in_listener(&self.plugin).await?;
+        ensure!(!is_accepted, "{} was accepted", self.name);
+        self.is_explained_by(gateway).await
+    }
+
+    /// Envoy does not start with it, and says why.
+    pub(crate) async fn starts_no_envoy(
+        &self,
+        testbed: &Testbed,
+        upstream: &impl Service,
+    ) -> Result<()> {
+        let plan = Plan::new(&self.plugin, Discovered::Nothing)?;
+        let log = plan.refusal(testbed, upstream).await.context(self.name)?;
+        for cause in self.causes {
+            ensure!(log.contains(cause), "`{cause}` is not in\n{log}");
+        }
+        Ok(())
     }
 
     pub(crate) async fn is_explained_by(&self, gateway: &Gateway) -> Result<()> {

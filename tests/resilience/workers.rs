@@ -79,10 +79,17 @@ pub(crate) async fn a_worker_whose_root_traps_answers_503(testbed: &Testbed) -> 
 pub(crate) async fn a_configuration_for_another_vm_mends_a_failed_worker(
     testbed: &Testbed,
 ) -> Result<()> {
-    // The first VM tries the configuration. Main thread and workers follow in any order, so whether
-    // the one that fails is a worker's is chance.
+    until_a_worker_fails(async |number| is_mended_after_failure_of(number, testbed).await).await
+}
+
+/// Lets one VM after the other fail, by its number, until `is_a_workers` says that one was a worker's.
+/// The first VM tries the configuration. Main thread and workers follow in any order, so whether the
+/// one that fails is a worker's is chance.
+pub(crate) async fn until_a_worker_fails(
+    is_a_workers: impl AsyncFn(u32) -> Result<bool>,
+) -> Result<()> {
     for number in (2..=4).cycle().take(12) {
-        if is_mended_after_failure_of(number, testbed).await? {
+        if is_a_workers(number).await? {
             return Ok(());
         }
     }

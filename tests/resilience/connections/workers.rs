@@ -2,13 +2,14 @@
 
 use std::net::SocketAddr;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 
 use super::{ALLOWED, DENIED, FAILURE_POLICIES, MORE, Outcomes, Traffic, open, plugin};
 use crate::envoy::testbed::Testbed;
 use crate::gateway::{Discovered, Gateway, Plan, soon};
 use crate::tls::hello::Hello;
 use crate::tls::upstream::Upstream;
+use crate::workers::until_a_worker_fails;
 
 /// Each connection goes to either worker by chance: that all go to one is out of the question.
 const CONNECTIONS: usize = 40;
@@ -83,13 +84,7 @@ pub(crate) async fn a_worker_whose_root_traps_closes_its_connections(
 pub(crate) async fn a_configuration_for_another_vm_mends_a_worker_for_connections(
     testbed: &Testbed,
 ) -> Result<()> {
-    // As for requests: which VM is the one that fails is chance.
-    for number in (2..=4).cycle().take(12) {
-        if is_mended_after_failure_of(number, testbed).await? {
-            return Ok(());
-        }
-    }
-    bail!("no worker failed")
+    until_a_worker_fails(async |number| is_mended_after_failure_of(number, testbed).await).await
 }
 
 /// Lets one VM fail at an update; whether that was a worker's, which was mended then.
