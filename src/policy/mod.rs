@@ -20,6 +20,7 @@ mod trace;
 
 pub use decision::{Action, Decision, Reason, Verdict};
 pub use host_map::Scope;
+pub use path::readings as path_readings;
 pub use request::{ClusterPort, Port, Request, judged_method, namespace_of};
 pub use rule::{Destination, FieldMiss, Miss, Only, Rule, Source};
 pub use text::{TextPattern, TextSet};

@@ -36,6 +36,11 @@ impl<'a> Readings<'a> {
     }
 }
 
+/// The two readings of `:path`, as sent and lenient, without its query; `None` where it is unclear.
+pub fn readings(path: &[u8]) -> Option<[String; 2]> {
+    Readings::of(path).map(|readings| readings.both().map(str::to_owned))
+}
+
 fn lenient(sent: &str) -> Option<Cow<'_, str>> {
     if !sent.starts_with('/') || sent.contains('#') {
         return None;

@@ -1,52 +1,83 @@
 //! Callers that two policies tell apart: one for each way in which all their patterns can match.
 
-use super::words::Pieces;
+use super::words::{Pieces, fresh, literal};
 use egress_warden::policy::namespace_of;
-use std::collections::BTreeMap;
-
-/// A caller who stands for all that fare as he does, with their description.
-pub(super) type Caller = (String, Option<String>);
 
 /// Istio's form of a SPIFFE id: `domain/ns/NAMESPACE/sa/ACCOUNT`. What is `None` is free.
 const FORM: [Option<&str>; 5] = [None, Some("ns"), None, Some("sa"), None];
 /// Where the namespace stands in it.
 const NAMESPACE: usize = 2;
 
-/// The callers that these patterns tell apart; the one without a verified identity comes first.
-pub(super) fn callers(principals: &Pieces<'_>, namespaces: &Pieces<'_>) -> Vec<Caller> {
-    let mut found: BTreeMap<String, String> = BTreeMap::new();
-    let mut add = |principal: String| {
-        let label = label(principals, namespaces, &principal);
-        found.entry(label).or_insert(principal);
-    };
-    let fresh = fresh(principals, namespaces);
-    for exact in &principals.exact {
-        add((*exact).to_owned());
-    }
-    for ends @ (prefix, suffix) in principals.ends() {
-        // More segments than Istio's form has: no namespace.
-        add(format!("{prefix}{fresh}{}{suffix}", "/~".repeat(FORM.len()).replace('~', &fresh)));
-        for namespace in &namespaces.exact {
-            found_in_form(ends, Namespace::Exact(namespace), &fresh).into_iter().for_each(&mut add);
-        }
-        for (first, last) in namespaces.ends() {
-            let namespace = Namespace::Between(first, last);
-            found_in_form(ends, namespace, &fresh).into_iter().for_each(&mut add);
-        }
-    }
-    let nobody = ("not verified".to_owned(), None);
-    let known = found.into_iter().map(|(label, principal)| (label, Some(principal)));
-    [nobody].into_iter().chain(known).collect()
+/// The patterns by which callers are told apart.
+#[derive(Debug)]
+pub(super) struct Callers<'a> {
+    pub(super) principals: Pieces<'a>,
+    /// `None`: nobody asks for namespaces.
+    pub(super) namespaces: Option<Pieces<'a>>,
 }
 
-/// A text that stands in no pattern of either.
-fn fresh(principals: &Pieces<'_>, namespaces: &Pieces<'_>) -> String {
-    let both = Pieces {
-        exact: principals.exact.union(&namespaces.exact).copied().collect(),
-        prefixes: principals.prefixes.union(&namespaces.prefixes).copied().collect(),
-        suffixes: principals.suffixes.union(&namespaces.suffixes).copied().collect(),
-    };
-    both.fresh().to_string()
+impl Callers<'_> {
+    /// How many principals [`Callers::principals`] finds at most.
+    pub(super) fn count(&self) -> usize {
+        let in_namespaces = self.namespaces.as_ref().map_or(0, |namespaces| {
+            namespaces.exact.len().saturating_add(namespaces.count_of_ends())
+        });
+        let of_ends = self.principals.count_of_ends().saturating_mul(in_namespaces + 1);
+        self.principals.exact.len().saturating_add(of_ends)
+    }
+
+    /// A principal for each way in which the patterns can match one, some ways more than once;
+    /// `None` where the patterns have every character.
+    ///
+    /// Take any principal that no pattern is exactly, its longest prefix and suffix, and, where it has
+    /// Istio's form, its namespace or that one's longest prefix and suffix. Here is one with the same
+    /// ends: what these and the form leave open is filled with a character that no pattern reaches
+    /// over, so that it matches what that principal matches and nothing else.
+    pub(super) fn principals(&self) -> Option<Vec<String>> {
+        let none = Pieces::default();
+        let namespaces = self.namespaces.as_ref();
+        let fresh = fresh(&[&self.principals, namespaces.unwrap_or(&none)])?.to_string();
+        let mut found: Vec<String> =
+            self.principals.exact.iter().map(|it| it.to_string()).collect();
+        for ends @ (prefix, suffix) in self.principals.ends() {
+            let Some(namespaces) = namespaces else {
+                found.push(format!("{prefix}{fresh}{suffix}"));
+                continue;
+            };
+            // More segments than Istio's form has: no namespace.
+            let long = format!("/{fresh}").repeat(FORM.len());
+            found.push(format!("{prefix}{fresh}{long}{suffix}"));
+            let exact = namespaces.exact.iter().map(|name| Namespace::Exact(name));
+            let others = namespaces.ends().map(|(first, last)| Namespace::Between(first, last));
+            let namespaces = exact.chain(others);
+            found.extend(namespaces.filter_map(|it| found_in_form(ends, it, &fresh)));
+        }
+        Some(found)
+    }
+
+    /// Says which callers fare as this one: no two labels have a caller in common.
+    pub(super) fn label(&self, principal: &str) -> String {
+        if self.principals.exact.contains(principal) {
+            return literal(principal).into_owned();
+        }
+        let callers = self.principals.label(principal);
+        let Some(namespaces) = &self.namespaces else {
+            return callers.unwrap_or_else(|| "other callers".to_owned());
+        };
+        let place = match namespace_of(principal) {
+            None => "outside any namespace".to_owned(),
+            Some(namespace) => match namespaces.label(namespace) {
+                Some(label) => format!("in namespace {label}"),
+                None if namespaces.is_empty() => "in a namespace".to_owned(),
+                None => "in other namespaces".to_owned(),
+            },
+        };
+        match callers {
+            Some(callers) => format!("{callers} {place}"),
+            None if self.principals.is_empty() => place,
+            None => format!("other callers {place}"),
+        }
+    }
 }
 
 /// What is asked of a namespace: to be this one, or to start and end so.
@@ -139,55 +170,40 @@ fn in_order<'a>(a: &'a str, b: &'a str) -> (&'a str, &'a str) {
     if a.len() <= b.len() { (a, b) } else { (b, a) }
 }
 
-/// Says which callers fare as this one.
-fn label(principals: &Pieces<'_>, namespaces: &Pieces<'_>, principal: &str) -> String {
-    if principals.exact.contains(principal) {
-        return principal.to_owned();
-    }
-    let callers = principals.label(principal);
-    if namespaces.is_empty() {
-        return callers.unwrap_or_else(|| "other callers".to_owned());
-    }
-    let place = match namespace_of(principal) {
-        None => "outside any namespace".to_owned(),
-        Some(namespace) => match namespaces.label(namespace) {
-            Some(label) => format!("in namespace {label}"),
-            None => "in other namespaces".to_owned(),
-        },
-    };
-    match callers {
-        Some(callers) => format!("{callers} {place}"),
-        None if principals.is_empty() => place,
-        None => format!("other callers {place}"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use egress_warden::policy::TextPattern;
+    use std::collections::BTreeMap;
 
-    fn labels(principals: &[&str], namespaces: &[&str]) -> Vec<(String, Option<String>)> {
-        let (mut of_principals, mut of_namespaces) = (Pieces::default(), Pieces::default());
-        of_principals.add(principals.iter().filter_map(|it| TextPattern::parse(it)));
-        of_namespaces.add(namespaces.iter().filter_map(|it| TextPattern::parse(it)));
-        callers(&of_principals, &of_namespaces)
+    fn callers<'a>(principals: &[&'a str], namespaces: &[&'a str]) -> Callers<'a> {
+        let pieces = |texts: &[&'a str]| {
+            Pieces::of(&[texts.iter().filter_map(|it| TextPattern::parse(it)).collect()])
+        };
+        let namespaces = (!namespaces.is_empty()).then(|| pieces(namespaces));
+        Callers { principals: pieces(principals), namespaces }
+    }
+
+    /// Labels with a principal each.
+    fn labels(principals: &[&str], namespaces: &[&str]) -> BTreeMap<String, String> {
+        let callers = callers(principals, namespaces);
+        let found = callers.principals().unwrap().into_iter().rev();
+        found.map(|principal| (callers.label(&principal), principal)).collect()
     }
 
     fn names(principals: &[&str], namespaces: &[&str]) -> Vec<String> {
-        labels(principals, namespaces).into_iter().map(|(label, _)| label).collect()
+        labels(principals, namespaces).into_keys().collect()
     }
 
     #[test]
     fn every_way_to_match_has_a_caller() {
         assert_eq!(
             names(&["a/ns/x/sa/api", "a/ns/x/*"], &[]),
-            ["not verified", "a/ns/x/*", "a/ns/x/sa/api", "other callers"]
+            ["a/ns/x/*", "a/ns/x/sa/api", "other callers"]
         );
         assert_eq!(
             names(&[], &["pay", "pay*", "*-dev"]),
             [
-                "not verified",
                 "in namespace *-dev",
                 "in namespace pay",
                 "in namespace pay*",
@@ -212,13 +228,24 @@ mod tests {
         let found = labels(&["a/ns/pay*", "*ay/sa/api"], &["pay", "pay-x-ay"]);
         let with_both: Vec<_> =
             found.iter().filter(|(label, _)| label.starts_with("a/ns/pay*ay/sa/api")).collect();
-        assert!(
-            with_both.iter().any(|(_, it)| it.as_deref() == Some("a/ns/pay/sa/api")),
-            "{found:?}"
-        );
-        assert!(
-            with_both.iter().any(|(_, it)| it.as_deref() == Some("a/ns/pay-x-ay/sa/api")),
-            "{found:?}"
-        );
+        assert!(with_both.iter().any(|(_, it)| *it == "a/ns/pay/sa/api"), "{found:?}");
+        assert!(with_both.iter().any(|(_, it)| *it == "a/ns/pay-x-ay/sa/api"), "{found:?}");
+    }
+
+    #[test]
+    fn who_has_a_namespace_is_told_from_who_has_none() {
+        let found = labels(&[], &["*"]);
+        let with_namespace = |label: &str| namespace_of(&found[label]).is_some();
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(with_namespace("in a namespace"));
+        assert!(!with_namespace("outside any namespace"));
+    }
+
+    #[test]
+    fn a_principal_may_be_named_as_others_are_called() {
+        let found = labels(&["other callers", "in a namespace"], &[]);
+        assert_eq!(found["\"other callers\""], "other callers");
+        assert_eq!(found["other callers"], "~");
+        assert_eq!(found.len(), 3, "{found:?}");
     }
 }

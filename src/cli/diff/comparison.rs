@@ -1,18 +1,23 @@
-//! Two policies against each other, over every request that either tells apart.
+//! Two policies against each other, over every request, or every connection, that either tells apart.
 //!
-//! Requests fall into cells on which neither verdict changes: a class of hosts, and one value on
-//! each axis of the rules that know these hosts. One request of each cell is decided by both
+//! Well-formed requests fall into cells on which neither verdict changes: a class of hosts, and one
+//! class on each axis of the rules that know these hosts. Classes are sets of values that have none in
+//! common, and each has a value that stands for it. One request of each cell is decided by both
 //! policies, with the matcher that the proxy runs. Cells that change alike are put together again.
+//! Malformed requests are one class: whatever they hold, they fare alike. Where a class has no value
+//! that could be found, or there are too many cells, that is told, and never taken for no change.
 
-use super::axes::{AXES, Axes, Demands, ServerName};
+use super::axes::{AXES, Axes, Demands, Gap, Port};
 use super::hosts::{self, HostClass};
+use super::subject::Subject;
 use super::ways::{Way, ways};
 use crate::cli::judgement::Judgement;
 use crate::cli::written::{List, WrittenPolicy};
 use egress_warden::host::{Authority, Block, Host, HostPattern, Malformed, is_forbidden};
-use egress_warden::policy::{Action, Decision, Policy, Request, Verdict};
+use egress_warden::policy::{Action, ClusterPort, Decision, Policy, Request, Verdict};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::{Duration, SystemTime};
 
 /// Most combinations for one set of hosts.
 const MAX_COMBINATIONS: usize = 1_000_000;
@@ -20,7 +25,7 @@ const MAX_COMBINATIONS: usize = 1_000_000;
 const MAX_ALL_COMBINATIONS: usize = 20_000_000;
 
 /// A policy with what its text names.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Side<'a> {
     pub(super) text: &'a WrittenPolicy<'a>,
     pub(super) policy: &'a Policy,
@@ -77,8 +82,6 @@ pub(super) fn is_same_rule(
 pub(super) struct Comparison {
     pub(super) changes: Vec<Change>,
     pub(super) undecided: Vec<Undecided>,
-    /// Whether paths whose two readings differ matter: of those only some were tried.
-    pub(super) tries_paths: bool,
     /// How many combinations were decided.
     pub(super) combinations: usize,
 }
@@ -112,32 +115,52 @@ pub(super) struct Scope {
     pub(super) times: Option<Vec<String>>,
 }
 
-/// One request that changes so.
+/// One request or connection that changes so, with all that the change depends on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Example {
-    pub(super) method: String,
+    /// `None`: a connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) method: Option<String>,
     pub(super) authority: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) path: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) principal: Option<String>,
+    /// The server name of its TLS connection; empty where that has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) server_name: Option<String>,
+    /// The port that the route's cluster says, where that is another than the authority's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) cluster_port: Option<u16>,
+    /// When, where that matters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) time: Option<String>,
 }
 
-/// Hosts whose rules combine in too many ways.
-#[derive(Debug, Serialize)]
+/// Hosts whose requests were not decided, not all of them at least.
+#[derive(Debug)]
 pub(super) struct Undecided {
     pub(super) hosts: Vec<String>,
-    pub(super) combinations: usize,
+    pub(super) gap: Gap,
 }
 
 /// Compares two policies from a time on, in nanoseconds since the Unix epoch.
-pub(super) fn compare(old: Side<'_>, new: Side<'_>, at: u64) -> Comparison {
+pub(super) fn compare(old: Side<'_>, new: Side<'_>, subject: Subject, at: u64) -> Comparison {
     let ways: Vec<Way<'_>> = ways(old.text).chain(ways(new.text)).collect();
     let index = Index::new(&ways);
-    let classes = hosts::hosts(&index.patterns());
-    let mut groups: BTreeMap<Signature, Vec<HostClass>> = BTreeMap::new();
-    for class in &classes {
-        groups.entry(index.signature(&class.host)).or_default().push(class.clone());
+    let classes = hosts::hosts(&index.patterns(), subject);
+    let mut gaps: BTreeMap<Gap, Vec<String>> = BTreeMap::new();
+    let mut leave = |gap, labels: Vec<String>| gaps.entry(gap).or_default().extend(labels);
+    let mut groups: BTreeMap<Signature, Group<'_>> = BTreeMap::new();
+    for HostClass { label, host } in &classes {
+        match host.as_ref().and_then(|host| Host::parse(host.as_bytes()).ok()) {
+            Some(host) => {
+                let signature = index.signature(&host);
+                let group = groups.entry(signature).or_insert_with(|| Group::new(host));
+                group.labels.push(label.clone());
+            }
+            None => leave(Gap::NoExample("a host"), vec![label.clone()]),
+        }
     }
     let reads = [old.policy.reads(), new.policy.reads()];
     let demands = Demands {
@@ -145,26 +168,45 @@ pub(super) fn compare(old: Side<'_>, new: Side<'_>, at: u64) -> Comparison {
         server_name: reads.iter().any(|it| it.server_name),
     };
     let mut found = Found { old, new, changes: BTreeMap::new() };
-    let mut comparison = Comparison::default();
-    for (signature, classes) in &groups {
+    let mut decided: usize = 0;
+    for (signature, group) in groups {
         let ways: Vec<Way<'_>> =
             signature.ways().filter_map(|way| ways.get(way)).copied().collect();
-        let axes = Axes::of(&ways, demands, at);
-        let combinations = axes.sizes().iter().fold(1, |all: usize, it| all.saturating_mul(*it));
-        if combinations > MAX_COMBINATIONS
-            || comparison.combinations.saturating_add(combinations) > MAX_ALL_COMBINATIONS
-        {
-            let hosts = classes.iter().map(|class| class.label.clone()).collect();
-            comparison.undecided.push(Undecided { hosts, combinations });
-            continue;
+        let axes = Axes::of(&ways, subject, demands, at).and_then(|axes| {
+            let sizes = axes.sizes().into_iter();
+            let combinations = sizes.fold(1, |all: usize, it| all.saturating_mul(it));
+            let in_all = decided.saturating_add(combinations);
+            match combinations > MAX_COMBINATIONS || in_all > MAX_ALL_COMBINATIONS {
+                true => Err(Gap::Combinations(combinations)),
+                false => Ok((axes, in_all)),
+            }
+        });
+        match axes {
+            Ok((axes, in_all)) => {
+                decided = in_all;
+                found.compare(&group, &axes);
+            }
+            Err(gap) => leave(gap, group.labels),
         }
-        comparison.combinations = comparison.combinations.saturating_add(combinations);
-        comparison.tries_paths |= axes.has_paths_of_two_readings();
-        found.compare(classes, &axes);
     }
-    found.compare_malformed();
-    comparison.changes = found.into_changes(classes.len());
-    comparison
+    let mut changes: Vec<Change> = found.compare_malformed(subject).into_iter().collect();
+    changes.extend(found.into_changes(classes.len()));
+    changes.sort_by_key(|change| change.kind);
+    let undecided = gaps.into_iter().map(|(gap, hosts)| Undecided { hosts, gap }).collect();
+    Comparison { changes, undecided, combinations: decided }
+}
+
+/// Hosts that both policies take alike.
+struct Group<'a> {
+    /// One of them.
+    host: Host<'a>,
+    labels: Vec<String>,
+}
+
+impl<'a> Group<'a> {
+    fn new(host: Host<'a>) -> Self {
+        Self { host, labels: Vec::new() }
+    }
 }
 
 /// Which ways know a host, by the patterns that match it, most specific first.
@@ -220,15 +262,11 @@ impl<'a> Index<'a> {
         self.hosts.ways.keys().chain(self.not_hosts.ways.keys()).copied().collect()
     }
 
-    fn signature(&self, host: &str) -> Signature {
-        let Ok(host) = Host::parse(host.as_bytes()) else {
-            // INVARIANT: classes have canonical hosts.
-            return Signature { is_special: false, is_forbidden: false, levels: Vec::new() };
-        };
+    fn signature(&self, host: &Host<'_>) -> Signature {
         let excluded: BTreeSet<usize> =
-            self.not_hosts.matches(&host).into_iter().flat_map(|(_, ways)| ways).copied().collect();
+            self.not_hosts.matches(host).into_iter().flat_map(|(_, ways)| ways).copied().collect();
         let is_special = host.is_special();
-        let levels = self.hosts.matches(&host).into_iter().chain([(0, &self.anywhere)]);
+        let levels = self.hosts.matches(host).into_iter().chain([(0, &self.anywhere)]);
         let levels = levels.map(|(scope, ways)| {
             let ways: Vec<usize> =
                 ways.iter().filter(|way| !excluded.contains(way)).copied().collect();
@@ -238,7 +276,7 @@ impl<'a> Index<'a> {
         Signature {
             is_special,
             is_forbidden: match host {
-                Host::Address(address) => is_forbidden(address),
+                Host::Address(address) => is_forbidden(*address),
                 Host::Name(_) => is_special,
             },
             levels: levels.filter(|(_, ways)| !ways.is_empty()).collect(),
@@ -299,12 +337,11 @@ type Cells = Vec<[Vec<usize>; AXES]>;
 type Pair = (Kind, (Action, &'static str, Option<usize>), (Action, &'static str, Option<usize>));
 
 impl Found<'_> {
-    fn compare(&mut self, classes: &[HostClass], axes: &Axes) {
-        let Some(first) = classes.first() else { return };
-        let Ok(host) = Host::parse(first.host.as_bytes()) else { return };
+    fn compare(&mut self, group: &Group<'_>, axes: &Axes) {
+        let host = &group.host;
         let mut cells: HashMap<Pair, (Cells, Verdict, Verdict)> = HashMap::new();
         for position in positions(axes.sizes()) {
-            let Some(request) = request(&host, axes, position) else { continue };
+            let Some(request) = request(host, axes, position) else { continue };
             if let Some((kind, before, after)) = self.judge(&request) {
                 let key = |it: Verdict| (it.action, it.reason.as_str(), it.rule);
                 let entry = cells.entry((kind, key(before), key(after)));
@@ -315,25 +352,31 @@ impl Found<'_> {
         for ((kind, ..), (cells, before, after)) in cells {
             for cell in put_together(cells) {
                 let first = cell.each_ref().map(|it| it.first().copied().unwrap_or_default());
-                let Some(request) = request(&host, axes, first) else { continue };
-                let hosts = classes.iter().map(|class| class.label.clone());
-                let example = Example::of(&request);
-                self.add((kind, before, after), scope(axes, &cell), hosts, example);
+                let Some(request) = request(host, axes, first) else { continue };
+                let example = Example::of(&request, axes.times.len() > 1);
+                self.add((kind, before, after), scope(axes, &cell), &group.labels, example);
             }
         }
     }
 
     /// Every malformed request fares alike.
-    fn compare_malformed(&mut self) {
+    fn compare_malformed(&self, subject: Subject) -> Option<Change> {
+        let is_request = subject == Subject::Requests;
         let request = Request {
             authority: Err(Malformed::Empty),
-            path: Some(b"/"),
-            ..Request::new(b"", b"GET")
+            method: is_request.then_some(&b"GET"[..]),
+            path: is_request.then_some(b"/"),
+            ..Request::new(b"", b"")
         };
-        if let Some(change) = self.judge(&request) {
-            let hosts = ["malformed ones".to_owned()].into_iter();
-            self.add(change, Scope::default(), hosts, Example::of(&request));
-        }
+        let (kind, before, after) = self.judge(&request)?;
+        Some(Change {
+            kind,
+            hosts: vec!["malformed ones".to_owned()],
+            scope: Scope::default(),
+            old: Judgement::new(before, self.old.policy),
+            new: Judgement::new(after, self.new.policy),
+            example: Example::of(&request, false),
+        })
     }
 
     fn judge(&self, request: &Request<'_>) -> Option<(Kind, Verdict, Verdict)> {
@@ -347,22 +390,22 @@ impl Found<'_> {
         &mut self,
         (kind, before, after): (Kind, Verdict, Verdict),
         scope: Scope,
-        hosts: impl Iterator<Item = String>,
+        hosts: &[String],
         example: Example,
     ) {
         let before = Judgement::new(before, self.old.policy);
         let after = Judgement::new(after, self.new.policy);
         let entry = self.changes.entry((kind, before, after, scope));
-        entry.or_insert_with(|| (Vec::new(), example)).0.extend(hosts);
+        entry.or_insert_with(|| (Vec::new(), example)).0.extend_from_slice(hosts);
     }
 
-    /// Opens first; `all` hosts are any.
+    /// `all` classes of hosts are any host.
     fn into_changes(self, all: usize) -> Vec<Change> {
         let changes = self.changes.into_iter();
         changes
             .map(|((kind, old, new, scope), (mut hosts, example))| {
                 if hosts.len() >= all {
-                    hosts = vec!["any".to_owned()];
+                    hosts = vec!["any host".to_owned()];
                 }
                 hosts.sort_by_cached_key(|host| (host.contains(' '), host.clone()));
                 Change { kind, hosts, scope, old, new, example }
@@ -383,19 +426,24 @@ fn positions(sizes: [usize; AXES]) -> impl Iterator<Item = [usize; AXES]> {
     })
 }
 
+/// A request of this cell; `None` where there is none: a CONNECT whose authority has no port is
+/// malformed, and of another class.
 fn request<'a>(host: &Host<'a>, axes: &'a Axes, at: [usize; AXES]) -> Option<Request<'a>> {
     let [caller, server_name, port, method, path, time] = at;
-    let (port, cluster_port) = axes.ports.get(port)?.1.of_request();
+    let (_, port) = axes.ports.get(port)?;
+    let (_, method) = axes.methods.get(method)?;
+    let is_connect = method.as_ref().is_some_and(|it| it.eq_ignore_ascii_case("CONNECT"));
+    if is_connect && *port == Port::Unsaid {
+        return None;
+    }
+    let (port, cluster_port) = port.of_request();
     Some(Request {
         authority: Ok(Authority { host: host.clone(), port }),
-        method: Some(axes.methods.get(method)?.1.as_bytes()),
-        path: Some(axes.paths.get(path)?.1.as_bytes()),
+        method: method.as_ref().map(String::as_bytes),
+        path: axes.paths.get(path)?.1.as_ref().map(String::as_bytes),
         cluster_port,
         principal: axes.callers.get(caller)?.1.as_deref(),
-        server_name: match axes.server_names.get(server_name)?.1 {
-            ServerName::Agrees => None,
-            ServerName::Differs => Some(b"another.invalid"),
-        },
+        server_name: axes.server_names.get(server_name)?.1.of_request(),
         now: Some(axes.times.get(time)?.1),
     })
 }
@@ -435,7 +483,7 @@ fn scope(axes: &Axes, cell: &[Vec<usize>; AXES]) -> Scope {
 }
 
 impl Example {
-    fn of(request: &Request<'_>) -> Self {
+    fn of(request: &Request<'_>, is_of_its_time: bool) -> Self {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let authority = request.authority.as_ref().map_or_else(
             |_| String::new(),
@@ -444,11 +492,19 @@ impl Example {
                 None => host.canonical().into_owned(),
             },
         );
+        let now = request.now.filter(|_| is_of_its_time);
+        let time = now.map(|now| SystemTime::UNIX_EPOCH + Duration::from_nanos(now));
         Self {
-            method: text(request.method.unwrap_or_default()),
+            method: request.method.map(text),
             authority,
             path: request.path.map(text),
             principal: request.principal.map(str::to_owned),
+            server_name: request.server_name.map(text),
+            cluster_port: match request.cluster_port {
+                ClusterPort::Said(port) => Some(port),
+                ClusterPort::Unsaid | ClusterPort::Unknown => None,
+            },
+            time: time.map(|time| humantime::format_rfc3339(time).to_string()),
         }
     }
 }
@@ -578,6 +634,7 @@ mod tests {
         compare(
             Side { text: &old_text, policy: &old.policy },
             Side { text: &new_text, policy: &new.policy },
+            Subject::Requests,
             AT,
         )
     }

@@ -1,10 +1,11 @@
 //! Hosts that two policies tell apart: one for each way in which all their patterns can match.
 //!
-//! A name is one that some pattern is exactly, one directly below a wildcard and below no longer
-//! one, or none of these. An address is one that some pattern is exactly, or lies in the same
+//! A name is one that some pattern is exactly, one below a wildcard and below no longer one, or none
+//! of these. An address is one that some pattern is exactly, or lies in the same
 //! smallest block as all that fare alike; the registries' special-purpose blocks count as blocks, since
 //! forbidden addresses fare otherwise.
 
+use super::subject::Subject;
 use egress_warden::host::{
     Block, Host, HostPattern, SPECIAL_NAMES, is_forbidden, special_purpose_blocks,
 };
@@ -16,14 +17,16 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 pub(super) struct HostClass {
     /// Which hosts these are.
     pub(super) label: String,
-    /// One of them, in canonical form.
-    pub(super) host: String,
+    /// One of them, in canonical form; `None` where none was found.
+    pub(super) host: Option<String>,
 }
 
-/// The hosts that these patterns tell apart.
-pub(super) fn hosts(patterns: &[HostPattern<'_>]) -> Vec<HostClass> {
+/// The hosts that these patterns tell apart. An address is no server name, and so no connection's.
+pub(super) fn hosts(patterns: &[HostPattern<'_>], subject: Subject) -> Vec<HostClass> {
     let mut classes = names(patterns);
-    classes.extend(addresses(patterns));
+    if subject == Subject::Requests {
+        classes.extend(addresses(patterns));
+    }
     classes
 }
 
@@ -37,22 +40,27 @@ fn names(patterns: &[HostPattern<'_>]) -> Vec<HostClass> {
             HostPattern::Address(_) | HostPattern::Block(_) => {}
         }
     }
-    let fresh = |parent: &str| {
-        let names = (0..).map(|number: u32| match number {
-            0 => format!("any{parent}"),
-            number => format!("any{number}{parent}"),
-        });
-        // More candidates than there are names: one of them is free.
-        names.take(exact.len() + 1).find(|name| !exact.contains(&**name)).unwrap_or_default()
-    };
-    let mut classes: Vec<HostClass> = Vec::new();
-    classes.extend(exact.iter().map(|name| HostClass::exact(name)));
-    classes.extend(under.iter().map(|parent| HostClass {
-        label: format!("*.{parent}"),
-        host: fresh(&format!(".{parent}")),
-    }));
-    classes.push(HostClass { label: "other names".to_owned(), host: fresh("") });
+    let mut classes: Vec<HostClass> = exact.iter().map(|name| HostClass::exact(name)).collect();
+    classes.extend(under.iter().filter_map(|parent| HostClass::under(parent, &exact)));
+    let other = simple_labels(exact.len()).find(|name| !exact.contains(&**name));
+    classes.push(HostClass { label: "other names".to_owned(), host: other });
     classes
+}
+
+/// Labels of which at least one is not taken where so many are.
+fn simple_labels(taken: usize) -> impl Iterator<Item = String> {
+    let numbered = (1..=taken).map(|number| format!("any{number}"));
+    ["any".to_owned()].into_iter().chain(numbered)
+}
+
+/// Every label of one or two bytes.
+fn short_labels() -> impl Iterator<Item = String> {
+    const BYTES: &str = "abcdefghijklmnopqrstuvwxyz0123456789_";
+    let one = BYTES.chars().map(String::from);
+    let two = BYTES
+        .chars()
+        .flat_map(|first| BYTES.chars().map(move |second| String::from_iter([first, second])));
+    one.chain(two)
 }
 
 fn addresses(patterns: &[HostPattern<'_>]) -> Vec<HostClass> {
@@ -90,7 +98,7 @@ fn addresses(patterns: &[HostPattern<'_>]) -> Vec<HostClass> {
             (None, IpAddr::V6(_)) => format!("other {forbidden}IPv6 addresses"),
         };
         let host = Host::Address(address).canonical().into_owned();
-        classes.entry(label.clone()).or_insert(HostClass { label, host });
+        classes.entry(label.clone()).or_insert(HostClass { label, host: Some(host) });
     }
     let exact =
         exact.into_iter().map(|address| HostClass::exact(&Host::Address(address).canonical()));
@@ -99,7 +107,22 @@ fn addresses(patterns: &[HostPattern<'_>]) -> Vec<HostClass> {
 
 impl HostClass {
     fn exact(host: &str) -> Self {
-        Self { label: host.to_owned(), host: host.to_owned() }
+        Self { label: host.to_owned(), host: Some(host.to_owned()) }
+    }
+
+    /// The names below a wildcard that are none of the exact ones and below no longer wildcard;
+    /// `None` where there are none, as the longest names are exhausted.
+    fn under(parent: &str, exact: &BTreeSet<&str>) -> Option<Self> {
+        let below = |label: String| format!("{label}.{parent}");
+        let is_name = |name: &str| Host::parse(name.as_bytes()).is_ok();
+        // Where three bytes do not fit, every name there can be is tried.
+        let may_be_more = is_name(&below("any".to_owned()));
+        let taken = if may_be_more { exact.len() } else { 0 };
+        // With one label more than the wildcard it is below no longer one.
+        let mut names = simple_labels(taken).chain(short_labels()).map(below);
+        let host = names.find(|name| is_name(name) && !exact.contains(&**name));
+        let label = format!("*.{parent}");
+        (host.is_some() || may_be_more).then_some(Self { label, host })
     }
 }
 
@@ -169,7 +192,8 @@ mod tests {
     fn found(patterns: &[&str]) -> BTreeMap<String, String> {
         let patterns: Vec<_> =
             patterns.iter().map(|text| HostPattern::parse(text).expect(text)).collect();
-        hosts(&patterns).into_iter().map(|class| (class.label, class.host)).collect()
+        let classes = hosts(&patterns, Subject::Requests).into_iter();
+        classes.map(|class| (class.label, class.host.expect("an example"))).collect()
     }
 
     #[test]
@@ -227,5 +251,48 @@ mod tests {
             let inner = Block::new("10.1.0.0".parse().unwrap(), 16).unwrap();
             assert_eq!(inner.contains(address), label.starts_with("10.1.0.0/16"), "{label}");
         }
+    }
+
+    #[test]
+    fn a_wildcard_over_the_longest_names_has_an_example_or_no_name() {
+        let label = "a".repeat(63);
+        let parent = |length: usize| {
+            let rest = "b".repeat(length - 3 * 64);
+            format!("{label}.{label}.{label}.{rest}")
+        };
+        for (length, example) in
+            [(249, Some("any")), (250, Some("aa")), (251, Some("a")), (252, None), (253, None)]
+        {
+            let parent = parent(length);
+            let found = HostClass::under(&parent, &BTreeSet::new());
+            let expected = example.map(|it| Some(format!("{it}.{parent}")));
+            let host = found.map(|class| class.host);
+            // Of two bytes each will do.
+            let host = match length {
+                250 => host.map(|host| host.map(|_| format!("aa.{parent}"))),
+                _ => host,
+            };
+            assert_eq!(host, expected, "{length}");
+        }
+    }
+
+    #[test]
+    fn no_example_is_a_name_that_is_taken() {
+        let parent = format!("{0}.{0}.{0}.{1}", "a".repeat(63), "b".repeat(59));
+        assert_eq!(parent.len(), 251);
+        let names: Vec<String> = short_labels().map(|it| format!("{it}.{parent}")).collect();
+        let taken = |count: usize| {
+            HostClass::under(&parent, &names.iter().take(count).map(String::as_str).collect())
+        };
+        let example = |class: HostClass| class.host.unwrap();
+        assert_eq!(taken(36).map(example), Some(format!("_.{parent}")));
+        assert_eq!(taken(37), None);
+        // Longer labels fit, and this many names are not looked through.
+        let parent = &parent[2..];
+        let names: Vec<String> =
+            short_labels().chain(simple_labels(2000)).map(|it| format!("{it}.{parent}")).collect();
+        let exact: BTreeSet<&str> = names.iter().map(String::as_str).collect();
+        let class = HostClass::under(parent, &exact).unwrap();
+        assert_eq!(class.host, None, "{class:?}");
     }
 }

@@ -5,6 +5,7 @@ mod callers;
 mod comparison;
 mod hosts;
 mod paths;
+mod subject;
 mod traffic;
 mod ways;
 mod words;
@@ -16,21 +17,33 @@ use super::logs::{Choice, Shown, Tally};
 use super::policy_file::PolicyFile;
 use super::time::Time;
 use super::written::WrittenPolicy;
+use axes::Gap;
 use clap::ValueEnum;
 use comparison::{Change, Comparison, Example, Kind, Side, Undecided};
+use egress_warden::config::Config;
 use serde::Serialize;
 use std::path::PathBuf;
+use subject::Subject;
 use traffic::Traffic;
 
 /// Says what a change of policy opens and what it closes, by the policies alone or over logs
 ///
 /// Without logs: the policies' own patterns part all requests into classes on which neither verdict
-/// can change (hosts, callers, ports, methods, paths, times from now on), one request of each is
-/// decided by both policies, and what changes alike is told together. Exact, but for two things that
-/// the answer names where they apply: hosts whose rules combine in over 1,000,000 ways are left
-/// undecided, and paths whose two readings differ (escapes, `;`, `//`) are tried by examples. Stamps,
-/// answers and the log settings are not compared, nor are connections, which show neither method nor
-/// path.
+/// can change (hosts, callers, server names, ports, methods, paths, times from now on). One request of
+/// each class is decided by both policies, and what changes alike is told together. A class that
+/// cannot be decided, since its rules combine in over 1,000,000 ways or no example of it is found, is
+/// told as `undecided`; all else is exact. Stamps, answers and the log settings are not compared, nor
+/// is a proxy without a clock.
+///
+/// What a line names stands for all that fare so: `*.a.example` for the names below it that neither
+/// policy names more closely, `/v1/*` for the paths that begin so and match nothing longer of either
+/// policy, in both their readings; a path whose readings fare otherwise is told as `sent as … and read
+/// as …`. A method stands for requests that are judged by it; a CONNECT without a port is malformed. A
+/// text of a policy that has spaces stands in quotes.
+///
+/// `--connections` compares TLS connections that are not terminated, which show neither method nor
+/// path; so does a manifest of a plugin for connections (`type: NETWORK`). Else they are not compared,
+/// and a change may open connections that opens no request.
 ///
 /// With logs: each distinct request or connection whose verdict changes, how often it was seen, and
 /// both rules.
@@ -38,11 +51,11 @@ use traffic::Traffic;
 /// A request `opens` where it was refused and passes now, `closes` in the reverse, `announces` where
 /// only the would-be verdict changes, `renames` where another rule or reason leads to the same.
 ///
-/// `--format json` writes one object. Without logs: `old`, `new`, `exact`, `tries_paths`,
-/// `combinations`, `changes` [{kind, hosts, callers, server_names, ports, methods, paths, times, old,
-/// new, example}] where an absent list is any, `undecided` [{hosts, combinations}]. With logs: `old`,
-/// `new`, `requests`, `opens`, `closes`, `announces`, `renames`, `changes` [{kind, requests, method,
-/// host, port, path, principal, old, new, examples}], `unlisted`, `lines` as of `replay`.
+/// `--format json` writes one object. Without logs: `old`, `new`, `exact`, `combinations`, `changes`
+/// [{kind, hosts, callers, server_names, ports, methods, paths, times, old, new, example}] where an
+/// absent list is any, `undecided` [{hosts, combinations or without_example}]. With logs: `old`, `new`,
+/// `requests`, `opens`, `closes`, `announces`, `renames`, `changes` [{kind, requests, method, host,
+/// port, path, principal, old, new, examples}], `unlisted`, `lines` as of `replay`.
 ///
 /// Exit codes: 0 nothing opens; 1 something opens, or is undecided (`--fail-on any`: anything
 /// changes); 2 usage or unreadable input.
@@ -62,6 +75,9 @@ pub(crate) struct Args {
     /// Compares from this time on, in RFC 3339, not from now; logs have their own times
     #[arg(long, value_name = "TIME", conflicts_with = "logs")]
     at: Option<Time>,
+    /// Compares TLS connections that are not terminated, not requests; a log's lines say which they are
+    #[arg(long, conflicts_with = "logs")]
+    connections: bool,
     #[command(flatten)]
     choice: Choice,
 }
@@ -80,12 +96,9 @@ pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure
     let (new_file, new) = PolicyFile::load(&args.new)?;
     let revisions = [&*old.revision, &*new.revision];
     if args.logs.is_empty() {
-        let (old_text, new_text) = (written(&old_file)?, written(&new_file)?);
-        let comparison = comparison::compare(
-            Side { text: &old_text, policy: &old.policy },
-            Side { text: &new_text, policy: &new.policy },
-            args.at.unwrap_or_else(Time::now).nanoseconds().unwrap_or_default(),
-        );
+        let at = args.at.unwrap_or_else(Time::now);
+        let subject = subject(args, &old_file, &new_file)?;
+        let comparison = compared((&old_file, &old), (&new_file, &new), subject, at)?;
         let answer = OfPolicies::new(revisions, &comparison);
         match console.format() {
             Format::Json => console.json(&answer)?,
@@ -117,6 +130,34 @@ pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure
     Ok(if fails { Outcome::No } else { Outcome::Yes })
 }
 
+/// What the policies are about: by the flag, or by what carries them.
+fn subject(args: &Args, old: &PolicyFile, new: &PolicyFile) -> Result<Subject, Failure> {
+    if args.connections || (old.is_for_connections() && new.is_for_connections()) {
+        return Ok(Subject::Connections);
+    }
+    if old.is_for_connections() != new.is_for_connections() {
+        let problem = "a plugin for connections on one side, and on the other none";
+        let remedy = "give `--connections`, or the policies themselves";
+        return Err(Failure::new(new.name(), problem, remedy));
+    }
+    Ok(Subject::Requests)
+}
+
+fn compared(
+    (old_file, old): (&PolicyFile, &Config),
+    (new_file, new): (&PolicyFile, &Config),
+    subject: Subject,
+    at: Time,
+) -> Result<Comparison, Failure> {
+    let (old_text, new_text) = (written(old_file)?, written(new_file)?);
+    Ok(comparison::compare(
+        Side { text: &old_text, policy: &old.policy },
+        Side { text: &new_text, policy: &new.policy },
+        subject,
+        at.nanoseconds().unwrap_or_default(),
+    ))
+}
+
 fn written(file: &PolicyFile) -> Result<WrittenPolicy<'_>, Failure> {
     // INVARIANT: what was read without a fault has a tree.
     let tree = file.tree().ok_or_else(|| Failure::new(file.name(), "no policy", "write one"))?;
@@ -130,24 +171,40 @@ struct OfPolicies<'a> {
     new: &'a str,
     /// Whether every request was decided.
     exact: bool,
-    /// Whether paths whose two readings differ (escapes, `;`, `//`) matter; some were tried.
-    tries_paths: bool,
     combinations: usize,
     changes: &'a [Change],
-    undecided: &'a [Undecided],
+    undecided: Vec<LeftUndecided<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct LeftUndecided<'a> {
+    hosts: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    combinations: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    without_example: Option<&'static str>,
+}
+
+impl<'a> LeftUndecided<'a> {
+    fn new(Undecided { hosts, gap }: &'a Undecided) -> Self {
+        let (combinations, without_example) = match *gap {
+            Gap::Combinations(combinations) => (Some(combinations), None),
+            Gap::NoExample(what) => (None, Some(what)),
+        };
+        Self { hosts, combinations, without_example }
+    }
 }
 
 impl<'a> OfPolicies<'a> {
     fn new([old, new]: [&'a str; 2], comparison: &'a Comparison) -> Self {
-        let Comparison { changes, undecided, tries_paths, combinations } = comparison;
+        let Comparison { changes, undecided, combinations } = comparison;
         Self {
             old,
             new,
-            exact: undecided.is_empty() && !tries_paths,
-            tries_paths: *tries_paths,
+            exact: undecided.is_empty(),
             combinations: *combinations,
             changes,
-            undecided,
+            undecided: undecided.iter().map(LeftUndecided::new).collect(),
         }
     }
 
@@ -173,11 +230,19 @@ impl<'a> OfPolicies<'a> {
             console.line(format_args!("    {is:<12}{new}"))?;
             console.line(styled(FRAME, format_args!("    {:<12}{example}", "such as")))?;
         }
-        for Undecided { hosts, combinations } in self.undecided {
+        for LeftUndecided { hosts, combinations, without_example } in &self.undecided {
             console.line(format_args!("{} {}", styled(ODD, "undecided"), list(hosts)))?;
-            console.line(format_args!(
-                "    their rules combine in {combinations} ways: part the rules, or give logs"
-            ))?;
+            if let Some(combinations) = combinations {
+                console.line(format_args!(
+                    "    their rules combine in {combinations} ways: part the rules, or give logs"
+                ))?;
+            }
+            if let Some(what) = without_example {
+                console.line(format_args!(
+                    "    no example of {what} was found that the patterns leave: name fewer, or give \
+                     logs"
+                ))?;
+            }
         }
         let count = |kind| self.changes.iter().filter(|it| it.kind == kind).count();
         console.line(format_args!(
@@ -190,14 +255,7 @@ impl<'a> OfPolicies<'a> {
             count(Kind::Renames),
             self.undecided.len(),
             self.combinations
-        ))?;
-        if self.tries_paths {
-            console.line(
-                "exact, but for paths whose two readings differ (escapes, `;`, `//`): of those \
-                 some were tried",
-            )?;
-        }
-        Ok(())
+        ))
     }
 }
 
@@ -343,10 +401,23 @@ fn printable(text: &str) -> String {
 
 impl std::fmt::Display for Example {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let method = self.method.as_deref().unwrap_or("TLS");
         let authority = if self.authority.is_empty() { "nothing" } else { &self.authority };
-        write!(f, "{} {authority}{}", self.method, self.path.as_deref().unwrap_or_default())?;
-        match &self.principal {
-            Some(principal) => write!(f, " by {principal}"),
+        let path = printable(self.path.as_deref().unwrap_or_default());
+        write!(f, "{method} {authority}{path}")?;
+        if let Some(principal) = &self.principal {
+            write!(f, " by {}", printable(principal))?;
+        }
+        match self.server_name.as_deref() {
+            Some("") => write!(f, ", over TLS without a server name")?,
+            Some(name) => write!(f, ", over TLS to {}", printable(name))?,
+            None => {}
+        }
+        if let Some(port) = self.cluster_port {
+            write!(f, ", by a route to port {port}")?;
+        }
+        match &self.time {
+            Some(time) => write!(f, ", at {time}"),
             None => Ok(()),
         }
     }

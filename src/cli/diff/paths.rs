@@ -1,93 +1,133 @@
 //! Paths that two policies tell apart: one for each way in which all their patterns can match.
 //!
-//! A path has two readings, as sent and lenient. For paths of one reading the list is complete. Of
-//! those whose readings differ (escapes, `;`), it has some for each pair of patterns; no more is
-//! claimed for it.
+//! A path has two readings, as sent and lenient, and a list of patterns holds each of them. Where both
+//! are the same text, they match what any text matches (see [`Pieces::ends`]). Where they differ, the
+//! text that is sent is no pattern's exact one (patterns have neither `%` nor `;` nor `//`), and:
+//!
+//! - What it begins with, up to the first escape or `;`, the lenient reading begins with too. So the
+//!   longest prefix as sent is one of the prefixes of the lenient reading, or none.
+//! - Let it end with a suffix. Behind the suffix's first `/` nothing is escaped or cut, so the lenient
+//!   reading ends with that part (with nothing in particular, where there is no `/`). The prefix ends
+//!   before that part begins, or with its `/`, which may be sent twice. Where both of this holds, such
+//!   a path is sent: the prefix, the next character escaped, the rest of the lenient reading up to that
+//!   part, `;`, the suffix.
+//!
+//! So the list is complete.
 
-use super::words::Pieces;
-use std::fmt::Write;
+use super::words::{Pieces, fresh};
+use egress_warden::policy::path_readings;
 
 /// A path that stands for all that fare as it does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Path {
-    /// Which paths these are.
-    pub(super) label: String,
     pub(super) sent: String,
-    /// Its lenient reading; `None`: it is unclear, and has none.
-    pub(super) lenient: Option<String>,
+    /// As sent and lenient, without a query; `None`: it is unclear, and has none.
+    pub(super) readings: Option<[String; 2]>,
 }
 
-/// The paths that these patterns tell apart, of one reading first.
-pub(super) fn paths(pieces: &Pieces<'_>) -> Vec<Path> {
-    let mut paths: Vec<Path> = Vec::new();
-    let fresh = pieces.fresh();
-    let label = |text: &str| pieces.label(text).unwrap_or_else(|| "other paths".to_owned());
-    let plain = |sent: String| Path { label: label(&sent), lenient: Some(sent.clone()), sent };
-    // A pattern that no path begins with matches no path: `/` comes first.
-    paths.extend(pieces.exact.iter().map(|it| plain((*it).to_owned())));
-    for (prefix, suffix) in pieces.ends() {
+impl Path {
+    fn new(sent: String) -> Self {
+        let readings = path_readings(sent.as_bytes());
+        Self { sent, readings }
+    }
+
+    /// Whether both readings are the same text.
+    pub(super) fn is_of_one_reading(&self) -> bool {
+        matches!(&self.readings, Some([sent, lenient]) if sent == lenient)
+    }
+
+    /// Says which paths fare as this one: no two labels have a path in common.
+    pub(super) fn label(&self, pieces: &Pieces<'_>) -> String {
+        let label = |text: &str| pieces.label(text).unwrap_or_else(|| "other paths".to_owned());
+        match self.readings.as_ref().map(|readings| readings.each_ref().map(|it| label(it))) {
+            None => "unclear paths".to_owned(),
+            Some([sent, lenient]) if sent == lenient => sent,
+            Some([sent, lenient]) => format!("paths sent as {sent} and read as {lenient}"),
+        }
+    }
+}
+
+/// How many paths [`paths`] finds at most.
+pub(super) fn count(pieces: &Pieces<'_>) -> usize {
+    let suffixes = pieces.suffixes.len().saturating_add(1);
+    let starts = |text: &str| pieces.prefixes_of(text).count().saturating_add(2);
+    let exact = pieces.exact.iter().map(|it| starts(it)).sum::<usize>();
+    let prefixes = pieces.prefixes.iter().map(|it| starts(it)).sum::<usize>().saturating_add(2);
+    exact.saturating_add(prefixes.saturating_mul(suffixes)).saturating_mul(suffixes)
+}
+
+/// A path for each way in which the patterns can match one, some ways more than once, those of one
+/// reading first; `None` where the patterns have every character.
+pub(super) fn paths(pieces: &Pieces<'_>) -> Option<Vec<Path>> {
+    let fresh = fresh(&[pieces])?;
+    let between = |prefix: &str, suffix: &str| {
         let root = if prefix.starts_with('/') { "" } else { "/" };
-        paths.push(plain(format!("{root}{prefix}{fresh}{suffix}")));
+        format!("{root}{prefix}{fresh}{suffix}")
+    };
+    let exact = || pieces.exact.iter().map(|it| (*it).to_owned());
+    let of_one_reading = exact().chain(pieces.ends().map(|(start, end)| between(start, end)));
+    let mut paths: Vec<Path> = of_one_reading.map(Path::new).collect();
+    for suffix in pieces.suffixes.iter().copied().chain([""]) {
+        let kept = kept(suffix);
+        let others = pieces.ends();
+        let others = others.filter_map(|(start, end)| Some(between(start, longer(end, kept)?)));
+        for lenient in exact().chain(others) {
+            let sent = sent_otherwise(pieces, &lenient, suffix);
+            paths.extend(sent.into_iter().map(Path::new));
+        }
     }
-    let of_two_readings: Vec<Path> = paths
-        .iter()
-        .filter_map(|path| path.lenient.as_deref())
-        .flat_map(|lenient| of_two_readings(pieces, fresh, lenient))
-        .map(|(sent, lenient)| Path {
-            label: format!("paths sent as {} and read as {}", label(&sent), label(&lenient)),
-            sent,
-            lenient: Some(lenient),
-        })
-        .collect();
-    paths.extend(of_two_readings);
-    let unclear = ["/%", "*"].map(str::to_owned);
-    paths.extend(unclear.map(|sent| Path {
-        label: "unclear paths".to_owned(),
-        sent,
-        lenient: None,
-    }));
-    paths
+    paths.push(Path::new("/%".to_owned()));
+    Some(paths)
 }
 
-/// Paths with this lenient reading that match fewer or other patterns as sent.
-fn of_two_readings(pieces: &Pieces<'_>, fresh: char, lenient: &str) -> Vec<(String, String)> {
-    let mut found = Vec::new();
-    let starts = pieces.prefixes.iter().copied().filter(|it| lenient.starts_with(it)).chain(["/"]);
-    for start in starts {
-        let Some(rest) = lenient.get(start.len()..) else { continue };
-        let mut escaped = String::from(start);
-        for byte in rest.bytes() {
-            // Writing to a string cannot fail.
-            let _ = write!(escaped, "%{byte:02X}");
-        }
-        // What stands behind `;` is cut, up to the next `/`.
-        let ends = pieces.suffixes.iter().copied().filter(|it| !it.contains('/')).chain([""]);
-        for end in ends {
-            found.push((format!("{escaped};{fresh}{end}"), lenient.to_owned()));
-        }
-    }
-    found
+/// What of a suffix stands in the lenient reading, whatever is cut before it.
+fn kept(suffix: &str) -> &str {
+    suffix.find('/').and_then(|at| suffix.get(at..)).unwrap_or_default()
+}
+
+/// The end that says both; `None` where no text has both.
+fn longer<'a>(one: &'a str, other: &'a str) -> Option<&'a str> {
+    let (short, long) = if one.len() <= other.len() { (one, other) } else { (other, one) };
+    long.ends_with(short).then_some(long)
+}
+
+/// Paths with this lenient reading whose text as sent is another and ends with this suffix, and with
+/// no longer one of the patterns: one for each of the prefixes that it can begin with at most.
+fn sent_otherwise(pieces: &Pieces<'_>, lenient: &str, suffix: &str) -> Vec<String> {
+    let Some(before) = lenient.strip_suffix(kept(suffix)) else { return Vec::new() };
+    let doubled = format!("{before}/");
+    let before = if before.is_empty() { "/" } else { before };
+    let starts = pieces.prefixes_of(lenient).chain(["/"]);
+    let sent = |start: &str| {
+        let rest = match before.strip_prefix(start) {
+            Some(rest) => rest,
+            None if start == doubled => "",
+            None => return None,
+        };
+        let mut characters = rest.chars();
+        let next = characters.next().map(String::from).unwrap_or_default();
+        let escaped: String = next.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        Some(format!("{start}{escaped}{};{suffix}", characters.as_str()))
+    };
+    starts.filter_map(sent).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use egress_warden::policy::TextPattern;
+    use std::collections::BTreeSet;
 
-    fn found(patterns: &[&str]) -> Vec<Path> {
-        let mut pieces = Pieces::default();
-        pieces.add(patterns.iter().filter_map(|it| TextPattern::parse(it)));
-        paths(&pieces)
+    fn pieces<'a>(patterns: &[&'a str]) -> Pieces<'a> {
+        Pieces::of(&[patterns.iter().filter_map(|it| TextPattern::parse(it)).collect()])
     }
 
     #[test]
     fn every_way_to_match_has_a_path() {
-        let found = found(&["/v1/*", "/v1/admin*", "*.png", "/exact"]);
-        let of_one_reading: Vec<_> = found
-            .iter()
-            .filter(|path| path.lenient.as_deref() == Some(&path.sent))
-            .map(|path| &*path.label)
-            .collect();
+        let pieces = pieces(&["/v1/*", "/v1/admin*", "*.png", "/exact"]);
+        let found = paths(&pieces).unwrap();
+        let of_one_reading: Vec<_> =
+            found.iter().filter(|it| it.is_of_one_reading()).map(|it| it.label(&pieces)).collect();
         assert_eq!(
             of_one_reading,
             [
@@ -102,29 +142,49 @@ mod tests {
         );
     }
 
+    /// Every text of a few parts is sent, and none fares as no path of the list does.
     #[test]
-    fn the_two_readings_are_what_is_claimed() {
-        use egress_warden::config;
-        use egress_warden::policy::{Action, Request};
-        for path in found(&["/v1/*", "*.png", "/exact"]) {
-            // A policy that allows exactly the claimed lenient reading, in both readings or one.
-            let decide = |action: &str, default: &str, pattern: &str| {
-                let text = format!(
-                    r#"{{"policy":"p","default":"{default}","rules":[{{"id":"r","action":"{action}","to":[{{"paths":["{pattern}"]}}]}}]}}"#
-                );
-                let policy = config::read(text.as_bytes()).expect(&text).policy;
-                let request = Request {
-                    path: Some(path.sent.as_bytes()),
-                    ..Request::new(b"a.example", b"GET")
-                };
-                policy.decide(&request).verdict.action
-            };
-            match &path.lenient {
-                Some(lenient) => {
-                    assert_eq!(decide("deny", "allow", lenient), Action::Deny, "{path:?}");
+    fn no_path_fares_otherwise_than_all_of_the_list() {
+        const PARTS: [&str; 9] = ["/", "a", "b", "%61", "%2F", "%6E", "n", ";", "E"];
+        const LENGTH: usize = 4;
+        const LISTS: [&[&str]; 9] = [
+            &["/a*", "/ab*", "*b", "*/b"],
+            &["/a", "/a/b", "/a/*", "*a/b"],
+            &["/*", "*/", "*/a", "/"],
+            &["*E/b", "*n/b", "*n", "*E", "*6E"],
+            &["/a/b*", "*a/b/a", "*b/a"],
+            &["/a/", "/a/*", "*b/", "*/"],
+            &["/aa*", "*aa", "/aa/aa", "*a"],
+            &["*/n/a", "*n/a", "/n*", "/n/n*"],
+            &["/", "*a", "/a"],
+        ];
+        for list in LISTS {
+            let pieces = pieces(list);
+            let known: BTreeSet<String> =
+                paths(&pieces).unwrap().iter().map(|it| it.label(&pieces)).collect();
+            let mut seen = BTreeSet::new();
+            let mut texts = vec!["/".to_owned()];
+            for _ in 0..=LENGTH {
+                for sent in &texts {
+                    let label = Path::new(sent.clone()).label(&pieces);
+                    assert!(known.contains(&label), "{list:?}: {sent} is of {label}");
+                    seen.insert(label);
                 }
-                None => assert_eq!(decide("deny", "allow", "/x"), Action::Deny, "{path:?}"),
+                let longer = texts.iter().flat_map(|it| PARTS.map(|part| format!("{it}{part}")));
+                texts = longer.collect();
             }
+            let of_two_readings = seen.iter().filter(|it| it.starts_with("paths sent as "));
+            assert!(of_two_readings.count() > 1, "{list:?}: {seen:?}");
         }
+    }
+
+    #[test]
+    fn a_path_that_is_sent_otherwise_is_called_so() {
+        let pieces = pieces(&["/v1/*", "*/admin"]);
+        let found: BTreeSet<String> =
+            paths(&pieces).unwrap().iter().map(|it| it.label(&pieces)).collect();
+        let label = Path::new("/v%31/admin".to_owned()).label(&pieces);
+        assert_eq!(label, "paths sent as */admin and read as /v1/*/admin");
+        assert!(found.contains(&label), "{found:?}");
     }
 }

@@ -1,7 +1,8 @@
-//! Texts that patterns tell apart.
+//! Texts that patterns tell apart, and what they are called in an answer.
 
 use egress_warden::policy::TextPattern;
-use std::collections::BTreeSet;
+use std::borrow::Cow;
+use std::collections::{BTreeSet, HashSet};
 
 /// What the patterns of some lists are made of.
 #[derive(Debug, Default)]
@@ -13,54 +14,112 @@ pub(super) struct Pieces<'a> {
 
 /// Characters for a text that no pattern has, those first that read well in an example.
 const FRESH: &str = "~_!+@=,^zqjxkwvyZQJXKWVY0987654321";
+/// Characters that a path or a principal may not hold everywhere.
+const STRUCTURAL: &str = "/.*?#%;\\{}";
 
 impl<'a> Pieces<'a> {
-    pub(super) fn add(&mut self, patterns: impl IntoIterator<Item = TextPattern<'a>>) {
-        for pattern in patterns {
-            match pattern {
-                TextPattern::Exact(text) => drop(self.exact.insert(text)),
-                TextPattern::Prefix(text) => drop(self.prefixes.insert(text)),
-                TextPattern::Suffix(text) => drop(self.suffixes.insert(text)),
+    pub(super) fn of(lists: &[Vec<TextPattern<'a>>]) -> Self {
+        let mut pieces = Self::default();
+        for pattern in lists.iter().flatten() {
+            match *pattern {
+                TextPattern::Exact(text) => drop(pieces.exact.insert(text)),
+                TextPattern::Prefix(text) => drop(pieces.prefixes.insert(text)),
+                TextPattern::Suffix(text) => drop(pieces.suffixes.insert(text)),
                 TextPattern::Present => {}
             }
         }
+        pieces
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.exact.is_empty() && self.prefixes.is_empty() && self.suffixes.is_empty()
+        self.len() == 0
     }
 
-    /// A character that stands in no pattern, so that no pattern reaches over it.
-    pub(super) fn fresh(&self) -> char {
-        let all = || self.exact.iter().chain(&self.prefixes).chain(&self.suffixes);
-        let private_use = '\u{e000}'..='\u{f8ff}';
-        let is_fresh = |character: &char| !all().any(|text| text.contains(*character));
-        // A policy that has every one of these characters has none left for a name.
-        FRESH.chars().chain(private_use).find(is_fresh).unwrap_or('~')
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        let sets = [&self.exact, &self.prefixes, &self.suffixes];
+        sets.iter().map(|set| set.len()).sum()
     }
 
     /// Every pair of a prefix and a suffix, each of which may be none.
+    ///
+    /// A text that no pattern is exactly matches the prefixes that its longest one begins with, and
+    /// the suffixes that its longest one ends with. So each such text fares as one of these pairs
+    /// does, joined by a character that stands in no pattern.
     pub(super) fn ends(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
         let prefixes = || self.prefixes.iter().copied().chain([""]);
         let suffixes = self.suffixes.iter().copied().chain([""]);
         suffixes.flat_map(move |suffix| prefixes().map(move |prefix| (prefix, suffix)))
     }
 
+    /// How many pairs that is.
+    pub(super) fn count_of_ends(&self) -> usize {
+        self.prefixes.len().saturating_add(1).saturating_mul(self.suffixes.len().saturating_add(1))
+    }
+
+    /// The prefixes that this text begins with, the shortest first.
+    pub(super) fn prefixes_of(&self, text: &str) -> impl Iterator<Item = &'a str> {
+        let starts = (1..=text.len()).filter_map(|end| text.get(..end));
+        starts.filter_map(|start| self.prefixes.get(start).copied())
+    }
+
     /// Says which texts fare as this one: itself where a pattern is exactly it, else those with the
-    /// same longest prefix and longest suffix. `None`: those that no pattern matches.
+    /// same longest prefix and longest suffix that are no exact one. `None`: those that no pattern
+    /// matches.
     pub(super) fn label(&self, text: &str) -> Option<String> {
         if self.exact.contains(text) {
-            return Some(text.to_owned());
+            return Some(literal(text).into_owned());
         }
-        let longest = |pieces: &BTreeSet<&'a str>, is_end: &dyn Fn(&str) -> bool| {
-            pieces.iter().copied().filter(|it| is_end(it)).max_by_key(|it| it.len())
-        };
-        let prefix = longest(&self.prefixes, &|it| text.starts_with(it));
-        let suffix = longest(&self.suffixes, &|it| text.ends_with(it));
-        let (prefix, suffix) = match (prefix, suffix) {
-            (None, None) => return None,
-            (prefix, suffix) => (prefix.unwrap_or_default(), suffix.unwrap_or_default()),
-        };
-        Some(format!("{prefix}*{suffix}"))
+        let ends = (0..text.len()).filter_map(|start| text.get(start..));
+        let suffix = ends.into_iter().find(|end| self.suffixes.contains(end));
+        match (self.prefixes_of(text).last(), suffix) {
+            (None, None) => None,
+            (prefix, suffix) => {
+                let text = format!("{}*{}", prefix.unwrap_or_default(), suffix.unwrap_or_default());
+                Some(literal(&text).into_owned())
+            }
+        }
+    }
+}
+
+/// A character that stands in no pattern of these, so that no pattern reaches over it; `None` where
+/// they have every one.
+pub(super) fn fresh(pieces: &[&Pieces<'_>]) -> Option<char> {
+    let all = pieces.iter().flat_map(|it| [&it.exact, &it.prefixes, &it.suffixes]).flatten();
+    let used: HashSet<char> = all.flat_map(|text| text.chars()).collect();
+    let is_plain = |it: &char| !it.is_control() && !STRUCTURAL.contains(*it);
+    let candidates = FRESH.chars().chain('\u{a1}'..=char::MAX).filter(is_plain);
+    candidates.into_iter().find(|character| !used.contains(character))
+}
+
+/// A text of a policy as answers have it: in quotes where it could be taken for words of the answer,
+/// which have spaces, or would not show as it is.
+pub(super) fn literal(text: &str) -> Cow<'_, str> {
+    let is_plain = |it: char| !it.is_whitespace() && !it.is_control() && it != '"';
+    match text.chars().all(is_plain) {
+        true => Cow::Borrowed(text),
+        false => Cow::Owned(format!("{text:?}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_text_of_a_policy_is_taken_for_words_of_the_answer() {
+        assert_eq!(literal("a/ns/x/*"), "a/ns/x/*");
+        assert_eq!(literal("other callers"), "\"other callers\"");
+        assert_eq!(literal("\"other callers\""), r#""\"other callers\"""#);
+        assert_eq!(literal("a\u{1b}[2J"), r#""a\u{1b}[2J""#);
+    }
+
+    #[test]
+    fn a_fresh_character_stands_in_no_pattern() {
+        let all: String = ('\0'..=char::MAX).filter(|it| *it != '*' && *it != '\u{e123}').collect();
+        let pieces = Pieces::of(&[vec![TextPattern::Prefix(&all)]]);
+        assert_eq!(fresh(&[&pieces]), Some('\u{e123}'));
+        let with_the_last = Pieces::of(&[vec![TextPattern::Suffix("x\u{e123}")]]);
+        assert_eq!(fresh(&[&pieces, &with_the_last]), None);
     }
 }
