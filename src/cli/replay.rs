@@ -14,10 +14,13 @@ use std::path::PathBuf;
 /// Runs logged requests through a policy: totals by decision, reason and rule, and where it decides
 /// otherwise than the log says
 ///
-/// Reads the JSON access log of `envoy/gateway.yaml`, Istio's own, and the filter's own lines with
-/// whatever stands before them; plain, gzip or zstd. The clock is each request's `start_time`. TLS
-/// connections that were not terminated (a line with neither method nor authority) are judged as
-/// such, and counted among the requests.
+/// Reads the JSON access log of `envoy/gateway.yaml`, Istio's own, and the filter's own lines; plain,
+/// gzip or zstd. A record must begin its line, or stand behind a known prefix: that of CRI, `kubectl
+/// logs` (`--prefix`, `--timestamps`), stern, docker compose, or of Envoy's own log. JSON anywhere
+/// else in a line is a caller's text and is not read. It says how many lines it read of which form.
+///
+/// The clock is each request's `start_time`. TLS connections that were not terminated (a line with
+/// neither method nor authority) are judged as such, and counted among the requests.
 ///
 /// What a log cannot tell: Istio's own names no caller (judged as not verified); none says whether a
 /// connection without a server name was TLS (taken for TLS where a caller is named), or that a GET
@@ -28,8 +31,8 @@ use std::path::PathBuf;
 /// `--format json` writes one object: `policy`, `requests`, `allowed`, `denied`, `verdicts` and `would`
 /// [{decision, reason, rule, requests, examples [{place, method, authority, path, principal}]}],
 /// `logged` {same, other_reason, other_decision, none, unlisted}, `differences` [{logged, now,
-/// requests, examples}], `lines` {access_log, filter, connections, left_out, without_caller_field, unread {lines,
-/// first [{place, problem, text}]}}.
+/// requests, examples}], `lines` {access_log, filter, forms [{form, prefix, lines}], connections, left_out,
+/// without_caller_field, unread {lines, first [{place, problem, text}]}}.
 ///
 /// Exit codes: 0 every decision is the log's own, or the log has none; 1 some are others; 2 usage or
 /// unreadable input.
@@ -262,6 +265,7 @@ impl<'a> Answer<'a> {
             self.allowed,
             self.denied
         ))?;
+        console.line(self.lines.origin())?;
         write_rows(console, &self.verdicts)?;
         if !self.would.is_empty() {
             console.line("\nWould be decided otherwise, once `only` rules come and go:")?;

@@ -662,7 +662,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
         std::fs::write(&path, log_of(calls)).unwrap();
-        let (sightings, _) = sightings::read(&[path], &Choice { only: None }, None).unwrap();
+        let (sightings, _) = sightings::read(&[path], &Choice::default(), None).unwrap();
         let thresholds = Thresholds { requests: 10, alone: 5, hours: 0 };
         let settings = Settings { thresholds, wildcard_from: 5, with_refused: false };
         Draft::new(&sightings, settings, BTreeSet::new())

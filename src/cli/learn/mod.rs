@@ -30,6 +30,10 @@ use std::path::PathBuf;
 /// 20 times as often, an address, a special name, beyond ASCII, a tunnel, a caller who is not verified
 /// while others are, seldom. Nothing of it is allowed; a person judges.
 ///
+/// Logs are read as `replay` reads them: only a record that begins its line, or stands behind a known
+/// prefix, counts. A format that writes JSON by hand (`text_format`) escapes nothing, so its callers
+/// can add fields: learn from `json_format` only.
+///
 /// A log without callers (Istio's own) leads to rules for anyone. Paths and methods are not
 /// restricted; a note lists the methods.
 ///
@@ -131,6 +135,7 @@ fn introduction(
              and host; {} destinations are left to a person.",
             draft.apart.len()
         ),
+        format!("{}.", tally.origin()),
     ];
     if let Some(base) = base {
         lines.push(format!(

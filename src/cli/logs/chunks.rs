@@ -3,6 +3,7 @@
 use super::super::failure::Failure;
 use super::super::input;
 use super::compression;
+use super::prefix::Parts;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -20,9 +21,15 @@ pub(super) struct Chunk {
     pub(super) log: usize,
     first_line: u64,
     bytes: Vec<u8>,
+    parts_before: Parts,
 }
 
 impl Chunk {
+    /// Which parts of lines are open where the chunk begins.
+    pub(super) fn parts_before(&self) -> Parts {
+        self.parts_before
+    }
+
     /// The lines, without their ends, each with its number. Of a line over [`MAX_LINE`] there is one
     /// byte more than that.
     pub(super) fn lines(&self) -> impl Iterator<Item = (&[u8], u64)> {
@@ -52,12 +59,14 @@ pub(super) struct Chunks<'a> {
 }
 
 /// One open log.
-struct Log {
+pub(super) struct Log {
     number: usize,
     bytes: Box<dyn Read + Send>,
     /// The start of a line whose end is not read yet.
     carry: Vec<u8>,
     next_line: u64,
+    /// Of the lines so far.
+    parts: Parts,
     is_at_end: bool,
 }
 
@@ -117,11 +126,13 @@ impl Iterator for Chunks<'_> {
 }
 
 impl Log {
-    fn new(number: usize, bytes: Box<dyn Read + Send>) -> Self {
-        Self { number, bytes, carry: Vec::new(), next_line: 1, is_at_end: false }
+    pub(super) fn new(number: usize, bytes: Box<dyn Read + Send>) -> Self {
+        let parts = Parts::default();
+        Self { number, bytes, carry: Vec::new(), next_line: 1, parts, is_at_end: false }
     }
 
-    fn next(&mut self) -> io::Result<Option<Chunk>> {
+    /// The next lines; `None` at the end.
+    pub(super) fn next(&mut self) -> io::Result<Option<Chunk>> {
         let mut bytes = std::mem::take(&mut self.carry);
         bytes.reserve(CHUNK.saturating_sub(bytes.len()));
         while !self.is_at_end {
@@ -149,7 +160,11 @@ impl Log {
         let ends = memchr::memchr_iter(b'\n', &bytes).count();
         let unended = usize::from(!bytes.ends_with(b"\n"));
         self.next_line += u64::try_from(ends + unended).unwrap_or(u64::MAX);
-        Ok(Some(Chunk { log: self.number, first_line, bytes }))
+        let chunk = Chunk { log: self.number, first_line, bytes, parts_before: self.parts };
+        for (line, _) in chunk.lines() {
+            self.parts.take(line);
+        }
+        Ok(Some(chunk))
     }
 
     /// Reads about a chunk.

@@ -1,17 +1,18 @@
 //! One line of a log as the request, or the connection, that it tells of.
 
 use super::chunks::MAX_LINE;
+use super::prefix::{Prefix, Start};
 use super::unread::Problem;
 use egress_warden::connection::HTTPS;
 use egress_warden::policy::{Action, ClusterPort, Reads, Request};
-use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::fmt;
 use std::time::SystemTime;
 
 /// Which of the two kinds of record a line is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Form {
     /// Envoy's JSON access log.
     AccessLog,
@@ -19,9 +20,19 @@ pub(crate) enum Form {
     Filter,
 }
 
+impl Form {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::AccessLog => "access_log",
+            Self::Filter => "filter",
+        }
+    }
+}
+
 /// A request or a connection that a log tells of.
 #[derive(Debug)]
 pub(crate) struct Logged<'a> {
+    prefix: Prefix,
     form: Form,
     fields: Fields<'a>,
 }
@@ -40,39 +51,27 @@ pub(crate) struct LoggedVerdict<'a> {
 const SURELY_WHOLE: usize = 1020;
 
 /// The fields that a verdict depends on, and those that tell of one.
-#[derive(Debug, serde::Deserialize)]
+#[derive(Debug, Default)]
 struct Fields<'a> {
-    #[serde(borrow, default)]
     authority: Text<'a>,
-    #[serde(borrow, default)]
     method: Text<'a>,
-    #[serde(borrow, default)]
     path: Text<'a>,
-    #[serde(borrow, default)]
     start_time: Text<'a>,
-    #[serde(borrow, default)]
     upstream_cluster: Text<'a>,
-    #[serde(borrow, default)]
     requested_server_name: Text<'a>,
-    #[serde(borrow, default)]
     source_principal: Text<'a>,
-    #[serde(borrow, default)]
     egress_decision: Text<'a>,
-    #[serde(borrow, default)]
     egress_rule: Text<'a>,
-    #[serde(borrow, default)]
     egress_reason: Text<'a>,
-    #[serde(default)]
     port: Option<u16>,
     /// Which HTTP it is; a connection has none.
-    #[serde(borrow, default)]
     protocol: Text<'a>,
     /// The HTTP status, as only access logs tell it; 0 where there is no answer.
-    #[serde(default, deserialize_with = "status")]
     response_code: Option<u64>,
     /// Whether Envoy tells how it ended, as only access logs do.
-    #[serde(default, deserialize_with = "is_there")]
     response_flags: bool,
+    /// Whether a key stands twice, at any depth. Neither Envoy nor the filter writes such an object.
+    has_repeated_key: bool,
 }
 
 /// A text of a log: borrowed where it has no escape.
@@ -87,29 +86,47 @@ enum Text<'a> {
 }
 
 impl<'a> Logged<'a> {
-    /// Reads a line. `Ok(None)`: there is nothing in it.
-    pub(crate) fn parse(line: &'a [u8]) -> Result<Option<Self>, Problem> {
+    /// Reads a line. `Ok(None)`: there is nothing in it. `plugin` is part of the filter's name in
+    /// Envoy's own log.
+    pub(crate) fn parse(line: &'a [u8], plugin: &str) -> Result<Option<Self>, Problem> {
         if line.len() > MAX_LINE {
             return Err(Problem::TooLong);
         }
         let text = std::str::from_utf8(line).map_err(|_| Problem::NotUtf8)?;
-        let Some((before, object)) = text.find('{').and_then(|at| text.split_at_checked(at)) else {
-            return if text.trim().is_empty() { Ok(None) } else { Err(Problem::NoObject) };
-        };
-        let mut values = serde_json::Deserializer::from_str(object).into_iter::<Fields<'_>>();
+        if text.trim().is_empty() {
+            return Ok(None);
+        }
+        let Start { prefix, record } = Prefix::split(text, plugin)?;
+        let mut values = serde_json::Deserializer::from_str(record).into_iter::<Fields<'_>>();
         let fields = match values.next() {
             Some(Ok(fields)) => fields,
             Some(Err(error)) if error.is_eof() => return Err(Problem::HalfWritten),
             Some(Err(error)) if error.is_data() => return Err(Problem::OtherObject),
             Some(Err(_)) | None => return Err(Problem::NotJson),
         };
-        let after = object.get(values.byte_offset()..).unwrap_or_default();
-        // Istio's proxies write `<tab>thread=17` behind what they were told to log.
-        let may_follow = |after: &str| !before.is_empty() && after.starts_with('\t');
-        if !after.trim().is_empty() && !may_follow(after) {
+        let behind = record.get(values.byte_offset()..).unwrap_or_default().trim_ascii_end();
+        let is_thread = |behind: &str| {
+            let number = behind.strip_prefix("\tthread=").unwrap_or_default();
+            !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+        };
+        let may_follow = |behind| prefix.names_thread_behind() && is_thread(behind);
+        if !behind.is_empty() && !may_follow(behind) {
             return Err(Problem::NotJson);
         }
-        fields.form().map(|form| Some(Self { form, fields })).ok_or(Problem::OtherObject)
+        if fields.has_repeated_key {
+            return Err(Problem::RepeatedKey);
+        }
+        let form = fields.form().ok_or(Problem::OtherObject)?;
+        // Envoy's own log holds no access log: another plugin's text can look like one.
+        if prefix.is_of_proxy_log() && form != Form::Filter {
+            return Err(Problem::OtherObject);
+        }
+        Ok(Some(Self { prefix, form, fields }))
+    }
+
+    /// What stood before it on its line.
+    pub(crate) fn prefix(&self) -> Prefix {
+        self.prefix
     }
 
     pub(crate) fn form(&self) -> Form {
@@ -284,12 +301,137 @@ impl<'de> Visitor<'de> for TextVisitor {
     }
 }
 
-fn status<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
-    Value::deserialize(deserializer).map(|status| Some(status.as_u64().unwrap_or_default()))
+impl<'de> Deserialize<'de> for Fields<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(FieldsVisitor)
+    }
 }
 
-fn is_there<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
-    IgnoredAny::deserialize(deserializer).map(|_| true)
+struct FieldsVisitor;
+
+impl<'de> Visitor<'de> for FieldsVisitor {
+    type Value = Fields<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut fields = Fields::default();
+        let mut keys = Keys::default();
+        while let Some(Key(key)) = map.next_key()? {
+            match &*key {
+                "authority" => fields.authority = map.next_value()?,
+                "method" => fields.method = map.next_value()?,
+                "path" => fields.path = map.next_value()?,
+                "start_time" => fields.start_time = map.next_value()?,
+                "upstream_cluster" => fields.upstream_cluster = map.next_value()?,
+                "requested_server_name" => fields.requested_server_name = map.next_value()?,
+                "source_principal" => fields.source_principal = map.next_value()?,
+                "egress_decision" => fields.egress_decision = map.next_value()?,
+                "egress_rule" => fields.egress_rule = map.next_value()?,
+                "egress_reason" => fields.egress_reason = map.next_value()?,
+                "port" => fields.port = map.next_value()?,
+                "protocol" => fields.protocol = map.next_value()?,
+                "response_code" => {
+                    let status: Value = map.next_value()?;
+                    fields.response_code = Some(status.as_u64().unwrap_or_default());
+                }
+                _ => {
+                    fields.response_flags |= key == "response_flags";
+                    let Other { has_repeated_key } = map.next_value()?;
+                    fields.has_repeated_key |= has_repeated_key;
+                }
+            }
+            keys.0.push(key);
+        }
+        fields.has_repeated_key |= keys.repeat();
+        Ok(fields)
+    }
+}
+
+/// A key of an object, borrowed where it has no escape.
+#[derive(serde::Deserialize)]
+struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// The keys of one object.
+#[derive(Default)]
+struct Keys<'a>(Vec<Cow<'a, str>>);
+
+impl Keys<'_> {
+    /// Whether one stands twice. Quick where they are in order, as Envoy writes them.
+    fn repeat(mut self) -> bool {
+        self.0.sort_unstable();
+        self.0.windows(2).any(|pair| matches!(pair, [one, next] if one == next))
+    }
+}
+
+/// A value that is not looked at but for its keys.
+struct Other {
+    has_repeated_key: bool,
+}
+
+impl<'de> Deserialize<'de> for Other {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(OtherVisitor)
+    }
+}
+
+struct OtherVisitor;
+
+impl OtherVisitor {
+    const SCALAR: Other = Other { has_repeated_key: false };
+}
+
+impl<'de> Visitor<'de> for OtherVisitor {
+    type Value = Other;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Other, E> {
+        Ok(Self::SCALAR)
+    }
+
+    fn visit_bool<E: Error>(self, _: bool) -> Result<Other, E> {
+        Ok(Self::SCALAR)
+    }
+
+    fn visit_i64<E: Error>(self, _: i64) -> Result<Other, E> {
+        Ok(Self::SCALAR)
+    }
+
+    fn visit_u64<E: Error>(self, _: u64) -> Result<Other, E> {
+        Ok(Self::SCALAR)
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<Other, E> {
+        Ok(Self::SCALAR)
+    }
+
+    fn visit_str<E: Error>(self, _: &str) -> Result<Other, E> {
+        Ok(Self::SCALAR)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Other, A::Error> {
+        let mut has_repeated_key = false;
+        while let Some(item) = items.next_element::<Other>()? {
+            has_repeated_key |= item.has_repeated_key;
+        }
+        Ok(Other { has_repeated_key })
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Other, A::Error> {
+        let mut has_repeated_key = false;
+        let mut keys = Keys::default();
+        while let Some((Key(key), value)) = map.next_entry::<Key<'_>, Other>()? {
+            has_repeated_key |= value.has_repeated_key;
+            keys.0.push(key);
+        }
+        has_repeated_key |= keys.repeat();
+        Ok(Other { has_repeated_key })
+    }
 }
 
 #[cfg(test)]
@@ -298,6 +440,7 @@ mod tests {
     use egress_warden::config;
     use egress_warden::policy::Policy;
 
+    const PLUGIN: &str = "egress-warden";
     const ACCESS: &str = r#"{"start_time":"2026-11-25T03:00:00.123Z","method":"POST","path":"/v1/charges?x=1","authority":"API.Stripe.com:443","response_code":200,"upstream_cluster":"outbound|443||api.stripe.com","requested_server_name":"api.stripe.com","source_principal":"spiffe://cluster.local/ns/pay/sa/api,spiffe://other","egress_decision":"allow","egress_rule":"stripe","egress_reason":null,"duration":12}"#;
     const FILTER: &str = r#"{"egress_decision":"deny","egress_reason":"default","egress_policy":"p@0","start_time":"2026-11-25T03:00:00.123Z","host":"denied.example","authority":"denied.example","port":80,"method":"GET","path":"/"}"#;
     const ISTIO: &str = r#"{"authority":"a.example","bytes_received":0,"method":"GET","path":null,"response_code":301,"start_time":"2026-11-25T03:00:00.123Z","upstream_cluster":"PassthroughCluster","user_agent":"-","requested_server_name":"-"}"#;
@@ -309,11 +452,11 @@ mod tests {
     const ISTIOS_CONNECTION: &str = r#"{"authority":null,"bytes_received":300,"method":null,"path":null,"protocol":null,"response_code":0,"response_flags":"-","start_time":"2026-11-25T03:00:00.123Z","upstream_cluster":"outbound|8443||api.stripe.com","requested_server_name":"outbound_.8443_._.api.stripe.com"}"#;
 
     fn logged(line: &str) -> Logged<'_> {
-        Logged::parse(line.as_bytes()).expect(line).expect(line)
+        Logged::parse(line.as_bytes(), PLUGIN).expect(line).expect(line)
     }
 
     fn problem(line: &[u8]) -> Problem {
-        Logged::parse(line).expect_err("no request")
+        Logged::parse(line, PLUGIN).expect_err("no request")
     }
 
     fn everything() -> Reads {
@@ -431,7 +574,7 @@ mod tests {
     #[test]
     fn other_lines_are_told_apart() {
         use Problem as P;
-        assert!(matches!(Logged::parse(b" \t "), Ok(None)));
+        assert!(matches!(Logged::parse(b" \t ", PLUGIN), Ok(None)));
         for (line, expected) in [
             (&b"[warning] cannot connect"[..], P::NoObject),
             (b"\x7fELF\x02\x01\0\0", P::NoObject),
@@ -443,7 +586,7 @@ mod tests {
             (br#"{"authority":"a.example","method":7,"response_code":200}"#, P::OtherObject),
             (
                 br#"{"authority":"a","authority":"b","method":"GET","response_code":1}"#,
-                P::OtherObject,
+                P::RepeatedKey,
             ),
             (br#"{"authority":"a.example","response_code":200}"#, P::OtherObject),
         ] {

@@ -5,8 +5,10 @@
 //! - the JSON access log of `envoy/gateway.yaml`, `envoy/gateway-tls.yaml` and
 //!   `envoy/istio/mesh-config.yaml`;
 //! - Istio's own JSON access log, which has no `egress_*` fields and no caller;
-//! - the filter's own JSON line, with or without what a proxy, a container runtime or `kubectl`
-//!   writes before it.
+//! - the filter's own JSON line, alone or in Envoy's own log.
+//!
+//! A record begins at the start of its line, or behind one of the prefixes that [`prefix`] lists; JSON
+//! anywhere else is what a caller sent, and no record.
 //!
 //! Files may be plain, gzip or zstd, told by their first bytes. Every other line is counted, and the
 //! first few are kept with their place. Memory does not grow with the log: chunks of whole lines are
@@ -15,18 +17,22 @@
 mod chunks;
 mod compression;
 mod example;
+#[cfg(test)]
+mod forgery;
 mod line;
+mod prefix;
 mod unread;
 
 pub(crate) use example::{Group, Shown};
 pub(crate) use line::{Form, Logged, LoggedVerdict};
-use unread::Unread;
+use unread::{Problem, Unread};
 
 use super::console::counted;
 use super::failure::Failure;
 use super::input;
 use chunks::{Chunk, Chunks};
 use clap::ValueEnum;
+use prefix::Prefix;
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -40,6 +46,19 @@ pub(crate) struct Choice {
     /// Reads lines of this form only; a proxy's whole output has a refused request in both
     #[arg(long, value_enum, value_name = "FORM")]
     pub(crate) only: Option<Only>,
+    /// Part of the filter's name in Envoy's own log (`wasm log NAME: …`); lines of other plugins are
+    /// not read
+    #[arg(long, value_name = "NAME", default_value = PLUGIN)]
+    pub(crate) plugin: String,
+}
+
+/// What the shipped configurations call the filter; Istio puts a namespace before it.
+const PLUGIN: &str = "egress-warden";
+
+impl Default for Choice {
+    fn default() -> Self {
+        Self { only: None, plugin: PLUGIN.to_owned() }
+    }
 }
 
 /// A form of lines to keep to.
@@ -74,6 +93,8 @@ pub(crate) struct Tally {
     pub(crate) access_log: u64,
     /// Requests of the filter's own lines.
     pub(crate) filter: u64,
+    /// Of both, how many stood behind which prefix.
+    forms: BTreeMap<(Form, Prefix), u64>,
     /// Of both, those that are connections.
     pub(crate) connections: u64,
     /// Requests that `--only` leaves out.
@@ -88,9 +109,10 @@ pub(crate) struct Tally {
 /// Part of every JSON answer; its keys are stable.
 impl Serialize for Tally {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut object = serializer.serialize_struct("Tally", 6)?;
+        let mut object = serializer.serialize_struct("Tally", 7)?;
         object.serialize_field("access_log", &self.access_log)?;
         object.serialize_field("filter", &self.filter)?;
+        object.serialize_field("forms", &self.forms())?;
         object.serialize_field("connections", &self.connections)?;
         object.serialize_field("left_out", &self.left_out)?;
         object.serialize_field("without_caller_field", &self.without_caller_field)?;
@@ -99,7 +121,41 @@ impl Serialize for Tally {
     }
 }
 
+/// Lines of one form behind one prefix, as JSON answers have them.
+#[derive(Debug, serde::Serialize)]
+struct FormRow {
+    form: &'static str,
+    /// With words for what differs from line to line.
+    prefix: String,
+    lines: u64,
+}
+
 impl Tally {
+    fn forms(&self) -> Vec<FormRow> {
+        let row = |(&(form, prefix), &lines): (&(Form, Prefix), &u64)| FormRow {
+            form: form.as_str(),
+            prefix: prefix.to_string(),
+            lines,
+        };
+        self.forms.iter().map(row).collect()
+    }
+
+    /// From which forms of lines the requests were read.
+    pub(crate) fn origin(&self) -> String {
+        let part = |(&(form, prefix), &lines): (&(Form, Prefix), &u64)| {
+            let form = match form {
+                Form::AccessLog => "Envoy's JSON access log",
+                Form::Filter => "the filter",
+            };
+            match prefix.to_string().as_str() {
+                "" => format!("{} of {form}", counted(lines, "line")),
+                prefix => format!("{} of {form} behind `{prefix}`", counted(lines, "line")),
+            }
+        };
+        let parts: Vec<_> = self.forms.iter().map(part).collect();
+        format!("Read from {}", parts.join(", "))
+    }
+
     /// The requests that were folded.
     pub(crate) fn requests(&self) -> u64 {
         self.access_log + self.filter
@@ -134,6 +190,9 @@ impl Tally {
     fn add(&mut self, other: Self) {
         self.access_log += other.access_log;
         self.filter += other.filter;
+        for (form, lines) in other.forms {
+            *self.forms.entry(form).or_default() += lines;
+        }
         self.connections += other.connections;
         self.left_out += other.left_out;
         self.without_caller_field += other.without_caller_field;
@@ -207,14 +266,20 @@ fn fold_chunk<T: Default>(
     fold: &impl Fn(&mut T, &Logged<'_>, Place),
 ) -> (Tally, T) {
     let (mut tally, mut value) = (Tally::default(), T::default());
+    let mut parts = chunk.parts_before();
     for (line, number) in chunk.lines() {
         let place = Place { log: chunk.log, line: number };
-        match Logged::parse(line) {
+        if parts.take(line) {
+            tally.unread.push(place, Problem::Part, line);
+            continue;
+        }
+        match Logged::parse(line, &choice.plugin) {
             Ok(Some(logged)) if choice.only.is_none_or(|only| only.admits(logged.form())) => {
                 match logged.form() {
                     Form::AccessLog => tally.access_log += 1,
                     Form::Filter => tally.filter += 1,
                 }
+                *tally.forms.entry((logged.form(), logged.prefix())).or_default() += 1;
                 tally.connections += u64::from(logged.is_connection());
                 tally.without_caller_field += u64::from(!logged.has_caller_field());
                 fold(&mut value, &logged, place);

@@ -17,10 +17,18 @@ pub(crate) enum Problem {
     NotUtf8,
     /// No JSON object is in it.
     NoObject,
+    /// An object may be in it, behind what no known writer puts before a record.
+    UnknownPrefix,
+    /// Envoy's own log, with what another plugin says.
+    OtherPlugin,
+    /// A container runtime has cut the line, and this is the start or the rest of it.
+    Part,
     /// What looks like a JSON object is none.
     NotJson,
     /// The object has no end: the log was cut, or is still written.
     HalfWritten,
+    /// A key of the object stands twice: whoever wrote it, it was neither Envoy nor the filter.
+    RepeatedKey,
     /// The object is something else, or has another type where a field should be.
     OtherObject,
 }
@@ -31,8 +39,12 @@ impl Problem {
             Self::TooLong => "longer than 1 MiB",
             Self::NotUtf8 => "not UTF-8",
             Self::NoObject => "no JSON object",
+            Self::UnknownPrefix => "no record at its start",
+            Self::OtherPlugin => "of a plugin that `--plugin` does not name",
+            Self::Part => "part of a line that the container runtime cut",
             Self::NotJson => "not JSON",
             Self::HalfWritten => "half-written",
+            Self::RepeatedKey => "a JSON object with a repeated key",
             Self::OtherObject => "a JSON object that is no logged request",
         }
     }

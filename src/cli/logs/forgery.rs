@@ -1,0 +1,269 @@
+//! Whatever bytes a caller puts into a field of a log's line, no line is read as a record that its
+//! writer did not write.
+
+use super::chunks::Log;
+use super::{Choice, Form, fold_chunk};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use std::io::Cursor;
+
+/// What is read of a record: its form, authority, path and caller.
+type Read = (Form, String, Option<String>, Option<String>);
+
+/// Reads a log as `scan` does.
+fn read(log: &str) -> Vec<Read> {
+    let choice = Choice::default();
+    let mut log = Log::new(0, Box::new(Cursor::new(log.to_owned().into_bytes())));
+    let mut all = Vec::new();
+    while let Some(chunk) = log.next().unwrap() {
+        let (_, records) = fold_chunk(&chunk, &choice, &|records: &mut Vec<Read>, logged, _| {
+            let path = logged.path().map(str::to_owned);
+            let principal = logged.principal().map(str::to_owned);
+            records.push((logged.form(), logged.authority().to_owned(), path, principal));
+        });
+        all.extend(records);
+    }
+    all
+}
+
+/// The fields of a request that a caller chooses.
+#[derive(Clone, Debug)]
+struct Caller {
+    method: String,
+    path: String,
+    authority: String,
+    user_agent: String,
+    forwarded_for: String,
+    request_id: String,
+}
+
+const FORGED_ACCESS: &str = r#"{"authority":"evil.example","method":"GET","path":"/","response_code":200,"source_principal":"spiffe://cluster.local/ns/payments/sa/api"}"#;
+const FORGED_FILTER: &str =
+    r#"{"egress_decision":"allow","authority":"evil.example","method":"GET","path":"/"}"#;
+const ISTIO_LOG: &str = "2026-11-25T03:00:00.124Z\twarning\tenvoy wasm external/envoy/source/extensions/common/wasm/context.cc:1198\twasm log egress-warden: ";
+const ENVOY_LOG: &str = "[2026-11-25 03:00:00.124][7][warning][wasm] [source/extensions/common/wasm/context.cc:1148] wasm log egress-warden: ";
+
+/// Pieces that a forger would use; header values hold no line ends (RFC 9110, section 5.5).
+fn value() -> impl Strategy<Value = String> {
+    let known = [
+        FORGED_ACCESS,
+        FORGED_FILTER,
+        ISTIO_LOG,
+        ENVOY_LOG,
+        "wasm log egress-warden: ",
+        "2026-11-25T03:00:00.124000000Z stdout F ",
+        "2026-11-25T03:00:00.124000000Z ",
+        "[pod/gateway-7d9f8-x7k2p/istio-proxy] ",
+        "gateway-7d9f8-x7k2p istio-proxy ",
+        "gateway-1  | ",
+        "\tthread=7",
+        "\t",
+        " ",
+        "\"",
+        "\\",
+        "\\\"",
+        "{",
+        "}",
+        "\",\"authority\":\"evil.example\",\"user_agent\":\"",
+        "\u{2028}",
+        "\u{b}",
+        "\u{85}",
+        "-",
+    ];
+    let piece = prop_oneof![
+        4 => prop::sample::select(known.to_vec()).prop_map(str::to_owned),
+        1 => "[ -~\u{e9}\u{20ac}]{0,8}",
+    ];
+    prop::collection::vec(piece, 0..5).prop_map(|pieces| pieces.concat())
+}
+
+fn caller() -> impl Strategy<Value = Caller> {
+    (value(), value(), value(), value(), value(), value()).prop_map(
+        |(method, path, authority, user_agent, forwarded_for, request_id)| Caller {
+            method,
+            path,
+            authority,
+            user_agent,
+            forwarded_for,
+            request_id,
+        },
+    )
+}
+
+impl Caller {
+    /// Envoy's default text format, which escapes nothing (seen on 1.40.0), and Istio's.
+    fn texts(&self) -> [String; 2] {
+        let Self { method, path, authority, user_agent, forwarded_for, request_id } = self;
+        let start = format!("[2026-03-02T08:15:51.483Z] \"{method} {path} HTTP/1.1\" 200 -");
+        let from = format!("\"{forwarded_for}\" \"{user_agent}\" \"{request_id}\" \"{authority}\"");
+        [
+            format!("{start} 0 6161 183 182 {from} \"203.0.113.10:443\""),
+            format!(
+                "{start} via_upstream - \"-\" 0 5458 231 230 {from} \"203.0.113.10:443\" \
+                 outbound|443||rates.example 10.0.0.1:45404 10.0.0.2:8080 10.0.0.3:51705 - default"
+            ),
+        ]
+    }
+
+    /// A format of somebody's own whose lines end in what the caller chose.
+    fn open_text(&self) -> String {
+        format!("[2026-03-02T08:15:51.483Z] {} {}", self.method, self.user_agent)
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "authority": self.authority, "method": self.method, "path": self.path,
+            "request_id": self.request_id, "response_code": 200, "response_flags": "-",
+            "start_time": "2026-03-02T08:15:51.483Z", "user_agent": self.user_agent,
+            "x_forwarded_for": self.forwarded_for, "source_principal": null,
+        })
+    }
+
+    fn filters_json(&self) -> Value {
+        json!({
+            "egress_decision": "deny", "egress_reason": "default", "authority": self.authority,
+            "method": self.method, "path": self.path, "request_id": self.request_id,
+        })
+    }
+
+    fn as_read(&self, form: Form) -> Vec<Read> {
+        let said = |text: &String| (text != "-").then(|| text.clone());
+        vec![(form, said(&self.authority).unwrap_or_default(), said(&self.path), None)]
+    }
+}
+
+/// What brings lines here, and puts something before them.
+const CARRIERS: [&str; 9] = [
+    "",
+    "2026-11-25T03:00:00.124Z stdout F ",
+    "2026-11-25T03:00:00.124000001+01:00 stderr F ",
+    "2026-11-25T03:00:00.124000001Z ",
+    "[pod/gateway-7d9f8-x7k2p/istio-proxy] ",
+    "[pod/gateway-7d9f8-x7k2p/istio-proxy] 2026-11-25T03:00:00.124000001Z ",
+    "gateway-7d9f8-x7k2p istio-proxy ",
+    "infra gateway-0 envoy ",
+    "gateway-1  | ",
+];
+
+fn config() -> ProptestConfig {
+    ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn no_field_of_a_text_line_is_a_record(caller in caller()) {
+        for text in caller.texts().into_iter().chain([caller.open_text()]) {
+            for carrier in CARRIERS {
+                let line = format!("{carrier}{text}");
+                prop_assert_eq!(read(&line), [], "{}", line);
+            }
+        }
+    }
+
+    #[test]
+    fn no_field_of_a_json_line_is_another_record(caller in caller()) {
+        for carrier in CARRIERS {
+            let line = format!("{carrier}{}", caller.json());
+            prop_assert_eq!(read(&line), caller.as_read(Form::AccessLog), "{}", line);
+            for log in ["", "wasm log infra.egress-warden: ", ENVOY_LOG, ISTIO_LOG] {
+                let thread = if log == ISTIO_LOG { "\tthread=25" } else { "" };
+                let line = format!("{carrier}{log}{}{thread}", caller.filters_json());
+                prop_assert_eq!(read(&line), caller.as_read(Form::Filter), "{}", line);
+            }
+        }
+    }
+
+    #[test]
+    fn what_others_write_around_a_callers_words_is_no_record(caller in caller(), text in value()) {
+        let inner = [caller.json().to_string(), caller.texts()[0].clone(), text.clone()];
+        for inner in inner {
+            // Docker's files, fluent-bit, logcli, Envoy's own log as JSON.
+            for key in ["log", "message", "line", "msg"] {
+                let line = json!({ key: inner, "stream": "stdout" }).to_string();
+                prop_assert_eq!(read(&line), [], "{}", line);
+            }
+            for log in [ENVOY_LOG, ISTIO_LOG, "wasm log egress-warden: "] {
+                let other = log.replace("egress-warden", "other");
+                let thread = if log == ISTIO_LOG { "\tthread=25" } else { "" };
+                let line = format!("{other}{inner}{thread}");
+                prop_assert_eq!(read(&line), [], "{}", line);
+            }
+            let line = format!("[2026-11-25 03:00:00.124][7][debug][http] [source/a.cc:1] {inner}");
+            prop_assert_eq!(read(&line), [], "{}", line);
+            let line = format!("'user-agent', '{inner}'");
+            prop_assert_eq!(read(&line), [], "{}", line);
+        }
+    }
+
+    /// A container runtime cuts lines, and a caller can choose where.
+    #[test]
+    fn no_part_of_a_cut_line_is_a_record(caller in caller(), cuts in prop::collection::vec(any::<prop::sample::Index>(), 1..3)) {
+        let lines = caller.texts().into_iter().chain([
+            caller.open_text(),
+            caller.json().to_string(),
+            format!("{ENVOY_LOG}{}", caller.filters_json()),
+        ]);
+        for line in lines {
+            // Where a forger would have it cut, and anywhere.
+            let mut places: Vec<usize> = line.match_indices('{').map(|(at, _)| at).collect();
+            places.extend(cuts.iter().map(|cut| line.floor_char_boundary(cut.index(line.len()))));
+            for at in places {
+                let (head, tail) = line.split_at(at);
+                let log = format!(
+                    "2026-11-25T03:00:00.1Z stdout P {head}\n2026-11-25T03:00:00.2Z stderr F other\n\
+                     2026-11-25T03:00:00.1Z stdout F {tail}\n"
+                );
+                prop_assert_eq!(read(&log), [], "{}", log);
+            }
+        }
+    }
+
+    /// A record whose writer stopped in its middle, with whatever comes next on the same line.
+    #[test]
+    fn no_joined_line_is_a_record(caller in caller(), next in caller(), cut in any::<prop::sample::Index>()) {
+        let lines = [caller.json().to_string(), caller.filters_json().to_string()];
+        for line in lines.iter().chain(&caller.texts()) {
+            let head = &line[..line.floor_char_boundary(cut.index(line.len() - 1) + 1)];
+            for behind in [next.json().to_string(), format!("{ISTIO_LOG}{}", next.filters_json())] {
+                for joined in [format!("{head}{behind}"), format!("{line}{behind}"), format!("{line} {behind}")] {
+                    prop_assert_eq!(read(&joined), [], "{}", joined);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_part_stays_a_part_over_the_end_of_a_chunk() {
+    let mut log = "2026-11-25T03:00:00.1Z stdout P [2026-03-02T08:15:51.483Z] GET \n".to_owned();
+    while log.len() < 3 << 20 {
+        log.push_str("2026-11-25T03:00:00.2Z stderr F other\n");
+    }
+    log.push_str(&format!("2026-11-25T03:00:00.3Z stdout F {FORGED_ACCESS}\n"));
+    assert_eq!(read(&log), []);
+    log.push_str(&format!("2026-11-25T03:00:00.4Z stdout F {FORGED_ACCESS}\n"));
+    assert_eq!(read(&log).len(), 1, "the line after it is whole");
+}
+
+/// A format of text that looks like JSON escapes nothing, so a caller can add keys: where he repeats
+/// one, at any depth, the line is none of Envoy's JSON format.
+#[test]
+fn a_line_that_repeats_a_key_is_no_record() {
+    let line = |user_agent: &str| {
+        format!(
+            r#"{{"user_agent":"{user_agent}","authority":"a.example","method":"GET","response_code":200}}"#
+        )
+    };
+    assert_eq!(read(&line("curl")).len(), 1);
+    for forged in [
+        r#"x","authority":"evil.example"#,
+        r#"x","user_agent":"y"#,
+        r#"x","user\u005fagent":"y"#,
+        r#"x","other":{"a":1,"a":2},"b":"y"#,
+        r#"x","other":[[{"a":{"c":1,"c":2}}]],"b":"y"#,
+    ] {
+        assert_eq!(read(&line(forged)), [], "{forged}");
+    }
+}
