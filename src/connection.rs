@@ -91,7 +91,7 @@ impl ConnectionFilter {
             Ok(_) => policy.decide(&request),
             Err(&Failed) => Decision::proxy_error(),
         };
-        let record = Record::new(decision, policy, &self.config.revision);
+        let record = Record::of_connection(decision, policy, &self.config.revision);
         for (key, value) in record.filter_state() {
             proxy.set_filter_state(key, value.as_bytes());
         }

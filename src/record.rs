@@ -8,9 +8,47 @@ use std::time::{Duration, SystemTime};
 /// The name and value of one key of a record.
 pub type Pair<'a> = (&'static str, &'a str);
 
+/// The keys of a record. A connection has keys of its own: filter state that is set on a connection is
+/// seen by every request on it, where it must neither satisfy the guard of requests nor stand in their
+/// records.
+#[derive(Clone, Copy, Debug)]
+pub struct Keys {
+    /// What each key begins with.
+    pub prefix: &'static str,
+    decision: &'static str,
+    rule: &'static str,
+    reason: &'static str,
+    policy: &'static str,
+    would: &'static str,
+    would_rule: &'static str,
+    would_reason: &'static str,
+}
+
+macro_rules! keys {
+    ($prefix:literal) => {
+        Keys {
+            prefix: $prefix,
+            decision: concat!($prefix, "decision"),
+            rule: concat!($prefix, "rule"),
+            reason: concat!($prefix, "reason"),
+            policy: concat!($prefix, "policy"),
+            would: concat!($prefix, "would"),
+            would_rule: concat!($prefix, "would_rule"),
+            would_reason: concat!($prefix, "would_reason"),
+        }
+    };
+}
+
+/// The keys of a request's record.
+pub const OF_REQUESTS: Keys = keys!("egress_");
+
+/// The keys of a connection's record.
+pub const OF_CONNECTIONS: Keys = keys!("egress_connection_");
+
 /// What a request or a connection is decided to be, in the words of records.
 #[derive(Clone, Copy, Debug)]
 pub struct Record<'a> {
+    keys: Keys,
     decision: Decision,
     rule: Option<&'a str>,
     would_rule: Option<&'a str>,
@@ -45,11 +83,20 @@ pub struct Details<'a> {
 }
 
 impl<'a> Record<'a> {
-    /// Takes a decision of this policy and the policy's name with its hash.
+    /// Takes a decision of this policy on a request, and the policy's name with its hash.
     pub fn new(decision: Decision, policy: &'a Policy, revision: &'a str) -> Self {
+        Self::under(OF_REQUESTS, decision, policy, revision)
+    }
+
+    /// The same for a connection.
+    pub fn of_connection(decision: Decision, policy: &'a Policy, revision: &'a str) -> Self {
+        Self::under(OF_CONNECTIONS, decision, policy, revision)
+    }
+
+    fn under(keys: Keys, decision: Decision, policy: &'a Policy, revision: &'a str) -> Self {
         let id = |verdict: Verdict| policy.rules().get(verdict.rule?).map(|rule| &*rule.id);
         let would_rule = decision.would.and_then(id);
-        Self { decision, rule: id(decision.verdict), would_rule, policy: revision }
+        Self { keys, decision, rule: id(decision.verdict), would_rule, policy: revision }
     }
 
     /// The id of the rule that is named.
@@ -104,14 +151,15 @@ impl<'a> Record<'a> {
         reason: impl Fn(Reason) -> Option<&'static str>,
     ) -> impl Iterator<Item = Pair<'a>> {
         let Decision { verdict, would } = self.decision;
+        let keys = self.keys;
         [
-            ("egress_decision", Some(verdict.action.as_str())),
-            ("egress_rule", self.rule),
-            ("egress_reason", reason(verdict.reason)),
-            ("egress_policy", Some(self.policy)),
-            ("egress_would", would.map(|would| would.action.as_str())),
-            ("egress_would_rule", self.would_rule),
-            ("egress_would_reason", would.and_then(|would| reason(would.reason))),
+            (keys.decision, Some(verdict.action.as_str())),
+            (keys.rule, self.rule),
+            (keys.reason, reason(verdict.reason)),
+            (keys.policy, Some(self.policy)),
+            (keys.would, would.map(|would| would.action.as_str())),
+            (keys.would_rule, self.would_rule),
+            (keys.would_reason, would.and_then(|would| reason(would.reason))),
         ]
         .into_iter()
         .filter_map(|(key, value)| Some((key, value?)))

@@ -655,7 +655,11 @@ fn a_connection_that_needs_a_missing_fact_is_none<G: Guest>(worker: &mut Worker<
             worker.misbehave(calls, misbehaviour.clone());
             let outcome = worker.connect(root, connection());
             assert!(!outcome.passed, "{calls:?}: {misbehaviour:?}");
-            assert_eq!(outcome.state("egress_reason"), Some(reason), "{calls:?}: {misbehaviour:?}");
+            assert_eq!(
+                outcome.state("egress_connection_reason"),
+                Some(reason),
+                "{calls:?}: {misbehaviour:?}"
+            );
         }
     }
     let name = about("connection\0requested_server_name");
@@ -663,7 +667,11 @@ fn a_connection_that_needs_a_missing_fact_is_none<G: Guest>(worker: &mut Worker<
         worker.misbehave(name, misbehaviour.clone());
         let outcome = worker.connect(root, connection());
         assert!(!outcome.passed, "{misbehaviour:?}");
-        assert_eq!(outcome.state("egress_reason"), Some("malformed"), "{misbehaviour:?}");
+        assert_eq!(
+            outcome.state("egress_connection_reason"),
+            Some("malformed"),
+            "{misbehaviour:?}"
+        );
     }
 }
 
@@ -678,8 +686,8 @@ fn a_server_name_that_cannot_be_read_refuses_in_monitor_mode_too<G: Guest>(worke
         let outcome = worker.connect(root, connection());
         assert!(!outcome.passed, "{error:?}");
         assert_eq!(outcome.closings, 1, "{error:?}");
-        assert_eq!(outcome.state("egress_reason"), Some("proxy_error"), "{error:?}");
-        assert_eq!(outcome.state("egress_would"), None, "{error:?}");
+        assert_eq!(outcome.state("egress_connection_reason"), Some("proxy_error"), "{error:?}");
+        assert_eq!(outcome.state("egress_connection_would"), None, "{error:?}");
     }
 }
 
@@ -690,7 +698,7 @@ fn a_connection_that_the_proxy_does_not_close_goes_no_further<G: Guest>(worker: 
         worker.misbehave(Calls::Of("proxy_close_stream"), error.clone());
         let outcome = worker.connect(root, Connection::to("evil.test"));
         assert!(!outcome.passed && outcome.closings == 0, "{error:?}");
-        assert_eq!(outcome.state("egress_decision"), Some("deny"), "{error:?}");
+        assert_eq!(outcome.state("egress_connection_decision"), Some("deny"), "{error:?}");
         let said = outcome.lines.iter().filter(|line| line.level == Level::Error).count();
         assert_eq!(said, 1, "{:#?}", outcome.lines);
         assert!(!worker.connect(unconfigured, connection()).passed, "{error:?}");
@@ -700,10 +708,13 @@ fn a_connection_that_the_proxy_does_not_close_goes_no_further<G: Guest>(worker: 
 fn a_connection_without_a_verdict_in_filter_state_is_the_guards<G: Guest>(worker: &mut Worker<G>) {
     let root = configure_connections(worker, strict_on_connections());
     for error in errors() {
-        worker.misbehave(Calls::About("proxy_set_property", "egress_decision"), error.clone());
+        worker.misbehave(
+            Calls::About("proxy_set_property", "egress_connection_decision"),
+            error.clone(),
+        );
         let outcome = worker.connect(root, connection());
-        assert_eq!(outcome.state("egress_decision"), None, "{error:?}");
-        assert_eq!(outcome.state("egress_rule"), Some("a"), "{error:?}");
+        assert_eq!(outcome.state("egress_connection_decision"), None, "{error:?}");
+        assert_eq!(outcome.state("egress_connection_rule"), Some("a"), "{error:?}");
     }
 }
 

@@ -113,14 +113,14 @@ async fn every_vector_comes_out_as_it_must(testbed: &Testbed) -> Result<()> {
                 failures.push(format!("{what}: not one record: {:#?}", records.get(address)));
                 continue;
             };
-            let decision = record["egress_decision"].as_str();
+            let decision = record["egress_connection_decision"].as_str();
             let is_expected = match expected {
                 Word::Allow => decision == Some("allow"),
                 Word::Deny => decision == Some("deny"),
                 Word::Refused => decision != Some("allow"),
                 Word::Rejected => decision.is_none(),
             };
-            let recorded = record["egress_reason"].as_str().unwrap_or("rule");
+            let recorded = record["egress_connection_reason"].as_str().unwrap_or("rule");
             let is_reason =
                 reason.as_deref().is_none_or(|it| it == recorded || decision != Some("deny"));
             if !is_expected || !is_reason {
@@ -167,7 +167,7 @@ fn every_vector_comes_out_as_it_must_on_the_mock_host<G: Guest>(worker: &mut Wor
             };
             for server_name in vector.shown() {
                 let outcome = worker.connect(root, Connection::to(&server_name));
-                let reason = outcome.state("egress_reason").unwrap_or("rule");
+                let reason = outcome.state("egress_connection_reason").unwrap_or("rule");
                 let is_reason =
                     vector.reason(&policy_name).is_none_or(|it| it == reason || outcome.passed);
                 if outcome.passed != expected || !is_reason {

@@ -421,7 +421,7 @@ fn the_root_id_tells_connections_from_requests<G: Guest>(worker: &mut Worker<G>)
     let request = worker.send(requests, Request::get(ALLOWED));
     let connection = worker.connect(connections, Connection::to(ALLOWED));
     assert!(request.passed && connection.passed);
-    assert_eq!(request.state("egress_policy"), connection.state("egress_policy"));
+    assert_eq!(request.state("egress_policy"), connection.state("egress_connection_policy"));
     assert!(worker.connect(other_port, Connection::to(ALLOWED)).passed);
     assert!(!worker.connect(connections, Connection::to(DENIED)).passed);
 }
@@ -458,9 +458,9 @@ fn an_allowed_connection_goes_on_with_its_verdict_in_filter_state<G: Guest>(
 
     assert!(outcome.passed);
     assert_eq!(outcome.closings, 0);
-    assert_eq!(outcome.state("egress_decision"), Some("allow"));
-    assert_eq!(outcome.state("egress_rule"), Some("a"));
-    assert_policy_name(outcome.state("egress_policy"));
+    assert_eq!(outcome.state("egress_connection_decision"), Some("allow"));
+    assert_eq!(outcome.state("egress_connection_rule"), Some("a"));
+    assert_policy_name(outcome.state("egress_connection_policy"));
     assert_eq!(outcome.filter_state.len(), 3, "{:#?}", outcome.filter_state);
     assert_eq!(outcome.lines, []);
 }
@@ -473,8 +473,8 @@ fn a_refused_connection_is_closed_once_and_leaves_its_record<G: Guest>(worker: &
     assert!(!outcome.passed);
     assert_eq!(outcome.closings, 1);
     assert_eq!(outcome.replies, []);
-    assert_eq!(outcome.state("egress_decision"), Some("deny"));
-    assert_eq!(outcome.state("egress_reason"), Some("default"));
+    assert_eq!(outcome.state("egress_connection_decision"), Some("deny"));
+    assert_eq!(outcome.state("egress_connection_reason"), Some("default"));
     assert_eq!(outcome.filter_state.len(), 3, "{:#?}", outcome.filter_state);
     let [line] = outcome.lines.as_slice() else { panic!("{:#?}", outcome.lines) };
     assert_eq!(line.level, Level::Warn);
@@ -540,7 +540,7 @@ fn a_caller_whose_handshake_is_still_to_come_is_waited_for<G: Guest>(worker: &mu
     let outcome = worker.connect(root, made);
     assert!(!outcome.passed);
     assert_eq!(outcome.closings, 1);
-    assert_eq!(outcome.state("egress_reason"), Some("identity"));
+    assert_eq!(outcome.state("egress_connection_reason"), Some("identity"));
 }
 
 /// `t@` and twelve hexadecimal digits.

@@ -325,14 +325,20 @@ fn the_log_of_connections_has_the_fields_of_the_gateways() {
     let gateway = document(&envoy("gateway-tls.yaml"));
     let log = &gateway["static_resources"]["listeners"][0]["access_log"][0]["typed_config"];
     let fields = log["log_format"]["json_format"].as_object().expect("fields");
-    for (name, format) in
-        fields.iter().filter(|(name, _)| *name != "connection_termination_details")
-    {
-        assert_eq!(access_log(&self::gateway())[name], *format, "{name}");
+    let of_connections = |name: &str| name.replacen("egress_", "egress_connection_", 1);
+    let gateway = self::gateway();
+    let mut expected: BTreeMap<String, Value> = BTreeMap::new();
+    for (name, format) in access_log(&gateway).as_object().expect("fields") {
+        let format = of_connections(format.as_str().expect("a format"));
+        expected.insert(of_connections(name), format.into());
     }
-    let of_filter = |name: &&str| name.starts_with("egress_");
-    for name in ACCESS_LOG_FIELDS.iter().copied().filter(of_filter) {
-        assert!(fields.contains_key(name), "{name}");
+    let details = json!("%CONNECTION_TERMINATION_DETAILS%");
+    expected.insert("connection_termination_details".to_owned(), details);
+    for (name, format) in fields {
+        assert_eq!(expected.get(name), Some(format), "{name}");
+    }
+    for name in ACCESS_LOG_FIELDS.iter().filter(|name| name.starts_with("egress_")) {
+        assert!(fields.contains_key(&of_connections(name)), "{name}");
     }
 }
 
@@ -344,12 +350,18 @@ fn the_access_log_has_the_promised_fields_and_no_other() {
 }
 
 #[test]
-fn the_access_log_is_the_same_in_the_mesh() {
+fn the_access_log_in_the_mesh_has_the_fields_of_requests_and_of_connections() {
     let mesh = document(&istio("mesh-config.yaml"));
     let mesh = &mesh["meshConfig"];
     let format = mesh["accessLogFormat"].as_str().expect("a format");
     let format: Value = serde_json::from_str(format).expect("a format in JSON");
-    assert_eq!(&format, access_log(&gateway()));
+    let gateway_tls = document(&envoy("gateway-tls.yaml"));
+    let log = &gateway_tls["static_resources"]["listeners"][0]["access_log"][0]["typed_config"];
+    let of_connections = log["log_format"]["json_format"].as_object().expect("fields");
+    let mut expected = access_log(&gateway()).as_object().expect("fields").clone();
+    expected
+        .extend(of_connections.clone().into_iter().filter(|(name, _)| name.starts_with("egress_")));
+    assert_eq!(format, Value::Object(expected));
     assert_eq!(mesh["accessLogEncoding"], "JSON");
     assert_eq!(mesh["outboundTrafficPolicy"]["mode"], "REGISTRY_ONLY");
 }

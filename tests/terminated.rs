@@ -29,6 +29,7 @@ on_each_envoy![
     spellings_of_one_name_are_one_name,
     a_hello_without_a_server_name_matches_no_host,
     without_tls_there_is_nothing_to_compare,
+    a_connections_verdict_is_none_on_its_requests,
 ];
 
 async fn the_server_name_must_be_the_host(testbed: &Testbed) -> Result<()> {
@@ -129,6 +130,72 @@ async fn without_tls_there_is_nothing_to_compare(testbed: &Testbed) -> Result<()
     let (gateway, _external) = testbed.gateway(bootstrap).await?;
     let answer = Call::get("allowed.example").http1(gateway.listener("egress")?).await?;
     assert_eq!(answer.status, 301);
+    Ok(())
+}
+
+/// Both filters in one chain. Every request sees the filter state of its connection: what was decided of
+/// that has keys of its own, which are neither the guard's nor those of the requests' records.
+async fn a_connections_verdict_is_none_on_its_requests(testbed: &Testbed) -> Result<()> {
+    let authority = Authority::new(&["allowed.example"])?;
+    let mut bootstrap = Bootstrap::gateway()?;
+    bootstrap.terminate_tls(&authority)?;
+    bootstrap.route_every_host()?;
+    bootstrap.set_policy(json!({
+        "policy": "requests",
+        "default": "allow",
+        "rules": [{"id": "closed", "action": "deny", "to": [{"hosts": ["denied.example"]}]}],
+    }))?;
+    for key in ["decision", "rule"] {
+        let name = format!("egress_connection_{key}");
+        bootstrap.log_field(&name, &format!("%FILTER_STATE(wasm.{name}:PLAIN)%"));
+    }
+    let mut without_requests = bootstrap.clone();
+    without_requests.remove_filter("egress-warden");
+    judge_connections(&mut bootstrap)?;
+    judge_connections(&mut without_requests)?;
+
+    let (gateway, _external) = testbed.gateway(bootstrap).await?;
+    for (host, status, decision, rule, reason) in [
+        ("evil.example", 301, "allow", Value::Null, json!("default")),
+        ("denied.example", 403, "deny", json!("closed"), Value::Null),
+    ] {
+        let path = format!("/{host}");
+        let call = Call::get(host).path(&path);
+        let egress = gateway.listener("egress")?;
+        let answer = call.tls(egress, &authority, "allowed.example", None).await?;
+        assert_eq!(answer.status, status, "{host}");
+        let record = gateway.access_log(&path).await?;
+        assert_eq!(record["egress_decision"], decision, "{host}");
+        assert_eq!((&record["egress_rule"], &record["egress_reason"]), (&rule, &reason), "{host}");
+        assert!(record["egress_policy"].as_str().is_some_and(|it| it.starts_with("requests@")));
+        assert_eq!(record["egress_connection_decision"], "allow", "{host}");
+        assert_eq!(record["egress_connection_rule"], "open", "{host}");
+    }
+
+    let (gateway, external) = testbed.gateway(without_requests).await?;
+    for host in ["allowed.example", "evil.example"] {
+        let path = format!("/{host}");
+        let call = Call::get(host).path(&path);
+        let egress = gateway.listener("egress")?;
+        let answer = call.tls(egress, &authority, "allowed.example", None).await?;
+        assert_eq!(answer.status, 403, "{host}: the guard refuses what no filter judged");
+        let record = gateway.access_log(&path).await?;
+        assert_eq!(record["egress_decision"], Value::Null, "{host}");
+        assert_eq!(record["egress_connection_decision"], "allow", "{host}");
+    }
+    assert_eq!(external.counter("http.external.downstream_rq_total").await?, 0);
+    Ok(())
+}
+
+/// Puts the filter of connections before the requests', with a policy for the first server name.
+fn judge_connections(bootstrap: &mut Bootstrap) -> Result<()> {
+    let mut tls = Bootstrap::gateway_tls()?;
+    let mut filter =
+        tls.tree_mut()["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0].take();
+    filter["typed_config"]["config"]["configuration"]["value"] = json!(policy().to_string());
+    let listener = &mut bootstrap.tree_mut()["static_resources"]["listeners"][0];
+    let filters = listener["filter_chains"][0]["filters"].as_array_mut();
+    filters.context("a list of filters")?.insert(0, filter);
     Ok(())
 }
 

@@ -124,11 +124,14 @@ impl Batch {
                 self.policy
             );
         }
-        let reason = |record: &Record| match record.get("egress_reason") {
-            Some(reason) => format!("{} {reason}", record["egress_decision"]),
-            None => format!("{} rule", record["egress_decision"]),
-        };
-        filter.iter().map(reason).collect()
+        filter
+            .iter()
+            .map(|record| {
+                [word(record, "decision"), word(record, "reason")]
+                    .map(Option::unwrap_or_default)
+                    .join(" ")
+            })
+            .collect()
     }
 
     fn by_the_filter(&self) -> Vec<Record> {
@@ -193,13 +196,20 @@ fn connect(worker: &mut Worker<Native>, root: mock::Root, connection: &Value) ->
 fn told(line: &str) -> Record {
     let told: Value = serde_json::from_str(line).expect("JSON");
     let record: Record = serde_json::from_value(told["record"].clone()).expect("a record");
-    let word = |key: &str| told[key].as_str().map(str::to_owned);
-    let recorded = |key: &str| record.get(key).cloned();
-    assert_eq!(word("decision"), recorded("egress_decision"), "{line}");
-    assert_eq!(word("rule"), recorded("egress_rule"), "{line}");
-    let reason = recorded("egress_reason").unwrap_or_else(|| "rule".to_owned());
-    assert_eq!(word("reason"), Some(reason), "{line}");
+    for key in ["decision", "rule", "reason"] {
+        assert_eq!(told[key].as_str(), word(&record, key), "{line}");
+    }
     record
+}
+
+/// What a record of either kind says under a key, the reason `rule` written out.
+fn word<'a>(record: &'a Record, key: &str) -> Option<&'a str> {
+    let prefix = match record.contains_key("egress_decision") {
+        true => "egress_",
+        false => "egress_connection_",
+    };
+    let recorded = record.get(&format!("{prefix}{key}")).map(String::as_str);
+    recorded.or_else(|| (key == "reason").then_some("rule"))
 }
 
 /// Bytes as case files write them where they need not be text.

@@ -14,15 +14,17 @@ use super::connection::Connection;
 use super::proxy::{Answer, Headers, Outcome};
 use super::request::Request;
 
-/// The keys of the JSON line, in their order.
-const LINE_KEYS: [&str; 18] = [
-    "egress_decision",
-    "egress_rule",
-    "egress_reason",
-    "egress_policy",
-    "egress_would",
-    "egress_would_rule",
-    "egress_would_reason",
+/// What the keys of a request's record begin with.
+const OF_REQUESTS: &str = "egress_";
+/// The same for a connection.
+const OF_CONNECTIONS: &str = "egress_connection_";
+
+/// The record's keys, without what all begin with, in the order that they have in the JSON line.
+const RECORD_KEYS: [&str; 7] =
+    ["decision", "rule", "reason", "policy", "would", "would_rule", "would_reason"];
+
+/// The keys that follow them.
+const DETAIL_KEYS: [&str; 11] = [
     "start_time",
     "host",
     "authority",
@@ -76,7 +78,7 @@ pub(crate) struct Expectation {
     would: Option<String>,
     would_rule: Option<String>,
     would_reason: Option<String>,
-    /// `egress_policy`, its hash included.
+    /// The record's policy, its hash included.
     policy: Option<String>,
     status: Option<u16>,
     /// The JSON answer, exactly. `none`: no body.
@@ -128,7 +130,7 @@ impl Case {
 /// Where an outcome is not what a case says, or breaks what holds for every request.
 pub(crate) fn differences(expected: &Expectation, outcome: &Outcome) -> Vec<String> {
     let mut differences = Differences(Vec::new());
-    let state = filter_state(outcome, &mut differences);
+    let state = filter_state(OF_REQUESTS, outcome, &mut differences);
     compare_record(expected, &state, &mut differences);
     match outcome.passed {
         true => compare_passed(outcome, &state, &mut differences),
@@ -142,7 +144,7 @@ pub(crate) fn differences(expected: &Expectation, outcome: &Outcome) -> Vec<Stri
             &values_of(&outcome.headers, name),
         );
     }
-    compare_lines(expected, outcome, &state, &mut differences);
+    compare_lines(OF_REQUESTS, expected, outcome, &state, &mut differences);
     compare_counters("requests", outcome, &state, &mut differences);
     differences.0
 }
@@ -150,13 +152,13 @@ pub(crate) fn differences(expected: &Expectation, outcome: &Outcome) -> Vec<Stri
 /// Where the outcome of a connection is not what a case says, or breaks what holds for every one.
 pub(crate) fn connection_differences(expected: &Expectation, outcome: &Outcome) -> Vec<String> {
     let mut differences = Differences(Vec::new());
-    let state = filter_state(outcome, &mut differences);
+    let state = filter_state(OF_CONNECTIONS, outcome, &mut differences);
     compare_record(expected, &state, &mut differences);
     let decision = if outcome.passed { "allow" } else { "deny" };
-    differences.compare("decision", &Some(decision), &state.get("egress_decision").map(|it| &**it));
+    differences.compare("decision", &Some(decision), &state.get("decision").map(|it| &**it));
     differences.compare("closings", &usize::from(!outcome.passed), &outcome.closings);
     differences.require(outcome.answers.is_empty(), "a connection is answered");
-    compare_lines(expected, outcome, &state, &mut differences);
+    compare_lines(OF_CONNECTIONS, expected, outcome, &state, &mut differences);
     compare_counters("connections", outcome, &state, &mut differences);
     differences.0
 }
@@ -177,12 +179,19 @@ impl Differences {
     }
 }
 
-type FilterState = BTreeMap<String, String>;
+/// By the record's keys, without what all begin with.
+type FilterState = BTreeMap<&'static str, String>;
 
-fn filter_state(outcome: &Outcome, differences: &mut Differences) -> FilterState {
+/// What a request or a connection leaves, which must be its own record and nothing else.
+fn filter_state(prefix: &str, outcome: &Outcome, differences: &mut Differences) -> FilterState {
     let mut state = FilterState::new();
     for (key, value) in &outcome.filter_state {
-        let earlier = state.insert(key.clone(), lossy(value));
+        let known = RECORD_KEYS.iter().find(|known| key.strip_prefix(prefix) == Some(**known));
+        let Some(known) = known else {
+            differences.require(false, &format!("`{key}` is no key of such a record"));
+            continue;
+        };
+        let earlier = state.insert(known, lossy(value));
         differences.require(earlier.is_none(), &format!("`{key}` is set twice"));
     }
     state
@@ -190,32 +199,30 @@ fn filter_state(outcome: &Outcome, differences: &mut Differences) -> FilterState
 
 fn compare_record(expected: &Expectation, state: &FilterState, differences: &mut Differences) {
     let keys = [
-        ("egress_decision", &Some(expected.decision.clone())),
-        ("egress_rule", &expected.rule),
-        ("egress_reason", &expected.reason),
-        ("egress_would", &expected.would),
-        ("egress_would_rule", &expected.would_rule),
-        ("egress_would_reason", &expected.would_reason),
+        ("decision", &Some(expected.decision.clone())),
+        ("rule", &expected.rule),
+        ("reason", &expected.reason),
+        ("would", &expected.would),
+        ("would_rule", &expected.would_rule),
+        ("would_reason", &expected.would_reason),
     ];
     for (key, value) in keys {
         differences.compare(key, value, &state.get(key).cloned());
     }
-    let policy = state.get("egress_policy");
+    let policy = state.get("policy");
     let hash = policy.and_then(|policy| policy.split_once('@')).map_or("", |(_, hash)| hash);
     let is_hash =
         hash.len() == 12 && hash.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
-    differences.require(
-        is_hash,
-        &format!("egress_policy: expected a name, `@` and 12 digits, got {policy:?}"),
-    );
+    differences
+        .require(is_hash, &format!("policy: expected a name, `@` and 12 digits, got {policy:?}"));
     if expected.policy.is_some() {
-        differences.compare("egress_policy", &expected.policy.as_ref(), &policy);
+        differences.compare("policy", &expected.policy.as_ref(), &policy);
     }
 }
 
 fn compare_passed(outcome: &Outcome, state: &FilterState, differences: &mut Differences) {
     differences.require(
-        state.get("egress_decision").is_some_and(|decision| decision == "allow"),
+        state.get("decision").is_some_and(|decision| decision == "allow"),
         "the request passes without the decision `allow`",
     );
     differences.require(outcome.answers.is_empty(), "the request passes and is answered");
@@ -232,7 +239,7 @@ fn compare_refused(
     differences: &mut Differences,
 ) {
     differences.require(
-        state.get("egress_decision").is_some_and(|decision| decision == "deny"),
+        state.get("decision").is_some_and(|decision| decision == "deny"),
         "the request is stopped without the decision `deny`",
     );
     differences.compare("headers of a refused request", &outcome.arrived, &outcome.headers);
@@ -240,7 +247,7 @@ fn compare_refused(
         differences.require(false, &format!("expected one answer, got {:?}", outcome.answers));
         return;
     };
-    let reason = state.get("egress_reason").map_or("rule", String::as_str);
+    let reason = state.get("reason").map_or("rule", String::as_str);
     differences.compare("details", &format!("egress_denied[{reason}]"), &answer.details);
     if let Some(status) = expected.status {
         differences.compare("status", &status, &answer.status);
@@ -276,6 +283,7 @@ fn compare_body(expected: &Map<String, Value>, answer: &Answer, differences: &mu
 }
 
 fn compare_lines(
+    prefix: &str,
     expected: &Expectation,
     outcome: &Outcome,
     state: &FilterState,
@@ -293,7 +301,7 @@ fn compare_lines(
         }
     };
     let is_refusal = |key| state.get(key).is_some_and(|verdict| verdict == "deny");
-    let severity = match is_refusal("egress_decision") || is_refusal("egress_would") {
+    let severity = match is_refusal("decision") || is_refusal("would") {
         true => Level::Warn,
         false => Level::Info,
     };
@@ -308,8 +316,10 @@ fn compare_lines(
         Ok(line) => line,
         Err(error) => return differences.require(false, &format!("{error} in the line {text}")),
     };
+    let record_keys = RECORD_KEYS.iter().map(|key| format!("{prefix}{key}"));
+    let known_keys: Vec<_> = record_keys.chain(DETAIL_KEYS.map(str::to_owned)).collect();
     let places: Vec<_> =
-        line.iter().map(|(key, _)| LINE_KEYS.iter().position(|known| known == key)).collect();
+        line.iter().map(|(key, _)| known_keys.iter().position(|known| known == key)).collect();
     differences.require(
         places.iter().all(Option::is_some) && places.is_sorted_by(|left, right| left < right),
         &format!("the line's keys are not the known ones in their order: {text}"),
@@ -319,7 +329,7 @@ fn compare_lines(
         differences.compare(
             &format!("line {key}"),
             &value.map(Value::from).as_ref(),
-            &line.get(key),
+            &line.get(&format!("{prefix}{key}")),
         );
     }
     if let Some(Present::Some(keys)) = &expected.line {
@@ -338,8 +348,8 @@ fn compare_counters(
 ) {
     let prefix = format!("egress_warden.{subject}.");
     let others = [".would.", ".rule."].map(|kind| format!("egress_warden.{subject}{kind}"));
-    let decision = state.get("egress_decision").map_or("", String::as_str);
-    let reason = state.get("egress_reason").map_or("rule", String::as_str);
+    let decision = state.get("decision").map_or("", String::as_str);
+    let reason = state.get("reason").map_or("rule", String::as_str);
     let is_verdict = |name: &str| {
         name.starts_with(&prefix) && !others.iter().any(|other| name.starts_with(other))
     };
@@ -355,13 +365,13 @@ fn recorded_keys(state: &FilterState) -> Vec<(&'static str, Option<String>)> {
         (key, state.get(key).cloned().or(rule))
     };
     vec![
-        recorded("egress_decision"),
-        recorded("egress_rule"),
-        reason("egress_reason", "egress_decision"),
-        recorded("egress_policy"),
-        recorded("egress_would"),
-        recorded("egress_would_rule"),
-        reason("egress_would_reason", "egress_would"),
+        recorded("decision"),
+        recorded("rule"),
+        reason("reason", "decision"),
+        recorded("policy"),
+        recorded("would"),
+        recorded("would_rule"),
+        reason("would_reason", "would"),
     ]
 }
 

@@ -45,7 +45,8 @@ pub(crate) async fn callers_that_reset_at_any_phase_leave_no_byte_and_no_gap(
     let records = gateway.records(TIMES * 6 + 1).await?;
     ensure!(records.len() == TIMES * 6 + 1, "{} records", records.len());
     let decided = |decision: &str| {
-        records.iter().filter(|record| record["egress_decision"] == decision).count() as u64
+        records.iter().filter(|record| record["egress_connection_decision"] == decision).count()
+            as u64
     };
     for (counter, decision) in [("allow.rule", "allow"), ("deny.default", "deny")] {
         let name = format!("wasmcustom.egress_warden.connections.{counter}");
@@ -92,7 +93,8 @@ pub(crate) async fn ten_thousand_half_open_connections_hold_nobody_up(
     ensure!(!connect(&gateway).await?.exchange(&denied).await?);
     ensure!(upstream.all_arrivals().await? == [allowed.clone(), allowed]);
     let records = gateway.records(count + 4).await?;
-    let decided = records.iter().filter(|record| !record["egress_decision"].is_null()).count();
+    let decided =
+        records.iter().filter(|record| !record["egress_connection_decision"].is_null()).count();
     ensure!(decided == 4 && records.len() == count + 4, "{decided} of {}", records.len());
     Ok(())
 }

@@ -38,16 +38,16 @@ pub(crate) async fn a_real_tls_client_passes_untouched_or_is_cut_off(
     let answer = call.tls(egress, &authority, "allowed.example", None).await?;
     assert_eq!(answer.status, 301);
     assert_eq!(answer.body, "server name: allowed.example\npath: /inside\n");
-    let record = gateway.first_record(|it| it["egress_decision"] == "allow").await?;
+    let record = gateway.first_record(|it| it["egress_connection_decision"] == "allow").await?;
     assert_eq!(record["requested_server_name"], "allowed.example");
-    assert_eq!(record["egress_rule"], "shop-to-allowed");
+    assert_eq!(record["egress_connection_rule"], "shop-to-allowed");
     assert_eq!(record["upstream_cluster"], "outbound|443||allowed.example");
 
     let call = Call::get("denied.example");
     assert!(call.tls(egress, &authority, "denied.example", None).await.is_err());
-    let record = gateway.first_record(|it| it["egress_decision"] == "deny").await?;
+    let record = gateway.first_record(|it| it["egress_connection_decision"] == "deny").await?;
     assert_eq!(record["requested_server_name"], "denied.example");
-    assert_eq!(record["egress_reason"], "default");
+    assert_eq!(record["egress_connection_reason"], "default");
     assert_eq!(record["upstream_host"], Value::Null);
     assert_eq!(service.callers(), 1);
     Ok(())
@@ -61,9 +61,9 @@ pub(crate) async fn an_allowed_name_without_a_way_out_goes_nowhere(
     let mut caller = Caller::connect(gateway.listener("egress_tls")?).await?;
     assert!(!caller.exchange(&Hello::to("archive.example").to_bytes()).await?);
     let record = record_of(&gateway, &caller.address.to_string()).await?;
-    assert_eq!(record["egress_decision"], "allow");
-    assert_eq!(record["egress_would"], "deny");
-    assert_eq!(record["egress_would_reason"], "default");
+    assert_eq!(record["egress_connection_decision"], "allow");
+    assert_eq!(record["egress_connection_would"], "deny");
+    assert_eq!(record["egress_connection_would_reason"], "default");
     assert_eq!(record["response_flags"], "UH");
     assert_eq!(upstream.arrivals(), [b""; 0]);
     Ok(())
@@ -83,12 +83,12 @@ pub(crate) async fn both_records_of_a_connection_agree(testbed: &Testbed) -> Res
         let lines = gateway.filter_lines();
         let line = lines.iter().find(|line| line["downstream_remote_address"] == address.as_str());
         let line = line.context("a line of the filter")?;
-        assert_eq!(line["egress_decision"], decision);
+        assert_eq!(line["egress_connection_decision"], decision);
         assert_eq!((&line["host"], &line["port"]), (&json!(name), &json!(443)));
         for key in [
-            "egress_decision",
-            "egress_rule",
-            "egress_policy",
+            "egress_connection_decision",
+            "egress_connection_rule",
+            "egress_connection_policy",
             "downstream_remote_address",
             "downstream_local_address",
             "requested_server_name",
@@ -125,9 +125,9 @@ pub(crate) async fn the_log_of_tcp_proxy_has_a_line_for_each(testbed: &Testbed) 
     records.sort_by_key(|record| record["requested_server_name"].to_string());
     let of = |key: &str| records.iter().map(|it| it[key].clone()).collect::<Vec<_>>();
     assert_eq!(of("requested_server_name"), names);
-    assert_eq!(of("egress_decision"), ["allow", "deny", "deny"]);
-    assert_eq!(of("egress_rule"), [json!("open"), Value::Null, Value::Null]);
-    assert_eq!(of("egress_reason"), [Value::Null, json!("default"), json!("default")]);
+    assert_eq!(of("egress_connection_decision"), ["allow", "deny", "deny"]);
+    assert_eq!(of("egress_connection_rule"), [json!("open"), Value::Null, Value::Null]);
+    assert_eq!(of("egress_connection_reason"), [Value::Null, json!("default"), json!("default")]);
     Ok(())
 }
 
@@ -194,7 +194,7 @@ pub(crate) async fn no_connection_passes_the_guard_without_a_verdict(
         let mut caller = Caller::connect(gateway.listener("egress_tls")?).await?;
         assert!(!caller.exchange(&Hello::to(name).to_bytes()).await?, "{name}");
         let record = record_of(&gateway, &caller.address.to_string()).await?;
-        assert_eq!(record["egress_decision"], Value::Null, "{name}");
+        assert_eq!(record["egress_connection_decision"], Value::Null, "{name}");
         if name == "allowed.example" {
             assert_eq!(record["connection_termination_details"], RBAC_DETAILS);
         }
@@ -243,7 +243,7 @@ pub(crate) async fn the_certificate_around_the_tls_is_the_caller(testbed: &Testb
         assert_eq!(reached.is_ok(), passes, "{principal}");
         let record = record_of(&gateway, &caller).await?;
         assert_eq!(record["source_principal"], principal);
-        assert_eq!(record["egress_decision"], if passes { "allow" } else { "deny" });
+        assert_eq!(record["egress_connection_decision"], if passes { "allow" } else { "deny" });
     }
     assert_eq!(service.callers(), 1);
     Ok(())

@@ -79,13 +79,13 @@ impl Account<'_> {
         let mut put = |key: &str, value: Option<Value>| {
             account.extend(value.map(|value| (key.to_owned(), value)));
         };
-        put("policy", recorded("egress_policy"));
-        put("decision", recorded("egress_decision"));
-        put("rule", recorded("egress_rule"));
-        put("reason", recorded("egress_reason"));
-        put("would", recorded("egress_would"));
-        put("would_rule", recorded("egress_would_rule"));
-        put("would_reason", recorded("egress_would_reason"));
+        put("policy", recorded("policy"));
+        put("decision", recorded("decision"));
+        put("rule", recorded("rule"));
+        put("reason", recorded("reason"));
+        put("would", recorded("would"));
+        put("would_rule", recorded("would_rule"));
+        put("would_reason", recorded("would_reason"));
         match self.subject {
             Subject::Request(_) => put("request", Some(self.request_json())),
             Subject::Connection(_) => put("connection", Some(self.connection_json())),

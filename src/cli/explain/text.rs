@@ -34,12 +34,11 @@ impl Page {
 
 fn verdict(account: &Account<'_>, page: &mut Page) {
     let said = |kind: &str| {
-        let key = |suffix: &str| format!("egress_{kind}{suffix}");
         let (decision, prefix) = match kind {
-            "" => (account.rehearsal.recorded("egress_decision"), "egress_".to_owned()),
-            _ => (account.rehearsal.recorded("egress_would"), key("_")),
+            "" => ("decision", String::new()),
+            _ => (kind, format!("{kind}_")),
         };
-        let decision = decision?;
+        let decision = account.rehearsal.recorded(decision)?;
         let style = if decision == "allow" { GOOD } else { BAD };
         let rule = account.rehearsal.recorded(&format!("{prefix}rule"));
         let reason = account.rehearsal.recorded(&format!("{prefix}reason")).unwrap_or_default();
@@ -50,7 +49,7 @@ fn verdict(account: &Account<'_>, page: &mut Page) {
         };
         Some(format!("{} {by}", styled(style, decision)))
     };
-    let policy = account.rehearsal.recorded("egress_policy").unwrap_or_default();
+    let policy = account.rehearsal.recorded("policy").unwrap_or_default();
     let decision = said("").unwrap_or_default();
     page.0.push(format!("{decision}  ({policy})"));
     if let Some(would) = said("would") {
@@ -216,8 +215,9 @@ fn consequences(account: &Account<'_>, page: &mut Page) {
         page.row("none", "the connection is closed");
     }
     page.head("record");
+    let width = rehearsal.prefix.len().saturating_add("would_reason".len());
     for (key, value) in &rehearsal.record {
-        page.0.push(format!("  {key:<19} {value}"));
+        page.0.push(format!("  {key:<width$} {value}"));
     }
     if let Some((level, line)) = &rehearsal.line {
         page.row(format!("log, {}", level.as_str().to_ascii_lowercase()), line);

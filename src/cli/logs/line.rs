@@ -63,6 +63,9 @@ struct Fields<'a> {
     egress_decision: Text<'a>,
     egress_rule: Text<'a>,
     egress_reason: Text<'a>,
+    egress_connection_decision: Text<'a>,
+    egress_connection_rule: Text<'a>,
+    egress_connection_reason: Text<'a>,
     port: Option<u16>,
     /// Which HTTP it is; a connection has none.
     protocol: Text<'a>,
@@ -134,9 +137,12 @@ impl<'a> Logged<'a> {
     }
 
     /// Whether the line tells of a connection that was not terminated: of it neither method nor host
-    /// are known, nor which HTTP it would be.
+    /// are known, nor which HTTP it would be. The filter's own line says so by its keys.
     pub(crate) fn is_connection(&self) -> bool {
         let Fields { authority, method, protocol, .. } = &self.fields;
+        if self.form == Form::Filter {
+            return self.fields.egress_connection_decision.said().is_some();
+        }
         [authority, method, protocol].into_iter().all(|it| it.said().is_none())
             && self.fields.response_code.unwrap_or_default() == 0
     }
@@ -182,15 +188,25 @@ impl<'a> Logged<'a> {
         u64::try_from(since_epoch.as_nanos()).ok()
     }
 
-    /// What was decided, where a filter did.
+    /// What was decided, where a filter did. A request's line may also have what was decided of the
+    /// connection that it came on: that is not about the request.
     pub(crate) fn verdict(&self) -> Option<LoggedVerdict<'_>> {
-        let action = match self.fields.egress_decision.said()? {
+        let fields = &self.fields;
+        let (decision, rule, reason) = match self.is_connection() {
+            true => (
+                &fields.egress_connection_decision,
+                &fields.egress_connection_rule,
+                &fields.egress_connection_reason,
+            ),
+            false => (&fields.egress_decision, &fields.egress_rule, &fields.egress_reason),
+        };
+        let action = match decision.said()? {
             "allow" => Action::Allow,
             "deny" => Action::Deny,
             _ => return None,
         };
-        let reason = self.fields.egress_reason.said().unwrap_or("rule");
-        Some(LoggedVerdict { action, rule: self.fields.egress_rule.said(), reason })
+        let reason = reason.said().unwrap_or("rule");
+        Some(LoggedVerdict { action, rule: rule.said(), reason })
     }
 
     /// Whether the request went nowhere: the filter refused it, or the mesh knows no such host.
@@ -259,7 +275,11 @@ impl Fields<'_> {
         match self.response_code {
             Some(_) => has_request.then_some(Form::AccessLog),
             None if has_connection => Some(Form::AccessLog),
-            None => self.egress_decision.said().map(|_| Form::Filter),
+            None => {
+                let decisions = [&self.egress_decision, &self.egress_connection_decision];
+                let is_one = decisions.iter().filter(|it| it.said().is_some()).count() == 1;
+                is_one.then_some(Form::Filter)
+            }
         }
     }
 }
@@ -331,6 +351,11 @@ impl<'de> Visitor<'de> for FieldsVisitor {
                 "egress_decision" => fields.egress_decision = map.next_value()?,
                 "egress_rule" => fields.egress_rule = map.next_value()?,
                 "egress_reason" => fields.egress_reason = map.next_value()?,
+                "egress_connection_decision" => {
+                    fields.egress_connection_decision = map.next_value()?;
+                }
+                "egress_connection_rule" => fields.egress_connection_rule = map.next_value()?,
+                "egress_connection_reason" => fields.egress_connection_reason = map.next_value()?,
                 "port" => fields.port = map.next_value()?,
                 "protocol" => fields.protocol = map.next_value()?,
                 "response_code" => {
@@ -446,8 +471,8 @@ mod tests {
     const ISTIO: &str = r#"{"authority":"a.example","bytes_received":0,"method":"GET","path":null,"response_code":301,"start_time":"2026-11-25T03:00:00.123Z","upstream_cluster":"PassthroughCluster","user_agent":"-","requested_server_name":"-"}"#;
 
     /// Of the listener in envoy/gateway-tls.yaml.
-    const LISTENER: &str = r#"{"bytes_received":300,"bytes_sent":9,"connection_termination_details":null,"downstream_local_address":"127.0.0.1:15031","downstream_remote_address":"127.1.0.0:4000","duration":3,"egress_decision":"allow","egress_policy":"p@0","egress_rule":"stripe","requested_server_name":"api.stripe.com","response_flags":"-","source_principal":null,"start_time":"2026-11-25T03:00:00.123Z","upstream_cluster":"outbound|443||api.stripe.com"}"#;
-    const FILTER_OF_CONNECTIONS: &str = r#"{"egress_decision":"deny","egress_reason":"default","egress_policy":"p@0","start_time":"2026-11-25T03:00:00.123Z","host":"denied.example","port":8443,"downstream_remote_address":"127.1.0.0:4000","downstream_local_address":"127.0.0.1:15031","requested_server_name":"Denied.example"}"#;
+    const LISTENER: &str = r#"{"bytes_received":300,"bytes_sent":9,"connection_termination_details":null,"downstream_local_address":"127.0.0.1:15031","downstream_remote_address":"127.1.0.0:4000","duration":3,"egress_connection_decision":"allow","egress_connection_policy":"p@0","egress_connection_rule":"stripe","requested_server_name":"api.stripe.com","response_flags":"-","source_principal":null,"start_time":"2026-11-25T03:00:00.123Z","upstream_cluster":"outbound|443||api.stripe.com"}"#;
+    const FILTER_OF_CONNECTIONS: &str = r#"{"egress_connection_decision":"deny","egress_connection_reason":"default","egress_connection_policy":"p@0","start_time":"2026-11-25T03:00:00.123Z","host":"denied.example","port":8443,"downstream_remote_address":"127.1.0.0:4000","downstream_local_address":"127.0.0.1:15031","requested_server_name":"Denied.example"}"#;
     /// Of tcp_proxy, in the format of ISTIO.
     const ISTIOS_CONNECTION: &str = r#"{"authority":null,"bytes_received":300,"method":null,"path":null,"protocol":null,"response_code":0,"response_flags":"-","start_time":"2026-11-25T03:00:00.123Z","upstream_cluster":"outbound|8443||api.stripe.com","requested_server_name":"outbound_.8443_._.api.stripe.com"}"#;
 
@@ -551,6 +576,7 @@ mod tests {
             .replace("Denied.example", "outbound_.443_._.denied.example");
         assert_eq!(host_of(&conflict, Form::Filter, None), "denied.example");
 
+        assert!(logged(FILTER_OF_CONNECTIONS).was_refused());
         for request in [ACCESS, FILTER, ISTIO] {
             assert!(!logged(request).is_connection(), "{request}");
         }
@@ -560,6 +586,21 @@ mod tests {
         let refused_by_the_codec =
             ISTIOS_CONNECTION.replace(r#""response_code":0"#, r#""response_code":400"#);
         assert!(!logged(&refused_by_the_codec).is_connection());
+    }
+
+    /// Where both filters stand in one chain, every request's log may show the connection's filter state.
+    #[test]
+    fn a_connections_verdict_is_no_requests_and_the_other_way_round() {
+        let with = |line: &str, fields: &str| line.replacen('{', &format!("{{{fields},"), 1);
+        let of_connection = r#""egress_connection_decision":"deny","egress_connection_rule":"c""#;
+        let of_request = r#""egress_decision":"deny","egress_rule":"r""#;
+        let stripe = LoggedVerdict { action: Action::Allow, rule: Some("stripe"), reason: "rule" };
+        assert_eq!(logged(&with(ACCESS, of_connection)).verdict(), Some(stripe));
+        assert_eq!(logged(&with(LISTENER, of_request)).verdict(), Some(stripe));
+        assert_eq!(logged(&with(ISTIO, of_connection)).verdict(), None);
+        assert_eq!(logged(&with(ISTIOS_CONNECTION, of_request)).verdict(), None);
+        // The filter writes no such line.
+        assert_eq!(problem(with(FILTER, of_connection).as_bytes()), Problem::OtherObject);
     }
 
     #[test]

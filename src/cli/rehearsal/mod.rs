@@ -22,6 +22,7 @@ use egress_warden::connection::ConnectionFilter;
 use egress_warden::filter::Filter;
 use egress_warden::policy::Trace;
 use egress_warden::proxy::Flow;
+use egress_warden::record;
 use proxy::MemoryProxy;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -45,6 +46,8 @@ pub(crate) struct Rehearsal {
     pub(crate) arrived: Headers,
     /// The headers as they leave.
     pub(crate) headers: Headers,
+    /// What the keys of the record begin with.
+    pub(crate) prefix: &'static str,
     /// The keys of the record.
     pub(crate) record: BTreeMap<String, String>,
     /// What the caller gets of a refusal.
@@ -80,33 +83,37 @@ impl Filters {
     /// Sends one; `at` is the proxy's clock where it says none.
     pub(crate) fn rehearse(&self, subject: &Subject, at: Time) -> Rehearsal {
         lines::capture();
-        let (proxy, trace, flow);
+        let (proxy, trace, flow, keys);
         match subject {
             Subject::Request(request) => {
+                keys = record::OF_REQUESTS;
                 proxy = MemoryProxy::of_request(request, at);
                 trace = self.requests.trace(&proxy);
                 flow = self.requests.on_request_headers(&proxy);
             }
             Subject::Connection(connection) => {
+                keys = record::OF_CONNECTIONS;
                 proxy = MemoryProxy::of_connection(connection, at);
                 trace = self.connections.trace(&proxy);
                 flow = self.connections.decide(&proxy);
             }
         }
-        proxy.into_rehearsal(flow == Flow::Continue, lines::take(), trace.ok())
+        proxy.into_rehearsal(flow == Flow::Continue, keys.prefix, lines::take(), trace.ok())
     }
 }
 
 impl Rehearsal {
-    /// A key of the record; the reason `rule` is written out, as in the log.
+    /// What the record says under a key, named without what all keys begin with: `decision`,
+    /// `would_rule`. The reason `rule` is written out, as in the log.
     pub(crate) fn recorded(&self, key: &str) -> Option<&str> {
+        let recorded =
+            |key: &str| self.record.get(&[self.prefix, key].concat()).map(String::as_str);
         let verdict = match key {
-            "egress_reason" => Some("egress_decision"),
-            "egress_would_reason" => Some("egress_would"),
+            "reason" => Some("decision"),
+            "would_reason" => Some("would"),
             _ => None,
         };
-        let recorded = self.record.get(key).map(String::as_str);
-        recorded.or_else(|| self.record.contains_key(verdict?).then_some("rule"))
+        recorded(key).or_else(|| recorded(verdict?).map(|_| "rule"))
     }
 
     /// Every value of a header as it leaves.

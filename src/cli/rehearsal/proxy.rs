@@ -49,6 +49,7 @@ impl MemoryProxy {
     pub(super) fn into_rehearsal(
         self,
         passed: bool,
+        prefix: &'static str,
         lines: Vec<(log::Level, String)>,
         trace: Option<Trace>,
     ) -> Rehearsal {
@@ -56,6 +57,7 @@ impl MemoryProxy {
             passed,
             arrived: self.arrived,
             headers: self.headers.into_inner(),
+            prefix,
             record: self.filter_state.into_inner(),
             answer: self.answer.into_inner(),
             line: lines.into_iter().next(),

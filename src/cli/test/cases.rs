@@ -190,10 +190,10 @@ impl Expectation {
             ("would_reason", would_be_by.as_deref()),
         ];
         for (key, expected) in keys {
-            compare(key, expected, outcome.recorded(&format!("egress_{key}")));
+            compare(key, expected, outcome.recorded(key));
         }
         if let Some(policy) = &self.policy {
-            compare("policy", Some(policy), outcome.recorded("egress_policy"));
+            compare("policy", Some(policy), outcome.recorded("policy"));
         }
         let answer = outcome.answer.as_ref();
         if let Some(status) = self.status {

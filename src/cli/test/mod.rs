@@ -135,7 +135,7 @@ impl Tally {
     }
 
     fn reach(&mut self, rehearsal: &Rehearsal) {
-        for key in ["egress_rule", "egress_would_rule"] {
+        for key in ["rule", "would_rule"] {
             if let Some(rule) = rehearsal.recorded(key)
                 && !self.reached.contains(rule)
             {

@@ -97,8 +97,8 @@ impl Traffic {
             let outcome = Outcome {
                 host,
                 passed: *passed,
-                decision: text(record, "egress_decision"),
-                policy: text(record, "egress_policy").split('@').take(1).collect(),
+                decision: text(record, "egress_connection_decision"),
+                policy: text(record, "egress_connection_policy").split('@').take(1).collect(),
                 details: text(record, "connection_termination_details"),
             };
             *outcomes.0.entry(outcome).or_default() += 1;
