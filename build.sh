@@ -197,7 +197,7 @@ run_tests() {
   step "tests in V8" cargo test --lib --tests --target wasm32-unknown-unknown
   step "tests, native" cargo test
   if ((${#others[@]})); then
-    step "other Envoys" cargo test --test envoy --test hostile --test originate --test passthrough --test terminated -- --ignored
+    step "other Envoys" cargo test --test envoy --test hostile --test originate --test passthrough --test routes --test terminated -- --ignored
     step "other Envoys, faults" env EGRESS_WARDEN_ENVOYS="${others[*]}" cargo test --test resilience
   fi
   step "cargo-fuzz" install_cargo_fuzz

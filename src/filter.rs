@@ -14,7 +14,7 @@ use crate::policy::{
 };
 use crate::proxy::{Downstream, Failed, Flow, Proxy, header_value};
 use crate::record::{Details, Record};
-use crate::stamp::{Operation, Placeholder, Values};
+use crate::stamp::{ORIGINAL_URL, Operation, Placeholder, Values};
 use std::sync::Arc;
 
 /// What the filter asks of the proxy about a request, beside what it asks for connections too.
@@ -29,6 +29,9 @@ pub trait HttpProxy: Proxy {
     fn request_trailers(&self) -> Result<HeaderMap, Failed>;
     /// Removes every entry of a request trailer.
     fn remove_request_trailer(&self, name: &[u8]) -> Result<(), Failed>;
+    /// Sets filter state `wasm.egress_cluster` to the name of the cluster that was judged, empty where
+    /// there was none. The guard lets the request pass to that cluster only.
+    fn bind_cluster(&self, name: &[u8]) -> Result<(), Failed>;
     /// Answers the request in the upstream's place. Unanswered it still goes no further.
     fn send_local_response(&self, response: &LocalResponse<'_>);
 }
@@ -71,7 +74,8 @@ impl Filter {
         let headers = proxy.request_headers();
         let message = headers.as_ref().map(Message::read).unwrap_or_default();
         let connection = Downstream::new(proxy);
-        let request = self.request(proxy, &message, &connection);
+        let cluster = self.cluster(proxy);
+        let request = self.request(proxy, &message, &connection, &cluster);
         let authority = request.authority.as_ref().ok();
         let host = authority.map(|authority| authority.host.canonical());
         let stream = Stream {
@@ -79,11 +83,12 @@ impl Filter {
             proxy,
             message: &message,
             connection: &connection,
+            cluster: &cluster,
             host: host.as_deref(),
             port: request.port(),
         };
         let decision = match &headers {
-            Ok(headers) => stream.stamp(self.config.policy.decide(&request), headers),
+            Ok(headers) => stream.release(self.config.policy.decide(&request), headers),
             Err(Failed) => Decision::proxy_error(),
         };
         let record = stream.record(decision);
@@ -105,7 +110,8 @@ impl Filter {
         let headers = proxy.request_headers()?;
         let message = Message::read(&headers);
         let connection = Downstream::new(proxy);
-        Ok(self.config.policy.trace(&self.request(proxy, &message, &connection)))
+        let cluster = self.cluster(proxy);
+        Ok(self.config.policy.trace(&self.request(proxy, &message, &connection, &cluster)))
     }
 
     /// What the policy says beside its verdicts.
@@ -119,16 +125,25 @@ impl Filter {
         proxy: &P,
         message: &Message<'a>,
         connection: &'a Downstream<'_, P>,
+        cluster: &Cluster,
     ) -> Request<'a> {
         let reads = self.config.policy.reads();
         let judges_server_name = reads.server_name && connection.may_be_tls();
         Request {
             path: message.path,
-            cluster_port: if reads.cluster { cluster_port(proxy) } else { ClusterPort::Unsaid },
+            cluster_port: cluster.port(),
             principal: reads.principal.then(|| connection.principal()).flatten(),
             server_name: judges_server_name.then(|| connection.server_name().unwrap_or_default()),
             now: reads.clock.then(|| proxy.now()).flatten(),
             ..Request::new(message.authority.unwrap_or_default(), message.judged_method())
+        }
+    }
+
+    /// The cluster of the route, where this policy asks for it.
+    fn cluster(&self, proxy: &impl Proxy) -> Cluster {
+        match self.config.policy.reads().cluster {
+            true => Cluster::of_route(proxy),
+            false => Cluster::Unasked,
         }
     }
 
@@ -162,6 +177,7 @@ struct Stream<'a, P> {
     proxy: &'a P,
     message: &'a Message<'a>,
     connection: &'a Downstream<'a, P>,
+    cluster: &'a Cluster,
     /// Canonical; absent where the authority is malformed.
     host: Option<&'a str>,
     port: Option<u16>,
@@ -195,14 +211,22 @@ impl<'a, P: HttpProxy> Stream<'a, P> {
         }
     }
 
-    /// Stamps a request that is to pass. One that cannot be stamped does not: it would leave with
-    /// what its caller forged, and with the verdict `allow` beside it.
-    fn stamp(&self, decision: Decision, headers: &HeaderMap) -> Decision {
+    /// Makes a request ready that is to pass. One for which that fails does not: it would leave with
+    /// what its caller forged, or by a way that was not judged, and with the verdict `allow` beside it.
+    fn release(&self, decision: Decision, headers: &HeaderMap) -> Decision {
+        let is_ready = |()| self.write_stamps(decision, headers).is_ok();
         match decision.verdict.action {
-            Action::Allow if self.write_stamps(decision, headers).is_err() => {
-                Decision::proxy_error()
-            }
+            Action::Allow if !self.bind_cluster().is_ok_and(is_ready) => Decision::proxy_error(),
             Action::Allow | Action::Deny => decision,
+        }
+    }
+
+    /// Ties the request to the cluster that was judged. Stamps and removals make Envoy choose the
+    /// route again, and nothing that the filter can read says which it becomes.
+    fn bind_cluster(&self) -> Result<(), Failed> {
+        match self.cluster.name() {
+            Some(name) if self.config.policy.rests_on_route() => self.proxy.bind_cluster(name),
+            _ => Ok(()),
         }
     }
 
@@ -221,10 +245,37 @@ impl<'a, P: HttpProxy> Stream<'a, P> {
             namespace: principal.and_then(namespace_of),
             request_id: self.message.request_id.and_then(header_value),
         };
-        stamps.operations(rule, headers, &values).try_for_each(|operation| match operation {
+        let mut operations = stamps.operations(rule, headers, &values, self.is_redirected()?);
+        operations.try_for_each(|operation| match operation {
             Operation::Remove(name) => self.proxy.remove_request_header(name),
             Operation::Set(name, value) => self.proxy.set_request_header(name.as_bytes(), &value),
         })
+    }
+
+    /// Whether the request has passed here before: Envoy redirects some itself, to another host, and
+    /// they still carry what was stamped for the host before. Known by the header that Envoy sets, which
+    /// a caller may forge to lose its own headers, and by the record of the first pass. It fails where
+    /// another policy decided that: nobody here knows what it stamped.
+    fn is_redirected(&self) -> Result<bool, Failed> {
+        let has_original_url = self.message.has_original_url;
+        if !has_original_url && !self.config.stamps.may_be_carried() {
+            return Ok(false);
+        }
+        let before = self.proxy.property(&["egress_policy"]).inspect_err(|Failed| {
+            log::error!("the proxy does not say whether it redirected the request");
+        })?;
+        match before {
+            None => Ok(has_original_url),
+            Some(before) if before == self.config.revision.as_bytes() => Ok(true),
+            Some(before) => {
+                let before = before.escape_ascii();
+                log::error!(
+                    "`{before}` let this request pass before: it was redirected, and that policy is \
+                     replaced, or two plugins stand in one chain"
+                );
+                Err(Failed)
+            }
+        }
     }
 
     fn refuse(&self, verdict: &Verdict, record: &Record<'_>) {
@@ -268,6 +319,7 @@ struct Message<'a> {
     method: Option<&'a [u8]>,
     path: Option<&'a [u8]>,
     request_id: Option<&'a [u8]>,
+    has_original_url: bool,
     /// The values of `:protocol` and of every `upgrade`.
     protocols: Vec<&'a [u8]>,
     is_grpc: bool,
@@ -283,6 +335,7 @@ impl<'a> Message<'a> {
                 b":path" => message.path = message.path.or(Some(value)),
                 b"x-request-id" => message.request_id = message.request_id.or(Some(value)),
                 b":protocol" | b"upgrade" => message.protocols.push(value),
+                name if name == ORIGINAL_URL.as_bytes() => message.has_original_url = true,
                 b"content-type" => message.is_grpc |= is_grpc(value),
                 _ => {}
             }
@@ -296,12 +349,38 @@ impl<'a> Message<'a> {
     }
 }
 
-/// What the name of the route's cluster says of the port. A request may have no cluster.
-fn cluster_port(proxy: &impl Proxy) -> ClusterPort {
-    match proxy.property(&["xds", "cluster_name"]) {
-        Ok(None) => ClusterPort::Unsaid,
-        Ok(Some(name)) => ClusterPort::of(&name),
-        Err(Failed) => ClusterPort::Unknown,
+/// What the proxy says of the route's cluster.
+#[derive(Debug)]
+enum Cluster {
+    /// The policy does not ask.
+    Unasked,
+    /// Its name, or that there is none: a request may have no route, and a route no cluster.
+    Said(Option<Vec<u8>>),
+    /// The proxy failed to say.
+    Unknown,
+}
+
+impl Cluster {
+    fn of_route(proxy: &impl Proxy) -> Self {
+        let name = proxy.property(&["xds", "cluster_name"]);
+        name.map_or(Self::Unknown, Self::Said)
+    }
+
+    fn port(&self) -> ClusterPort {
+        match self {
+            Self::Unasked | Self::Said(None) => ClusterPort::Unsaid,
+            Self::Said(Some(name)) => ClusterPort::of(name),
+            Self::Unknown => ClusterPort::Unknown,
+        }
+    }
+
+    /// The name that was judged, empty where there was none. What is allowed with an unknown cluster
+    /// is allowed with any.
+    fn name(&self) -> Option<&[u8]> {
+        match self {
+            Self::Said(name) => Some(name.as_deref().unwrap_or_default()),
+            Self::Unasked | Self::Unknown => None,
+        }
     }
 }
 

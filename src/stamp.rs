@@ -22,6 +22,10 @@ const MESH: [&str; 8] = [
     "x-forwarded-client-cert",
 ];
 
+/// What Envoy sets on a request that it redirects itself (`internal_redirect_policy`): the URL that the
+/// redirecting host was asked for, its query included. It leaves in no request.
+pub const ORIGINAL_URL: &str = "x-envoy-original-url";
+
 /// Headers that say on whose behalf a request is made.
 const FORWARDED: [&str; 5] =
     ["forwarded", "x-envoy-external-address", "x-forwarded-for", "x-forwarded-host", "x-real-ip"];
@@ -54,6 +58,9 @@ pub struct Stamps {
     /// Folded names that are removed from every request that passes: stripped, removed by the
     /// policy's own stamp, or reserved for a stamp, so that no caller can forge it.
     cleared: BTreeSet<Box<str>>,
+    /// The other folded names that any rule sets. A request that Envoy redirects still carries what
+    /// was set under them for the host before.
+    carried: BTreeSet<Box<str>>,
     /// Those, and every other folded name that any stamp sets or removes.
     governed: BTreeSet<Box<str>>,
     /// How long the governed names are: bit N for N bytes, the last bit for more too. Folding
@@ -130,6 +137,13 @@ impl Stamps {
             .chain(removed)
             .chain(reserved)
             .chain(reserved_by_rules)
+            .chain([ORIGINAL_URL])
+            .map(Box::from)
+            .collect();
+        let set_by_rules = rules.values().flat_map(|stamp| &stamp.set);
+        let carried = set_by_rules
+            .map(|(name, _)| name.folded())
+            .filter(|name| !cleared.contains(*name))
             .map(Box::from)
             .collect();
         let of_rules = rules.values().flat_map(|stamp| {
@@ -139,7 +153,7 @@ impl Stamps {
         let governed: BTreeSet<Box<str>> = cleared.iter().cloned().chain(of_rules).collect();
         let governed_lengths =
             governed.iter().fold(0, |lengths, name| lengths | length_bit(name.as_bytes()));
-        Self { own, rules, cleared, governed, governed_lengths }
+        Self { own, rules, cleared, carried, governed, governed_lengths }
     }
 
     /// Whether the stamps that apply to a rule's requests use a placeholder.
@@ -147,16 +161,27 @@ impl Stamps {
         self.set_for(rule).any(|(_, template)| template.uses(placeholder))
     }
 
-    /// What to write to the headers of a request for which `rule` is named: removals first.
+    /// Whether a request that Envoy redirects may carry what a rule set for the host before.
+    pub fn may_be_carried(&self) -> bool {
+        !self.carried.is_empty()
+    }
+
+    /// What to write to the headers of a request for which `rule` is named: removals first. Of a
+    /// redirected one, whatever any rule may have set for the host before is removed.
     pub fn operations<'a>(
         &'a self,
         rule: Option<usize>,
         headers: &'a HeaderMap,
         values: &Values<'a>,
+        is_redirected: bool,
     ) -> impl Iterator<Item = Operation<'a>> {
         let removed_by_rule = self.of_rule(rule).map(|stamp| &stamp.remove[..]).unwrap_or_default();
         let is_cleared = |folded: &[u8]| {
-            std::str::from_utf8(folded).is_ok_and(|name| self.cleared.contains(name))
+            let is_in = |names: &BTreeSet<Box<str>>| {
+                std::str::from_utf8(folded).is_ok_and(|name| names.contains(name))
+            };
+            is_in(&self.cleared)
+                || (is_redirected && is_in(&self.carried))
                 || removed_by_rule.iter().any(|name| name.folded().as_bytes() == folded)
                 || self.is_set(rule, folded)
         };
@@ -495,10 +520,19 @@ mod tests {
 
     /// Names with their values as they stand after the operations.
     fn after(stamps: &Stamps, rule: Option<usize>, pairs: &[(&str, &str)]) -> Vec<String> {
+        after_pass(stamps, rule, pairs, false)
+    }
+
+    fn after_pass(
+        stamps: &Stamps,
+        rule: Option<usize>,
+        pairs: &[(&str, &str)],
+        is_redirected: bool,
+    ) -> Vec<String> {
         let map = headers(pairs);
         let mut left: Vec<(Vec<u8>, Vec<u8>)> =
             map.iter().map(|(n, v)| (n.to_vec(), v.to_vec())).collect();
-        for operation in stamps.operations(rule, &map, &VALUES) {
+        for operation in stamps.operations(rule, &map, &VALUES, is_redirected) {
             match operation {
                 Operation::Remove(name) => left.retain(|(other, _)| other != name),
                 Operation::Set(name, value) => {
@@ -548,6 +582,41 @@ mod tests {
             after(&stamps, Some(0), &sent),
             ["authorization=Basic c", "x-debug=1", "x-other=1", "x-team=own", "x-id=1"]
         );
+    }
+
+    #[wasm_bindgen_test(unsupported = test)]
+    fn a_redirected_request_carries_nothing_that_a_rule_set_for_the_host_before() {
+        let rules = BTreeMap::from([
+            (1, stamp(&[("authorization", "Bearer a"), ("x-team", "a")], &["cookie"])),
+            (2, stamp(&[("api-key", "{rule}")], &[])),
+        ]);
+        let stamps = Stamps::new(NO_STRIP, stamp(&[("x-id", "1")], &[]), rules);
+        assert!(stamps.may_be_carried());
+        let sent = [
+            ("authorization", "Bearer a"),
+            ("Authorization", "Bearer a"),
+            ("api_key", "a"),
+            ("x-team", "a"),
+            ("x-envoy-original-url", "https://a/?q"),
+            ("cookie", "c"),
+            ("x-other", "1"),
+        ];
+        let after = |rule, is_redirected| after_pass(&stamps, rule, &sent, is_redirected);
+        assert_eq!(after(None, true), ["cookie=c", "x-other=1", "x-id=1"]);
+        assert_eq!(after(Some(2), true), ["cookie=c", "x-other=1", "api-key=stripe", "x-id=1"]);
+        assert_eq!(
+            after(Some(2), false),
+            [
+                "authorization=Bearer a",
+                "Authorization=Bearer a",
+                "cookie=c",
+                "x-other=1",
+                "api-key=stripe",
+                "x-id=1"
+            ]
+        );
+        let reserved = BTreeMap::from([(1, stamp(&[("x-team", "a")], &[]))]);
+        assert!(!Stamps::new(NO_STRIP, Stamp::default(), reserved).may_be_carried());
     }
 
     #[wasm_bindgen_test(unsupported = test)]

@@ -18,7 +18,8 @@ mock::scenarios![
     a_denied_request_costs_six_calls,
     a_line_of_json_costs_five_calls_more,
     an_identity_costs_one_call_more,
-    a_port_costs_one_call_more,
+    a_port_costs_two_calls_more,
+    a_stamp_that_a_redirect_may_carry_costs_one_call_more,
     without_rules_that_ask_nothing_is_asked,
     an_allowed_connection_costs_seven_calls,
     a_refused_connection_costs_seven_calls,
@@ -73,15 +74,32 @@ fn an_identity_costs_one_call_more<G: Guest>(worker: &mut Worker<G>) {
     assert_eq!(calls.values().sum::<u64>(), 10);
 }
 
-fn a_port_costs_one_call_more<G: Guest>(worker: &mut Worker<G>) {
+fn a_port_costs_two_calls_more<G: Guest>(worker: &mut Worker<G>) {
     let mut policy = whole_job(1, &exact);
     policy["rules"][0]["to"][0]["ports"] = json!([443]);
     let root = worker.configure(policy.to_string());
     let request = Request::get("h0.example.com")
         .property(&["xds", "cluster_name"], "outbound|443||h0.example.com");
     let calls = calls_of(worker, root, &request);
+    // The route's cluster is read, and left for the guard.
+    assert_eq!(calls.get("proxy_get_property"), Some(&1));
+    assert_eq!(calls.get("proxy_set_property"), Some(&4));
+    assert_eq!(calls.values().sum::<u64>(), 11);
+
+    let mut expected = denied();
+    expected.extend(counts([("proxy_get_property", 1)]));
+    assert_eq!(calls_of(worker, root, &Request::get("unlisted.example.com")), expected);
+}
+
+fn a_stamp_that_a_redirect_may_carry_costs_one_call_more<G: Guest>(worker: &mut Worker<G>) {
+    let mut policy = whole_job(1, &exact);
+    policy["rules"][0]["stamp"]["set"] = json!({"authorization": "t", "x-egress-team": "t"});
+    let root = worker.configure(policy.to_string());
+    let calls = calls_of(worker, root, &Request::get("h0.example.com"));
+    // Whether the request was here before.
     assert_eq!(calls.get("proxy_get_property"), Some(&1));
     assert_eq!(calls.values().sum::<u64>(), 10);
+    assert_eq!(calls_of(worker, root, &Request::get("unlisted.example.com")), denied());
 }
 
 fn without_rules_that_ask_nothing_is_asked<G: Guest>(worker: &mut Worker<G>) {

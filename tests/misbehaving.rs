@@ -29,6 +29,8 @@ mock::scenarios![
     a_header_that_is_not_written_refuses_the_request,
     headers_are_read_and_written_or_the_request_refused_in_monitor_mode_too,
     a_request_without_a_verdict_in_filter_state_is_the_guards,
+    a_request_that_cannot_be_bound_to_its_cluster_is_refused,
+    a_request_that_may_be_redirected_and_nobody_knows_is_refused,
     a_refusal_that_is_not_answered_stops_the_request_all_the_same,
     metrics_that_cannot_be_defined_change_nothing_and_are_tried_again,
     a_stream_may_end_in_every_phase,
@@ -164,9 +166,10 @@ fn a_configuration_of_another_size_than_announced_is_read_as_far_as_it_is_there<
 }
 
 /// The calls without which nobody can say that the request may pass, and carries our stamps only.
-const NEEDED: [&str; 5] = [
+const NEEDED: [&str; 6] = [
     "proxy_get_header_map_pairs",
     "proxy_get_property",
+    "proxy_set_property",
     "proxy_get_current_time_nanoseconds",
     "proxy_replace_header_map_value",
     "proxy_remove_header_map_value",
@@ -180,7 +183,10 @@ fn no_status_of_any_call_traps_a_request_or_opens<G: Guest>(worker: &mut Worker<
             let what = format!("{import}: {error:?}");
 
             let outcome = worker.send(root, request());
-            if NEEDED.contains(import) {
+            if *import == "proxy_set_property" {
+                // No verdict can be left, either.
+                assert!(!outcome.passed && outcome.replies.len() == 1, "{what}: {outcome:#?}");
+            } else if NEEDED.contains(import) {
                 assert_refused(&outcome, &what);
             } else {
                 assert_passed(&outcome, &what);
@@ -505,6 +511,38 @@ fn a_request_without_a_verdict_in_filter_state_is_the_guards<G: Guest>(worker: &
         // What the filter refuses itself needs no guard.
         let outcome = worker.send(root, request().method("POST"));
         assert!(!outcome.passed && outcome.reply().is_some(), "{error:?}");
+    }
+}
+
+/// It might go by another way than was judged.
+fn a_request_that_cannot_be_bound_to_its_cluster_is_refused<G: Guest>(worker: &mut Worker<G>) {
+    let root = configure(worker, strict());
+    for error in errors() {
+        worker.misbehave(Calls::About("proxy_set_property", "egress_cluster"), error.clone());
+        let outcome = worker.send(root, request());
+        assert_proxy_error(&outcome, &format!("{error:?}"));
+        assert_eq!(outcome.headers.values("x-org"), [b""; 0], "{error:?}");
+    }
+}
+
+/// It might carry to one host what was stamped for another.
+fn a_request_that_may_be_redirected_and_nobody_knows_is_refused<G: Guest>(worker: &mut Worker<G>) {
+    let stamping = json!({"rule": {"stamp": {"set": {"authorization": "Bearer t"}}}});
+    for (policy, request) in [
+        (policy("deny", "allow", &stamping), request()),
+        (strict(), request().header("x-envoy-original-url", "https://other.test/")),
+    ] {
+        let root = configure(worker, policy);
+        for misbehaviour in unreadable().chain(nonsense()) {
+            worker.misbehave(
+                Calls::About("proxy_get_property", "egress_policy"),
+                misbehaviour.clone(),
+            );
+            let outcome = worker.send(root, request.clone());
+            assert_proxy_error(&outcome, &format!("{misbehaviour:?}"));
+        }
+        worker.behave();
+        assert!(worker.send(root, request).passed, "nobody says that it was");
     }
 }
 

@@ -32,6 +32,11 @@ mock::scenarios![
     an_allowed_request_goes_on_with_its_stamp,
     a_stamp_replaces_what_the_caller_sent,
     an_allowed_request_leaves_its_verdict_in_filter_state,
+    the_guard_is_left_the_cluster_that_was_judged,
+    what_rests_on_no_port_or_is_not_enforced_leaves_no_cluster,
+    a_redirected_request_carries_nothing_that_a_rule_stamped,
+    a_request_is_known_again_without_the_header_of_redirects,
+    a_redirected_request_that_another_policy_stamped_is_refused,
     a_denied_request_is_answered_and_goes_no_further,
     a_denied_request_leaves_its_verdict_in_filter_state,
     a_denied_grpc_call_gets_permission_denied,
@@ -174,6 +179,134 @@ fn an_allowed_request_leaves_its_verdict_in_filter_state<G: Guest>(worker: &mut 
     assert_eq!(outcome.state("egress_reason"), None);
     assert_policy_name(outcome.state("egress_policy"));
     assert_eq!(outcome.filter_state.len(), 3, "{:#?}", outcome.filter_state);
+}
+
+/// A policy whose verdict rests on the port.
+fn of_port(part: serde_json::Value) -> String {
+    let mut policy = json!({
+        "policy": "t",
+        "default": "deny",
+        "rules": [
+            {"id": "a", "action": "allow", "to": [{"hosts": [ALLOWED], "ports": [443]}]},
+            {"id": "any", "action": "allow", "to": [{"hosts": ["any.test"]}]},
+        ],
+    });
+    for (key, value) in part.as_object().into_iter().flatten() {
+        policy[key] = value.clone();
+    }
+    policy.to_string()
+}
+
+fn the_guard_is_left_the_cluster_that_was_judged<G: Guest>(worker: &mut Worker<G>) {
+    let root = worker.configure(of_port(json!({})));
+    let cluster = ["xds", "cluster_name"];
+    let demanded = |worker: &mut Worker<G>, request: Request| {
+        let outcome = worker.send(root, request);
+        outcome.state("egress_cluster").map(str::to_owned)
+    };
+    let by = |host: &str, name: &str| Request::get(host).property(&cluster, name);
+    let judged = "outbound|443||api.allow.test";
+    assert_eq!(demanded(worker, by(ALLOWED, judged)).as_deref(), Some(judged));
+    // Also where the rule that is named asks for no port: another may have denied.
+    assert_eq!(demanded(worker, by("any.test", "external")).as_deref(), Some("external"));
+    // None is one that a route may find later.
+    let none = Request::get("api.allow.test:443");
+    assert_eq!(demanded(worker, none).as_deref(), Some(""));
+    assert_eq!(demanded(worker, by(ALLOWED, "outbound|22||api.allow.test")), None);
+    assert_eq!(demanded(worker, by(DENIED, judged)), None);
+}
+
+fn what_rests_on_no_port_or_is_not_enforced_leaves_no_cluster<G: Guest>(worker: &mut Worker<G>) {
+    let dry_run = json!([
+        {"id": "a", "action": "allow", "to": [{"hosts": [ALLOWED]}]},
+        {"id": "dry", "action": "deny", "only": "next", "to": [{"ports": [22]}]},
+    ]);
+    for policy in
+        [POLICY.to_owned(), of_port(json!({"mode": "monitor"})), of_port(json!({"rules": dry_run}))]
+    {
+        let root = worker.configure(&policy);
+        let cluster = "outbound|443||api.allow.test";
+        let request = Request::get(ALLOWED).property(&["xds", "cluster_name"], cluster);
+        let outcome = worker.send(root, request);
+        assert!(outcome.passed, "{policy}");
+        assert_eq!(outcome.state("egress_cluster"), None, "{policy}");
+    }
+}
+
+/// Both hosts are allowed, and requests to the first get a credential.
+const STAMPING: &str = r#"{
+    "policy": "t",
+    "rules": [
+        {
+            "id": "a",
+            "action": "allow",
+            "to": [{"hosts": ["api.allow.test"]}],
+            "stamp": {"set": {"authorization": "Bearer a", "x-egress-team": "payments"}}
+        },
+        {"id": "b", "action": "allow", "to": [{"hosts": ["b.test"]}]}
+    ]
+}"#;
+const ORIGINAL_URL: &str = "x-envoy-original-url";
+
+/// As Envoy changes a request that it redirects.
+fn to_b(request: Request) -> Request {
+    request
+        .without(":authority")
+        .header(":authority", "b.test")
+        .header(ORIGINAL_URL, "https://api.allow.test/?token=1")
+}
+
+fn a_redirected_request_carries_nothing_that_a_rule_stamped<G: Guest>(worker: &mut Worker<G>) {
+    let root = worker.configure(STAMPING);
+    let sent = Request::get(ALLOWED).header("authorization", "mine").header("x-other", "1");
+    let first = worker.send(root, sent);
+    assert_eq!(first.headers.values("authorization"), [b"Bearer a"]);
+    assert_eq!(first.headers.values("x-egress-team"), [b"payments"]);
+
+    let second = worker.redirect(root, &first, root, to_b);
+    assert!(second.passed);
+    for name in ["authorization", "x-egress-team", ORIGINAL_URL] {
+        assert_eq!(second.headers.values(name), [b""; 0], "{name}");
+    }
+    assert_eq!(second.headers.values("x-other"), [b"1"]);
+    assert_eq!(second.state("egress_rule"), Some("b"));
+
+    // Back at the first host it is stamped again.
+    let third = worker.redirect(root, &second, root, |request| {
+        request.without(":authority").header(":authority", ALLOWED).header(ORIGINAL_URL, "b")
+    });
+    assert_eq!(third.headers.values("authorization"), [b"Bearer a"]);
+    assert_eq!(third.headers.values(ORIGINAL_URL), [b""; 0]);
+}
+
+/// Other filters than the router send requests elsewhere, too.
+fn a_request_is_known_again_without_the_header_of_redirects<G: Guest>(worker: &mut Worker<G>) {
+    let root = worker.configure(STAMPING);
+    let first = worker.send(root, Request::get(ALLOWED));
+    let second = worker.redirect(root, &first, root, |request| to_b(request).without(ORIGINAL_URL));
+    assert!(second.passed);
+    assert_eq!(second.headers.values("authorization"), [b""; 0]);
+
+    // What passes here for the first time keeps the caller's own.
+    let own = worker.send(root, Request::get("b.test").header("authorization", "mine"));
+    assert_eq!(own.headers.values("authorization"), [b"mine"]);
+}
+
+fn a_redirected_request_that_another_policy_stamped_is_refused<G: Guest>(worker: &mut Worker<G>) {
+    let old = worker.configure(STAMPING);
+    let first = worker.send(old, Request::get(ALLOWED));
+    // It knows nothing of `authorization`.
+    let new = worker.configure(POLICY.replace(ALLOWED, "b.test"));
+    worker.remove(old);
+
+    let second = worker.redirect(old, &first, new, to_b);
+    assert!(!second.passed);
+    assert_eq!(second.state("egress_reason"), Some("proxy_error"));
+    let said = second.lines.iter().find(|line| line.level == Level::Error);
+    assert!(said.is_some_and(|line| line.text.contains("is replaced")), "{:#?}", second.lines);
+
+    // The old policy's own requests are not harmed by it.
+    assert!(worker.send(new, Request::get("b.test")).passed);
 }
 
 fn a_denied_request_is_answered_and_goes_no_further<G: Guest>(worker: &mut Worker<G>) {

@@ -115,6 +115,31 @@ pub(super) fn set_property(name: &str, value: &[u8]) -> Result<(), Status> {
     check(unsafe { proxy_set_property(name.as_ptr(), name.len(), value.as_ptr(), value.len()) })
 }
 
+/// Has filter state `wasm.{name}` outlive a redirect that Envoy makes itself. For the root that is
+/// being configured, and what begins under it.
+pub(super) fn keep_property(name: &str) -> Result<(), Status> {
+    const FUNCTION: &str = "declare_property";
+    /// Of Envoy's message `DeclarePropertyArguments`: field 1, a text; field 5, how long it lives, here
+    /// as long as the downstream request.
+    const NAME: u8 = 1 << 3 | 2;
+    const LIVES_AS_LONG_AS_THE_REQUEST: [u8; 2] = [5 << 3, 1];
+    let length = u8::try_from(name.len()).map_err(|_| Status::PARSE_FAILURE)?;
+    let arguments = [&[NAME, length], name.as_bytes(), &LIVES_AS_LONG_AS_THE_REQUEST].concat();
+    // SAFETY: the host reads two slices that outlive the call and writes a pointer and a size to valid
+    // places.
+    received_bytes(|data, size| unsafe {
+        proxy_call_foreign_function(
+            FUNCTION.as_ptr(),
+            FUNCTION.len(),
+            arguments.as_ptr(),
+            arguments.len(),
+            data,
+            size,
+        )
+    })
+    .map(drop)
+}
+
 /// Answers the request; Envoy then stops it whatever the callback returns.
 pub(super) fn send_local_response(
     status: u16,
@@ -241,6 +266,14 @@ unsafe extern "C" {
         headers_data: *const u8,
         headers_size: usize,
         grpc_status: i32,
+    ) -> u32;
+    fn proxy_call_foreign_function(
+        function_data: *const u8,
+        function_size: usize,
+        arguments_data: *const u8,
+        arguments_size: usize,
+        data: *mut *mut u8,
+        size: *mut usize,
     ) -> u32;
     safe fn proxy_close_stream(stream_type: u32) -> u32;
     fn proxy_define_metric(

@@ -81,6 +81,13 @@ impl HttpProxy for RunningProxy {
         hostcalls::remove_request_trailer(name).map_err(|status| not_written(name, status))
     }
 
+    fn bind_cluster(&self, name: &[u8]) -> Result<(), Failed> {
+        hostcalls::set_property("egress_cluster", name).map_err(|Status(status)| {
+            log::error!("the proxy does not take the cluster that was judged: status {status}");
+            Failed
+        })
+    }
+
     fn send_local_response(&self, response: &LocalResponse<'_>) {
         let headers = HeaderMap::from_pairs(
             response.headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())),

@@ -44,7 +44,10 @@ impl RootContext for Root {
         }
         let Some(config) = read_config(plugin_configuration_size) else { return false };
         *self = match port {
-            None => Self::Requests(Some(Rc::new(Filter::new(config)))),
+            None => {
+                keep_policy_over_redirects();
+                Self::Requests(Some(Rc::new(Filter::new(config))))
+            }
             Some(port) => {
                 let filter = ConnectionFilter::new(config, port);
                 if let Some(warning) = filter.warning() {
@@ -94,6 +97,13 @@ fn judged_port() -> Result<Option<u16>, Malformed> {
             "root id `{root_id}` refused: {error}; write `connections`, or `connections:8443`"
         );
     })
+}
+
+/// Lets the second pass of a request that Envoy redirects know the first, and its policy.
+fn keep_policy_over_redirects() {
+    if let Err(Status(status)) = hostcalls::keep_property("egress_policy") {
+        log::error!("the proxy does not keep `egress_policy` over a redirect: status {status}");
+    }
 }
 
 /// What the plugin's configuration says; `None`, with the reasons in the log, where it is bad.

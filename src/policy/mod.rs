@@ -64,6 +64,7 @@ pub struct Policy {
     /// Whether any rule counts in one view only: else both views say the same.
     has_only: bool,
     reads: Reads,
+    rests_on_route: bool,
 }
 
 /// Facts that this policy's verdicts depend on and that cost the proxy something to give.
@@ -87,13 +88,16 @@ impl Policy {
             server_name: settings.sni_must_match,
             ..Reads::default()
         };
+        let mut rests_on_route = false;
         let mut heads = Vec::with_capacity(rules.len());
         let mut conditions = Vec::with_capacity(rules.len());
         let mut hosts = Vec::with_capacity(rules.len());
         for (rule, destinations) in rules {
             reads.principal |= !rule.from.is_empty();
             reads.clock |= rule.until.is_some();
-            reads.cluster |= destinations.iter().any(Destination::names_ports);
+            let names_ports = destinations.iter().any(Destination::names_ports);
+            reads.cluster |= names_ports;
+            rests_on_route |= names_ports && rule.only != Some(Only::Next);
             let (hosts_of_rule, conditions_of_rule) = Conditions::compile(destinations);
             heads.push(rule);
             conditions.push(conditions_of_rule);
@@ -101,12 +105,19 @@ impl Policy {
         }
         let index = Index::new(&heads, &hosts);
         let has_only = heads.iter().any(|rule| rule.only.is_some());
-        Self { settings, rules: heads, conditions, index, has_only, reads }
+        rests_on_route &= settings.mode == Mode::Enforce;
+        Self { settings, rules: heads, conditions, index, has_only, reads, rests_on_route }
     }
 
     /// Facts that must be in a [`Request`] for this policy.
     pub fn reads(&self) -> Reads {
         self.reads
+    }
+
+    /// Whether what is enforced depends on the route: a rule that counts now names ports. Of a dry run
+    /// and under `mode: monitor` nothing is enforced.
+    pub fn rests_on_route(&self) -> bool {
+        self.rests_on_route
     }
 
     /// The rules, in ascending order of their ids.

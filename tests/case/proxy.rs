@@ -140,6 +140,11 @@ impl HttpProxy for MemoryProxy {
         Err(Failed)
     }
 
+    fn bind_cluster(&self, name: &[u8]) -> Result<(), Failed> {
+        self.set_filter_state("egress_cluster", name);
+        Ok(())
+    }
+
     fn send_local_response(&self, response: &LocalResponse<'_>) {
         let owned = |&(name, value): &(&str, &str)| (name.to_owned(), value.to_owned());
         self.answers.borrow_mut().push(Answer {

@@ -4,7 +4,7 @@
 //! and in proxy-wasm-cpp-host's `src/exports.cc`; where they surprise, a comment says so.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
 use super::misbehaviour::{Calls, Misbehaviour};
@@ -69,6 +69,8 @@ pub struct Host {
     pub streams: HashMap<u32, StreamState>,
     /// The ids by which plugins name their roots, by the root's context.
     pub root_ids: HashMap<u32, String>,
+    /// The properties that outlive a redirect, by the root that said so.
+    pub kept: BTreeSet<(u32, String)>,
     /// Names of the metrics by definition; the id is made of the place.
     metrics: Vec<String>,
 }
@@ -107,6 +109,7 @@ impl Default for Host {
             context: 0,
             streams: HashMap::new(),
             root_ids: HashMap::new(),
+            kept: BTreeSet::new(),
             metrics: Vec::new(),
         }
     }
@@ -195,6 +198,21 @@ impl Host {
         Ok(())
     }
 
+    /// Envoy's `declare_property`, of which only a life as long as the request's is known here. A second
+    /// declaration of a name is refused.
+    pub fn call_foreign_function(&mut self, name: &[u8], arguments: &[u8]) -> Result<(), Status> {
+        if name != b"declare_property" {
+            return Err(Status::NotFound);
+        }
+        let declared = arguments.strip_prefix(&[0x0a]).and_then(|rest| {
+            let (&length, rest) = rest.split_first()?;
+            let (name, rest) = rest.split_at_checked(usize::from(length))?;
+            (rest == [0x28, 1]).then(|| String::from_utf8_lossy(name).into_owned())
+        });
+        let declared = declared.ok_or(Status::BadArgument)?;
+        self.kept.insert((self.context, declared)).then_some(()).ok_or(Status::BadArgument)
+    }
+
     pub fn send_local_reply(&mut self, reply: LocalReply) -> Result<(), Status> {
         let stream = self.stream_mut().ok_or(Status::BadArgument)?;
         stream.local_replies.push(reply);
@@ -259,7 +277,7 @@ impl Host {
     }
 }
 
-fn filter_state_key(name: &str) -> String {
+pub(super) fn filter_state_key(name: &str) -> String {
     format!("{FILTER_STATE_PREFIX}{name}")
 }
 

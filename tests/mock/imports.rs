@@ -33,7 +33,10 @@ pub fn call(host: &SharedHost, memory: &mut dyn Memory, import: &str, arguments:
 /// What a call is about, where the ABI has a name for it.
 fn subject(memory: &dyn Memory, import: &str, arguments: &[u64]) -> Option<Vec<u8>> {
     match (import, arguments) {
-        ("proxy_get_property" | "proxy_set_property", &[name, size, ..])
+        (
+            "proxy_get_property" | "proxy_set_property" | "proxy_call_foreign_function",
+            &[name, size, ..],
+        )
         | (
             "proxy_get_header_map_value"
             | "proxy_add_header_map_value"
@@ -146,6 +149,15 @@ fn answer(
                 grpc_status: u32::try_from(grpc_status as i32).ok(),
             };
             host.borrow_mut().send_local_reply(reply)
+        }
+        (
+            "proxy_call_foreign_function",
+            &[name, name_size, arguments, arguments_size, data, size],
+        ) => {
+            let name = read(memory, name, name_size)?;
+            let arguments = read(memory, arguments, arguments_size)?;
+            host.borrow_mut().call_foreign_function(&name, &arguments)?;
+            give(memory, &[], data, size)
         }
         ("proxy_close_stream", &[kind]) => host.borrow_mut().close_stream(kind as u32),
         ("proxy_define_metric", &[kind, name, name_size, id]) => {

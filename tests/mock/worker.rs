@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use super::guest::Guest;
 use super::host::{
     FILTER_STATE_PREFIX, Headers, Host, Level, Line, LocalReply, SharedHost, StreamState,
+    filter_state_key,
 };
 use super::misbehaviour::{Calls, Misbehaviour};
 
@@ -98,6 +99,35 @@ impl<G: Guest> Worker<G> {
     /// A whole request: opens a stream under a root, shows the headers, ends it.
     pub fn send(&mut self, root: Root, request: Request) -> Outcome {
         let mut stream = self.open(root);
+        self.show_headers(&mut stream, request);
+        self.close(stream)
+    }
+
+    /// What Envoy redirects by itself: a request that passed under the root `first` goes through the
+    /// filters again, under `root`, in a new stream. Its headers are those that left, but for `changed`;
+    /// of filter state only what outlives a redirect is there.
+    pub fn redirect(
+        &mut self,
+        first: Root,
+        passed: &Outcome,
+        root: Root,
+        changed: impl Fn(Request) -> Request,
+    ) -> Outcome {
+        let headers = passed.headers.clone();
+        let request = changed(Request { headers, properties: BTreeMap::new() });
+        let mut stream = self.open(root);
+        {
+            let mut host = self.host_mut();
+            let kept = passed
+                .filter_state
+                .iter()
+                .filter(|(name, _)| host.kept.contains(&(first.id, name.clone())));
+            let kept: Vec<_> = kept
+                .map(|(name, value)| (filter_state_key(name), value.clone().into_bytes()))
+                .collect();
+            let state = host.streams.get_mut(&stream.id).expect("the stream is open");
+            state.filter_state = kept;
+        }
         self.show_headers(&mut stream, request);
         self.close(stream)
     }
