@@ -85,6 +85,7 @@ on! { every_envoy:
     updates::a_plugin_that_comes_again_unchanged_is_not_tried_again,
     updates::a_plugin_whose_root_traps_is_accepted_and_closed,
     updates::while_a_plugin_is_bad_listeners_are_not_updated,
+    updates::a_request_that_is_redirected_across_an_update_is_refused,
     peers::callers_that_leave_at_any_phase_leave_their_records,
     peers::upstreams_that_fail_at_any_phase_fail_their_requests_only,
     logs::a_stalled_reader_of_the_access_log_stalls_nothing,

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::plugin::{Plane, Plugin};
+use super::plugin::{Plane, Plugin, connection_manager};
 use crate::envoy::bootstrap::Bootstrap;
 use crate::envoy::call::Call;
 use crate::envoy::certificates::Authority;
@@ -76,6 +76,14 @@ impl Plan {
     pub(crate) fn workers(mut self, count: usize) -> Self {
         self.bootstrap.concurrency = count;
         self
+    }
+
+    /// Makes Envoy follow the upstream's redirects itself.
+    pub(crate) fn follow_redirects(mut self) -> Result<Self> {
+        let listener = self.bootstrap.tree_mut().pointer_mut(LISTENER).context("a listener")?;
+        let hosts = &mut connection_manager(listener)["route_config"]["virtual_hosts"];
+        hosts[0]["routes"][0]["route"]["internal_redirect_policy"] = json!({});
+        Ok(self)
     }
 
     /// Gives what a replaced listener still serves so many seconds.

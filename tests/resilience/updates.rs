@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::bad_plugin::{BadPlugin, Modules};
 use super::gateway::{Discovered, Plan, soon};
 use super::plugin::{Plane, Plugin, connection_manager, policy};
-use super::upstream::Upstream;
+use super::upstream::{REDIRECTS, Upstream};
 use crate::envoy::call::{Answer, Call};
 use crate::envoy::testbed::Testbed;
 
@@ -217,6 +217,38 @@ pub(crate) async fn a_plugin_whose_root_traps_is_accepted_and_closed(
         assert_no_stray(&upstream)?;
     }
     Ok(())
+}
+
+/// The old policy decides the first pass of a request, the new one the second, and does not know what
+/// the old one stamped.
+pub(crate) async fn a_request_that_is_redirected_across_an_update_is_refused(
+    testbed: &Testbed,
+) -> Result<()> {
+    let upstream = upstream().await?;
+    let plan = Plan::new(&old()?, Discovered::Plugin)?.follow_redirects()?;
+    let gateway = plan.start(testbed, &upstream).await?;
+    let address = gateway.envoy.listener("egress")?;
+    let call = Call::get(OLD).path(REDIRECTS);
+    let redirected = tokio::spawn(async move { call.http1(address).await });
+    soon(async || Ok(ensure!(upstream.requests() == 1))).await?;
+
+    ensure!(gateway.update_plugin(&new()?).await?);
+    assert_passes_only_soon(NEW, address).await?;
+    let arrived = upstream.requests();
+    upstream.release();
+    let answer = redirected.await??;
+    ensure!(answer.status == 503, "{answer:?}");
+    ensure!(answer.json()?["reason"] == "proxy_error", "{answer:?}");
+    ensure!(upstream.requests() == arrived, "the redirected request arrived");
+    gateway.envoy.error_log("`old@").await?;
+
+    // Under one policy the second pass is decided like any other.
+    let call = Call::get(NEW).path(REDIRECTS);
+    upstream.release();
+    let answer = call.http1(address).await?;
+    ensure!(answer.status == 200, "{answer:?}");
+    assert_passes_only(NEW, address).await?;
+    assert_no_stray(&upstream)
 }
 
 async fn upstream() -> Result<Upstream> {

@@ -9,13 +9,15 @@ use std::time::Duration;
 
 use anyhow::Result;
 use hyper::body::{Body, Bytes, Frame, Incoming};
+use hyper::header::{HeaderValue, LOCATION};
 use hyper::http::uri::Authority;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper::{Request, Response, http};
+use hyper::{Request, Response, StatusCode, http};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio::time::{Instant, Sleep};
 
 use super::gateway::Service;
@@ -28,6 +30,10 @@ pub(crate) const RESETS: &str = "/resets";
 pub(crate) const BREAKS: &str = "/breaks";
 /// A path whose answer comes byte by byte.
 pub(crate) const TRICKLES: &str = "/trickles";
+
+/// A path that redirects, once it is released, to [`REDIRECTED`].
+pub(crate) const REDIRECTS: &str = "/redirects";
+pub(crate) const REDIRECTED: &str = "http://new.example/redirected";
 
 /// The bodies of [`BREAKS`], which never all arrives, and [`TRICKLES`].
 pub(crate) const DRIPS: u8 = 20;
@@ -45,6 +51,7 @@ struct Arrivals {
     bytes: AtomicU64,
     requests: AtomicU64,
     strays: Mutex<Vec<String>>,
+    release: Notify,
 }
 
 /// The stamp that every policy of these tests sets, and its value.
@@ -75,6 +82,11 @@ impl Upstream {
     /// Requests received, strays included.
     pub(crate) fn requests(&self) -> u64 {
         self.arrivals.requests.load(Relaxed)
+    }
+
+    /// Lets one request for [`REDIRECTS`] have its answer.
+    pub(crate) fn release(&self) {
+        self.arrivals.release.notify_one();
     }
 
     /// What should not have come.
@@ -118,7 +130,7 @@ async fn serve(stream: TcpStream, arrivals: Arc<Arrivals>, is_allowed: fn(&str, 
     let answer = service_fn(move |request: Request<Incoming>| {
         let (head, body) = request.into_parts();
         arrivals.note(&head, is_allowed);
-        answer(head.uri.path().to_owned(), body)
+        answer(head.uri.path().to_owned(), body, Arc::clone(&arrivals))
     });
     // Connections end as callers please.
     let _ = match is_http2 {
@@ -128,11 +140,16 @@ async fn serve(stream: TcpStream, arrivals: Arc<Arrivals>, is_allowed: fn(&str, 
 }
 
 /// The answer to a request, after the whole of its body.
-async fn answer(path: String, body: Incoming) -> Result<Response<Drips>, std::io::Error> {
+async fn answer(
+    path: String,
+    body: Incoming,
+    arrivals: Arc<Arrivals>,
+) -> Result<Response<Drips>, std::io::Error> {
     let broken = || std::io::Error::other("as the path asks");
     match path.as_str() {
         RESETS => return Err(broken()),
         HANGS => std::future::pending().await,
+        REDIRECTS => arrivals.release.notified().await,
         _ => {}
     }
     http_body_util::BodyExt::collect(body).await.map_err(std::io::Error::other)?;
@@ -141,7 +158,12 @@ async fn answer(path: String, body: Incoming) -> Result<Response<Drips>, std::io
         _ => 0,
     };
     let pause = Box::pin(tokio::time::sleep(Duration::ZERO));
-    Ok(Response::new(Drips { left: drips, ends_well: path != BREAKS, pause }))
+    let mut answer = Response::new(Drips { left: drips, ends_well: path != BREAKS, pause });
+    if path == REDIRECTS {
+        *answer.status_mut() = StatusCode::FOUND;
+        answer.headers_mut().insert(LOCATION, HeaderValue::from_static(REDIRECTED));
+    }
+    Ok(answer)
 }
 
 /// A body that comes byte by byte.
