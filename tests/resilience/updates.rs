@@ -230,7 +230,11 @@ pub(crate) async fn a_request_that_is_redirected_across_an_update_is_refused(
     let address = gateway.envoy.listener("egress")?;
     let call = Call::get(OLD).path(REDIRECTS);
     let redirected = tokio::spawn(async move { call.http1(address).await });
-    soon(async || Ok(ensure!(upstream.requests() == 1))).await?;
+    soon(async || {
+        ensure!(upstream.requests() == 1);
+        Ok(())
+    })
+    .await?;
 
     ensure!(gateway.update_plugin(&new()?).await?);
     assert_passes_only_soon(NEW, address).await?;
