@@ -3,6 +3,9 @@
 //! Nothing a team wrote changes its meaning on the way: what two files say differently, and what a
 //! team may not say, is a fault that names the place, never a silent choice.
 
+mod hold;
+#[cfg(test)]
+mod promise;
 mod sources;
 mod team;
 
@@ -10,9 +13,10 @@ use super::check;
 use super::console::{Console, Format, GOOD, NAME, styled};
 use super::failure::{Failure, Outcome};
 use super::policy_file::{Finding, Member, Node, PolicyFile, Value};
+use hold::{Common, Trespass};
 use serde_json::json;
 use sources::Source;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Merges the policies of several teams into one, ids prefixed by team
@@ -21,12 +25,19 @@ use std::path::{Path, PathBuf};
 Example:
   egress-warden bundle policies/ --name mesh-egress -o bundle.json
 
-A folder stands for the policies in it and below. Beside a policy a team.yaml may say whose it is:
+A folder stands for the policies in it and below. A team.yaml says whose the policies in its folder and below are:
   team: payments                # prefixes the ids; without it, the policy's own name does
   namespaces: [payments]        # every rule must be for callers of these; absent: for any
 
-Settings that two policies say differently are conflicts; a team with `namespaces` may not say any. The
-output is canonical JSON (RFC 8785), rules by id, so that equal policies have equal hashes.
+The nearest team.yaml counts, also one above the named folder. One below a team with `namespaces` can only narrow it.
+Symbolic links to folders and out of the named folder are errors.
+
+What a team with `namespaces` writes acts on its own callers only; what cannot be held to them is an error: settings, a
+rule for other callers, a deny rule without `identity: required` and `principals`, a stamp under a name `x-...`.
+Whoever can change a team.yaml decides for whom its team speaks.
+
+Settings that two policies say differently are conflicts. The output is canonical JSON (RFC 8785), rules by id, so that
+equal policies have equal hashes.
 
 Exit codes: 0 written, 1 a fault or a conflict, 2 unreadable.")]
 pub(crate) struct Args {
@@ -41,16 +52,13 @@ pub(crate) struct Args {
     name: String,
 }
 
-/// Keys that speak for everybody.
-const SETTINGS: [&str; 8] = ["mode", "default", "identity", "sni", "stamp", "strip", "deny", "log"];
+/// Keys of a policy that are no settings.
+const NO_SETTINGS: [&str; 2] = ["policy", "rules"];
 
 /// Yes where a bundle is written.
 pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure> {
     let sources = sources::read(&args.policies)?;
-    let mut bundle = Bundle::default();
-    for source in &sources {
-        bundle.add(source);
-    }
+    let bundle = Bundle::of(&sources);
     if !bundle.faults.is_empty() {
         report(&bundle.faults, console)?;
         return Ok(Outcome::No);
@@ -108,47 +116,76 @@ fn report(faults: &[(&PolicyFile, Finding)], console: &mut Console) -> Result<()
 /// What was read so far.
 #[derive(Default)]
 struct Bundle<'s> {
-    settings: HashMap<&'static str, (&'s PolicyFile, &'s Node)>,
+    settings: BTreeMap<&'s str, (&'s PolicyFile, &'s Node)>,
     /// By id, with the place of the id in its source.
     rules: BTreeMap<String, (Node, &'s PolicyFile, &'s Node)>,
-    teams: BTreeSet<&'s str>,
+    /// By name, with the first policy of each.
+    teams: BTreeMap<&'s str, &'s Source>,
+    common: Common,
     faults: Vec<(&'s PolicyFile, Finding)>,
 }
 
 impl<'s> Bundle<'s> {
-    fn add(&mut self, source: &'s Source) {
-        let file = &source.file;
-        if let Err(faults) = file.config() {
-            self.faults.extend(faults.iter().map(|fault| (file, fault.clone())));
-            return;
-        }
-        let Some(root) = file.tree() else { return };
-        self.teams.insert(source.team());
-        for key in SETTINGS {
-            if let Some(node) = root.get(key) {
-                self.set(source, key, node);
+    /// Settings first: what a team may say in its rules depends on them.
+    fn of(sources: &'s [Source]) -> Self {
+        let mut bundle = Self::default();
+        let mut roots = Vec::new();
+        for source in sources {
+            match (source.file.config(), source.file.tree()) {
+                (Err(faults), _) => {
+                    let faults = faults.iter().map(|fault| (&source.file, fault.clone()));
+                    bundle.faults.extend(faults);
+                }
+                (Ok(_), Some(root)) => roots.push((source, root)),
+                (Ok(_), None) => {}
             }
         }
-        let rules = root.get("rules").map(Node::items).unwrap_or_default();
-        for (index, rule) in rules.iter().enumerate() {
-            self.add_rule(source, index, rule);
+        for (source, root) in &roots {
+            bundle.add_team(source);
+            for member in root.members().iter().filter(|it| !NO_SETTINGS.contains(&&*it.key)) {
+                bundle.set(source, &member.key, &member.value);
+            }
+            if source.holder().is_none() {
+                rules(root).iter().for_each(|rule| bundle.common.add_rule(rule));
+            }
+        }
+        for (source, root) in roots {
+            for (index, rule) in rules(root).iter().enumerate() {
+                bundle.add_rule(source, index, rule);
+            }
+        }
+        bundle
+    }
+
+    /// One name is one team: a team that could take another's would take its ids.
+    fn add_team(&mut self, source: &'s Source) {
+        let first = *self.teams.entry(source.team()).or_insert(source);
+        let (Some(name), Some(other)) = (source.name_node(), first.name_node()) else { return };
+        if source.holder() != first.holder() {
+            let place = first.file.at(other.span.start);
+            let problem = format!(
+                "a policy of team `{}`, as that at {place}, but for other callers",
+                source.team()
+            );
+            let path = "$.policy".to_owned();
+            self.fault(&source.file, path, name, problem, "give one of the teams another name");
         }
     }
 
-    fn set(&mut self, source: &'s Source, key: &'static str, node: &'s Node) {
+    fn set(&mut self, source: &'s Source, key: &'s str, node: &'s Node) {
         let file = &source.file;
-        if source.is_held() && !is_default(key, node) {
-            self.fault(
-                file,
-                format!("$.{key}"),
-                node,
-                format!(
-                    "a setting of team `{}`, which speaks for its own callers only",
-                    source.team()
-                ),
-                "leave it to a policy of nobody's namespaces",
+        if source.holder().is_some() && !is_default(key, node) {
+            let problem = format!(
+                "a setting of team `{}`, which speaks for its own callers only",
+                source.team()
             );
+            self.fault(file, format!("$.{key}"), node, problem, hold::FOR_EVERYBODY);
             return;
+        }
+        match key {
+            "identity" => self.common.requires_identity |= node.text() == Some("required"),
+            "stamp" => self.common.add_stamp(node),
+            _ => {}
         }
         let (other_file, other) = *self.settings.entry(key).or_insert((file, node));
         if other.to_canonical_json() != node.to_canonical_json() {
@@ -162,9 +199,22 @@ impl<'s> Bundle<'s> {
         let file = &source.file;
         let path = format!("$.rules[{index}]");
         let Some(written) = rule.get("id") else { return };
-        let id = format!("{}-{}", source.team(), written.text().unwrap_or_default());
-        for (path, node, problem, remedy) in source.trespasses(&path, rule) {
-            self.fault(file, path, node, problem, remedy);
+        let team = source.team();
+        let id = format!("{team}-{}", written.text().unwrap_or_default());
+        if let Some(holder) = source.holder() {
+            for Trespass { path, node, problem, remedy } in
+                hold::trespasses(holder, &self.common, &path, rule)
+            {
+                self.fault(file, path, node, problem, remedy);
+            }
+            let reads_as = |other: &&str| {
+                other.len() > team.len()
+                    && id.strip_prefix(*other).is_some_and(|rest| rest.starts_with('-'))
+            };
+            if let Some(other) = self.teams.keys().copied().find(reads_as) {
+                let problem = format!("an id that becomes `{id}`, one of team `{other}`");
+                self.fault(file, format!("{path}.id"), written, problem, "choose another id");
+            }
         }
         if id.len() > egress_warden::config::MAX_NAME {
             let problem = format!("an id that becomes `{id}`, of {} bytes", id.len());
@@ -217,6 +267,10 @@ impl<'s> Bundle<'s> {
     }
 }
 
+fn rules(root: &Node) -> &[Node] {
+    root.get("rules").map(Node::items).unwrap_or_default()
+}
+
 /// Whether a setting says what would hold without it.
 fn is_default(key: &str, node: &Node) -> bool {
     let default = match key {
@@ -224,7 +278,7 @@ fn is_default(key: &str, node: &Node) -> bool {
         "default" => "deny",
         "identity" => "optional",
         "sni" => "ignore",
-        _ => return node.members().is_empty(),
+        _ => return matches!(&node.value, Value::Object(members) if members.is_empty()),
     };
     node.text() == Some(default)
 }

@@ -5,10 +5,12 @@ use super::super::input;
 use super::super::policy_file::{Node, PolicyFile};
 use super::team::Team;
 use std::collections::HashMap;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-/// The file beside policies that says whose they are.
+/// The file that says whose the policies in its folder and below are.
 const TEAM_FILE: &str = "team.yaml";
 
 /// One team's policy.
@@ -20,24 +22,25 @@ pub(super) struct Source {
 }
 
 impl Source {
+    pub(super) fn new(file: PolicyFile, team: Option<Rc<Team>>) -> Self {
+        let name = file.tree().and_then(|root| root.get("policy")?.text()).map(str::to_owned);
+        Self { name: name.unwrap_or_default(), file, team }
+    }
+
     /// What the ids of its rules are prefixed by.
     pub(super) fn team(&self) -> &str {
         self.team.as_ref().map_or(&self.name, |team| &team.name)
     }
 
-    /// Whether it may speak for some callers only.
-    pub(super) fn is_held(&self) -> bool {
-        self.team.as_ref().is_some_and(|team| !team.namespaces.is_empty())
+    /// The team, where it may speak for its own callers only.
+    pub(super) fn holder(&self) -> Option<&Team> {
+        self.team.as_deref().filter(|team| team.namespaces.is_some())
     }
 
-    /// Where a rule is not held to the team's callers.
-    pub(super) fn trespasses<'r>(
-        &self,
-        path: &str,
-        rule: &'r Node,
-    ) -> Vec<(String, &'r Node, String, String)> {
-        let team = self.team.as_ref().filter(|_| self.is_held());
-        team.map(|team| team.trespasses(path, rule)).unwrap_or_default()
+    /// Where it says its own name; the whole text where it does not.
+    pub(super) fn name_node(&self) -> Option<&Node> {
+        let root = self.file.tree()?;
+        Some(root.get("policy").unwrap_or(root))
     }
 }
 
@@ -45,7 +48,16 @@ impl Source {
 pub(super) fn read(paths: &[PathBuf]) -> Result<Vec<Source>, Failure> {
     let mut files = Vec::new();
     for path in paths {
-        collect(path, &mut files)?;
+        if path == Path::new("-") {
+            files.push(Found { path: path.clone(), folder: None });
+            continue;
+        }
+        let place = path.canonicalize().map_err(|error| input::unreadable(path, &error))?;
+        if place.is_dir() {
+            collect(path, &place, &mut files)?;
+        } else {
+            files.push(Found::new(path, &place));
+        }
     }
     if files.is_empty() {
         let names: Vec<_> = paths.iter().map(|path| input::name(path)).collect();
@@ -55,51 +67,186 @@ pub(super) fn read(paths: &[PathBuf]) -> Result<Vec<Source>, Failure> {
             "name a folder with *.yaml or *.json",
         ));
     }
-    let mut teams: HashMap<PathBuf, Option<Rc<Team>>> = HashMap::new();
+    let mut teams = Teams::default();
     let mut sources = Vec::new();
-    for path in files {
-        let folder = path.parent().unwrap_or(Path::new("")).to_owned();
-        let team = match teams.get(&folder) {
-            Some(team) => team.clone(),
-            None => {
-                let at = folder.join(TEAM_FILE);
-                let team = at.is_file().then(|| Team::read(&at).map(Rc::new)).transpose()?;
-                teams.insert(folder, team.clone());
-                team
-            }
+    for Found { path, folder } in files {
+        let team = match folder {
+            Some(folder) => teams.of(&folder)?,
+            None => None,
         };
-        let file = PolicyFile::read(&path)?;
-        let name = file.tree().and_then(|root| root.get("policy")?.text()).map(str::to_owned);
-        sources.push(Source { name: name.unwrap_or_default(), file, team });
+        sources.push(Source::new(PolicyFile::read(&path)?, team));
     }
     Ok(sources)
 }
 
-fn collect(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), Failure> {
-    if !path.is_dir() {
-        files.push(path.to_owned());
-        return Ok(());
+/// A policy's file.
+struct Found {
+    /// As messages name it.
+    path: PathBuf,
+    /// The folder in which it lies, without links; absent for standard input.
+    folder: Option<PathBuf>,
+}
+
+impl Found {
+    /// `place` is the path without links.
+    fn new(path: &Path, place: &Path) -> Self {
+        Self { path: path.to_owned(), folder: place.parent().map(Path::to_owned) }
     }
-    let unreadable = |error: std::io::Error| {
+}
+
+/// Finds the policies in a folder and below. `root` is the named folder without links: what a link
+/// leads to outside of it belongs to somebody else.
+fn collect(path: &Path, root: &Path, files: &mut Vec<Found>) -> Result<(), Failure> {
+    let unreadable = |error: io::Error| {
         Failure::new(input::name(path), error.to_string(), "name a folder that can be read")
     };
     let mut entries = Vec::new();
-    for entry in std::fs::read_dir(path).map_err(unreadable)? {
+    for entry in fs::read_dir(path).map_err(unreadable)? {
         entries.push(entry.map_err(unreadable)?);
     }
-    entries.sort_by_key(std::fs::DirEntry::file_name);
+    entries.sort_by_key(fs::DirEntry::file_name);
     for entry in entries {
         let path = entry.path();
-        // A link to a folder above would never end.
-        let is_folder = entry.file_type().map_err(unreadable)?.is_dir();
+        let kind = entry.file_type().map_err(unreadable)?;
         let is_policy =
             path.extension().is_some_and(|it| it == "yaml" || it == "yml" || it == "json")
                 && path.file_name().is_some_and(|name| name != TEAM_FILE);
-        if is_folder {
-            collect(&path, files)?;
-        } else if is_policy && path.is_file() {
-            files.push(path);
+        let is_folder = path.is_dir();
+        if is_folder && !kind.is_symlink() {
+            collect(&path, root, files)?;
+        } else if is_policy || is_folder {
+            let place = path.canonicalize().map_err(|error| input::unreadable(&path, &error))?;
+            if kind.is_symlink() && (is_folder || !place.starts_with(root)) {
+                let problem = match is_folder {
+                    true => "a symbolic link to a folder, which is not followed",
+                    false => "a symbolic link out of the folder, which is not followed",
+                };
+                let remedy = "put what it leads to in its place, or name that on the command line";
+                return Err(Failure::new(input::name(&path), problem, remedy));
+            }
+            files.push(Found::new(&path, &place));
         }
     }
     Ok(())
+}
+
+/// The teams of folders, by their paths without links.
+#[derive(Default)]
+struct Teams(HashMap<PathBuf, Option<Rc<Team>>>);
+
+impl Teams {
+    /// The team of the nearest file in the folder and those above, up to the root of the file system:
+    /// whoever names a folder far below gets the same team.
+    fn of(&mut self, folder: &Path) -> Result<Option<Rc<Team>>, Failure> {
+        if let Some(team) = self.0.get(folder) {
+            return Ok(team.clone());
+        }
+        let above = match folder.parent() {
+            Some(parent) => self.of(parent)?,
+            None => None,
+        };
+        let file = shown(&folder.join(TEAM_FILE));
+        let team = match fs::symlink_metadata(&file) {
+            Ok(metadata) if metadata.is_file() => {
+                Some(Rc::new(Team::read(&file, above.as_deref())?))
+            }
+            Ok(_) => {
+                let problem = "what is no file of its own, a symbolic link perhaps";
+                return Err(Failure::new(input::name(&file), problem, "write the file itself"));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => above,
+            Err(error) => return Err(input::unreadable(&file, &error)),
+        };
+        self.0.insert(folder.to_owned(), team.clone());
+        Ok(team)
+    }
+}
+
+/// A path as messages name it: from the current folder on, where it lies in that.
+fn shown(path: &Path) -> PathBuf {
+    let here = std::env::current_dir().and_then(|here| here.canonicalize());
+    let below = here.ok().and_then(|here| path.strip_prefix(here).ok().map(Path::to_owned));
+    below.unwrap_or_else(|| path.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+    use tempfile::TempDir;
+
+    /// Folders of two teams, the one below a link away from the other.
+    fn folders() -> TempDir {
+        let root = tempfile::tempdir().unwrap();
+        for (path, text) in [
+            ("all/pay/team.yaml", "team: pay\nnamespaces: [pay]"),
+            ("all/pay/one.yaml", "policy: one\nrules: []"),
+            ("all/pay/sub/deep/two.yaml", "policy: two\nrules: []"),
+            ("all/platform/three.yaml", "policy: three\nrules: []"),
+            ("outside/four.yaml", "policy: four\nrules: []"),
+        ] {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        root
+    }
+
+    /// Each policy's name with the team that holds it.
+    fn teams(root: &TempDir, paths: &[&str]) -> Result<Vec<(String, String)>, String> {
+        let paths: Vec<_> = paths.iter().map(|path| root.path().join(path)).collect();
+        let sources = read(&paths).map_err(|failure| failure.to_string())?;
+        let held = |source: &Source| source.holder().map(|team| team.name.clone());
+        Ok(sources.iter().map(|it| (it.name.clone(), held(it).unwrap_or_default())).collect())
+    }
+
+    fn pairs(pairs: &[(&str, &str)]) -> Result<Vec<(String, String)>, String> {
+        Ok(pairs.iter().map(|(name, team)| ((*name).to_owned(), (*team).to_owned())).collect())
+    }
+
+    #[test]
+    fn a_team_holds_its_folder_and_all_below_however_they_are_named() {
+        let root = folders();
+        assert_eq!(teams(&root, &["all"]), pairs(&[("one", "pay"), ("two", "pay"), ("three", "")]));
+        for below in ["all/pay/sub", "all/pay/sub/deep", "all/pay/sub/deep/two.yaml"] {
+            assert_eq!(teams(&root, &[below]), pairs(&[("two", "pay")]), "{below}");
+        }
+        symlink(root.path().join("all/pay/sub"), root.path().join("link")).unwrap();
+        assert_eq!(teams(&root, &["link"]), pairs(&[("two", "pay")]));
+        assert_eq!(teams(&root, &["link/deep/two.yaml"]), pairs(&[("two", "pay")]));
+    }
+
+    #[test]
+    fn no_link_leads_out_of_the_folder_or_away_from_its_team() {
+        let root = folders();
+        let link = root.path().join("all/platform/linked.yaml");
+        let with_link = |target: &str| {
+            let _ = fs::remove_file(&link);
+            symlink(root.path().join(target), &link).unwrap();
+            teams(&root, &["all/platform"])
+        };
+        // A file of the team in another's folder is the team's all the same.
+        with_link("all/pay/one.yaml").expect_err("out of the named folder");
+        let all = teams(&root, &["all"]).unwrap();
+        assert_eq!(all.iter().filter(|it| **it == ("one".into(), "pay".into())).count(), 2);
+        for target in ["outside/four.yaml", "missing.yaml", "all/pay/sub"] {
+            let failure = with_link(target).expect_err(target);
+            assert!(failure.contains("linked.yaml"), "{failure}");
+        }
+    }
+
+    #[test]
+    fn what_is_named_as_a_teams_file_is_one() {
+        let root = folders();
+        let file = root.path().join("all/pay/team.yaml");
+        fs::remove_file(&file).unwrap();
+        fs::create_dir(&file).unwrap();
+        teams(&root, &["all"]).expect_err("a folder");
+        fs::remove_dir(&file).unwrap();
+        for target in ["missing", "outside/four.yaml"] {
+            symlink(root.path().join(target), &file).unwrap();
+            teams(&root, &["all"]).expect_err("a link");
+            fs::remove_file(&file).unwrap();
+        }
+    }
 }

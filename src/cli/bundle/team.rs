@@ -1,99 +1,162 @@
-//! `team.yaml`: whose the policies beside it are, and whom they may speak for.
+//! `team.yaml`: whose the policies in its folder and below are, and for whom they may speak.
 
 use super::super::cover::Pattern;
 use super::super::failure::Failure;
 use super::super::input;
-use super::super::policy_file::Node;
 use egress_warden::config::MAX_NAME;
 use egress_warden::policy::TextPattern;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use std::path::Path;
 
 /// Largest file, in bytes.
 const MAX_FILE: usize = 1 << 20;
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// Whose policies are.
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Team {
     /// What ids are prefixed by.
-    #[serde(rename = "team")]
     pub(super) name: String,
-    /// Patterns of the team's namespaces; empty: it may speak for any caller.
-    #[serde(default)]
-    pub(super) namespaces: Vec<String>,
+    /// Patterns of the namespaces whose callers it may speak for, never none; absent: any caller.
+    pub(super) namespaces: Option<Vec<String>>,
+}
+
+/// What a file says.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    team: String,
+    #[serde(default, deserialize_with = "some")]
+    namespaces: Option<Vec<String>>,
+}
+
+/// A key that is there needs a list: `null` is none.
+fn some<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
+    Vec::deserialize(deserializer).map(Some)
 }
 
 impl Team {
-    pub(super) fn read(path: &Path) -> Result<Self, Failure> {
-        let name = input::name(path);
+    /// Reads a file. `above` is the team of the folder above, which this one may only narrow.
+    pub(super) fn read(path: &Path, above: Option<&Self>) -> Result<Self, Failure> {
         let bytes = input::read(path, MAX_FILE)?;
         let options = serde_saphyr::options! { with_snippet: false };
-        let team: Self =
+        let written: Written =
             serde_saphyr::from_slice_with_options(&bytes, options).map_err(|error| {
                 let remedy = "write `team: NAME`, and `namespaces: [NAME]` where it has its own";
-                Failure::new(&name, format!("no team: {error}"), remedy)
+                Failure::new(input::name(path), format!("no team: {error}"), remedy)
             })?;
+        written
+            .into_team(above)
+            .map_err(|(problem, remedy)| Failure::new(input::name(path), problem, remedy))
+    }
+
+    /// The patterns as a policy would write them.
+    pub(super) fn list(&self) -> String {
+        let list: Vec<_> =
+            self.namespaces.iter().flatten().map(|name| format!("\"{name}\"")).collect();
+        list.join(", ")
+    }
+
+    /// Whether every namespace of a pattern is the team's.
+    pub(super) fn has(&self, pattern: &str) -> bool {
+        let Some(namespaces) = &self.namespaces else { return true };
+        let Some(pattern) = TextPattern::parse(pattern) else { return false };
+        let mut own = namespaces.iter().filter_map(|own| TextPattern::parse(own));
+        own.any(|own| own.covers(&pattern))
+    }
+}
+
+impl Written {
+    /// The team, or what is wrong and what to write instead.
+    fn into_team(self, above: Option<&Team>) -> Result<Team, (String, String)> {
+        let Self { team: name, namespaces } = self;
         let is_name_byte =
             |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        let is_name = !team.name.is_empty()
-            && team.name.len() <= MAX_NAME
-            && team.name.bytes().all(is_name_byte);
-        if !is_name {
-            let problem = format!("the name `{}`", team.name);
-            return Err(Failure::new(name, problem, "write 1 to 63 of a-z, 0-9 and `-`"));
+        if name.is_empty() || name.len() > MAX_NAME || !name.bytes().all(is_name_byte) {
+            let remedy = "write 1 to 63 of a-z, 0-9 and `-`";
+            return Err((format!("the name `{name}`"), remedy.to_owned()));
         }
-        if let Some(bad) = team.namespaces.iter().find(|text| TextPattern::parse(text).is_none()) {
-            let problem = format!("the namespace `{bad}`");
-            return Err(Failure::new(name, problem, "write it out, or as `prefix*` or `*suffix`"));
+        if namespaces.as_ref().is_some_and(Vec::is_empty) {
+            let remedy =
+                "list the team's namespaces; without `namespaces` it speaks for any caller";
+            return Err(("`namespaces` without an entry".to_owned(), remedy.to_owned()));
         }
-        Ok(team)
+        if let Some(bad) =
+            namespaces.iter().flatten().find(|text| TextPattern::parse(text).is_none())
+        {
+            let remedy = "write it out, or as `prefix*` or `*suffix`";
+            return Err((format!("the namespace `{bad}`"), remedy.to_owned()));
+        }
+        let Some(above) = above.filter(|above| above.namespaces.is_some()) else {
+            return Ok(Team { name, namespaces });
+        };
+        let is_part = name.strip_prefix(&above.name).is_some_and(|rest| rest.starts_with('-'));
+        if name != above.name && !is_part {
+            let problem = format!("the name `{name}` in a folder of team `{}`", above.name);
+            let remedy = format!("write `{0}`, or a name that begins `{0}-`", above.name);
+            return Err((problem, remedy));
+        }
+        if let Some(foreign) = namespaces.iter().flatten().find(|pattern| !above.has(pattern)) {
+            let problem = format!(
+                "the namespace `{foreign}` in a folder of team `{}`, which does not have it",
+                above.name
+            );
+            return Err((problem, format!("name some of [{}]", above.list())));
+        }
+        let namespaces = namespaces.or_else(|| above.namespaces.clone());
+        Ok(Team { name, namespaces })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn team(name: &str, namespaces: Option<&[&str]>) -> Team {
+        let list = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        Team { name: name.to_owned(), namespaces: namespaces.map(list) }
     }
 
-    /// Where a rule is for more callers than the team's: place, problem and remedy.
-    pub(super) fn trespasses<'r>(
-        &self,
-        path: &str,
-        rule: &'r Node,
-    ) -> Vec<(String, &'r Node, String, String)> {
-        let list: Vec<_> = self.namespaces.iter().map(|name| format!("\"{name}\"")).collect();
-        let remedy = format!("write `namespaces: [{}]`, or fewer", list.join(", "));
-        let entries = rule.get("from").map(Node::items).unwrap_or_default();
-        if entries.is_empty() {
-            let place = rule.get("id").unwrap_or(rule);
-            let problem = format!("a rule of team `{}` for any caller", self.name);
-            let remedy = format!("write `from: [{{namespaces: [{}]}}]`", list.join(", "));
-            return vec![(path.to_owned(), place, problem, remedy)];
-        }
-        let wide = entries.iter().enumerate().filter(|(_, entry)| !self.holds(entry));
-        wide.map(|(index, entry)| {
-            let problem = format!("callers who may not be of team `{}`", self.name);
-            (format!("{path}.from[{index}]"), entry, problem, remedy.clone())
-        })
-        .collect()
+    fn read(text: &str, above: Option<&Team>) -> Result<Team, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("team.yaml");
+        std::fs::write(&path, text).unwrap();
+        Team::read(&path, above).map_err(|failure| failure.to_string())
     }
 
-    /// Whether all callers of an entry are in the team's namespaces, by either of its lists.
-    fn holds(&self, entry: &Node) -> bool {
-        let all = |key: &str, is_own: &dyn Fn(&str) -> bool| {
-            let items = entry.get(key).map(Node::items).unwrap_or_default();
-            !items.is_empty() && items.iter().all(|item| item.text().is_some_and(is_own))
-        };
-        let is_own_namespace = |text: &str| {
-            let Some(pattern) = TextPattern::parse(text) else { return false };
-            let own = self.namespaces.iter().filter_map(|own| TextPattern::parse(own));
-            own.into_iter().any(|own| own.covers(&pattern))
-        };
-        let is_own_principal = |text: &str| {
-            let mut segments = text.split('/');
-            // The namespace must stand there whole, so that a `*` comes behind it.
-            let domain = segments.next();
-            match (domain, segments.next(), segments.next(), segments.next()) {
-                (Some(domain), Some("ns"), Some(namespace), Some(_)) => {
-                    !domain.contains('*') && !namespace.contains('*') && is_own_namespace(namespace)
-                }
-                _ => false,
-            }
-        };
-        all("namespaces", &is_own_namespace) || all("principals", &is_own_principal)
+    #[test]
+    fn namespaces_that_are_written_are_never_none() {
+        assert_eq!(read("team: pay", None), Ok(team("pay", None)));
+        assert_eq!(read("team: pay\nnamespaces: [pay]", None), Ok(team("pay", Some(&["pay"]))));
+        for text in
+            ["team: pay\nnamespaces: []", "team: pay\nnamespaces:", "team: pay\nnamespaces: ~"]
+        {
+            read(text, None).expect_err(text);
+        }
+    }
+
+    #[test]
+    fn a_folder_below_a_held_team_can_only_narrow_it() {
+        let held = team("pay", Some(&["pay", "eu-*"]));
+        for (text, expected) in [
+            ("team: pay", team("pay", Some(&["pay", "eu-*"]))),
+            ("team: pay-a", team("pay-a", Some(&["pay", "eu-*"]))),
+            ("team: pay-a\nnamespaces: [eu-1, \"eu-a*\"]", team("pay-a", Some(&["eu-1", "eu-a*"]))),
+        ] {
+            assert_eq!(read(text, Some(&held)), Ok(expected), "{text}");
+        }
+        for text in [
+            "team: platform",
+            "team: payx",
+            "team: pay\nnamespaces: [shop]",
+            "team: pay\nnamespaces: [pay, \"*\"]",
+            "team: pay\nnamespaces: [\"eu*\"]",
+        ] {
+            read(text, Some(&held)).expect_err(text);
+        }
+        let free = team("platform", None);
+        assert_eq!(
+            read("team: pay\nnamespaces: [pay]", Some(&free)),
+            Ok(team("pay", Some(&["pay"])))
+        );
     }
 }
