@@ -6,7 +6,9 @@ use super::judgement::Judgement;
 use super::logs::{self, Choice, Group, Logged, LoggedVerdict, Place, Tally};
 use super::policy_file::PolicyFile;
 use egress_warden::config::Config;
-use egress_warden::policy::{Action, Policy, Reason, Verdict};
+use egress_warden::policy::{
+    Action, Attempt, ClusterPort, FieldMiss, Miss, Policy, Reason, Request, Verdict,
+};
 use serde::Serialize;
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -28,10 +30,14 @@ use std::path::PathBuf;
 /// have the port that was judged, not the cluster's where that policy read none. The access log of a
 /// refused connection has no port: 443 is taken.
 ///
+/// A request that this very policy allowed, and whose cluster in the log has a port that the rule does
+/// not allow, took another route than the one that was judged, or the guard refused it for that: such
+/// lines are counted and named.
+///
 /// `--format json` writes one object: `policy`, `requests`, `allowed`, `denied`, `verdicts` and `would`
 /// [{decision, reason, rule, requests, examples [{place, method, authority, path, principal}]}],
 /// `logged` {same, other_reason, other_decision, none, unlisted}, `differences` [{logged, now,
-/// requests, examples}], `lines` {access_log, filter, forms [{form, prefix, lines}], connections, left_out,
+/// requests, examples}], `rerouted` {requests, examples}, `lines` {access_log, filter, forms [{form, prefix, lines}], connections, left_out,
 /// without_caller_field, unread {lines, first [{place, problem, text}]}}.
 ///
 /// Exit codes: 0 every decision is the log's own, or the log has none; 1 some are others; 2 usage or
@@ -50,12 +56,11 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure> {
     let (_, config) = PolicyFile::load(&args.policy)?;
-    let policy = &config.policy;
     let mut totals = Totals::default();
     let tally = logs::scan(
         &args.logs,
         &args.choice,
-        |totals: &mut Totals, logged, place| totals.judge(policy, logged, place),
+        |totals: &mut Totals, logged, place| totals.judge(&config, logged, place),
         |chunk| {
             totals.add(chunk);
             Ok(())
@@ -82,6 +87,8 @@ struct Totals {
     would: HashMap<Key, Group>,
     logged: Comparison,
     differences: HashMap<(Judgement, Key), Group>,
+    /// Those that went, or would have gone, to another port than the one that was judged.
+    rerouted: Group,
 }
 
 /// A verdict as a key.
@@ -103,8 +110,10 @@ struct Comparison {
 }
 
 impl Totals {
-    fn judge(&mut self, policy: &Policy, logged: &Logged<'_>, place: Place) {
-        let decision = policy.decide(&logged.request(policy.reads()));
+    fn judge(&mut self, config: &Config, logged: &Logged<'_>, place: Place) {
+        let policy = &config.policy;
+        let request = logged.request(policy.reads());
+        let decision = policy.decide(&request);
         let verdict = decision.verdict;
         self.verdicts.entry(key(verdict)).or_default().push(logged, place);
         if let Some(would) = decision.would {
@@ -121,6 +130,9 @@ impl Totals {
         match before.action == verdict.action {
             true => self.logged.other_reason += 1,
             false => self.logged.other_decision += 1,
+        }
+        if logged.policy() == Some(&config.revision) && is_rerouted(&before, &request, policy) {
+            self.rerouted.push(logged, place);
         }
         let before = Judgement {
             decision: before.action.as_str().into(),
@@ -142,6 +154,7 @@ impl Totals {
         self.logged.other_reason += behind.logged.other_reason;
         self.logged.other_decision += behind.logged.other_decision;
         self.logged.none += behind.logged.none;
+        self.rerouted.add(behind.rerouted);
         for (key, group) in behind.differences {
             if self.differences.len() < MAX_DIFFERENCES || self.differences.contains_key(&key) {
                 self.differences.entry(key).or_default().add(group);
@@ -163,6 +176,21 @@ fn is_same(before: &LoggedVerdict<'_>, verdict: Verdict, policy: &Policy) -> boo
         && before.rule == rule
 }
 
+/// Whether the rule by which a request was allowed matches it but for its port.
+fn is_rerouted(before: &LoggedVerdict<'_>, request: &Request<'_>, policy: &Policy) -> bool {
+    if !matches!(request.cluster_port, ClusterPort::Said(_)) || before.action == Action::Deny {
+        return false;
+    }
+    let is_named = |attempt: &Attempt| {
+        let rule = policy.rules().get(attempt.rule);
+        rule.is_some_and(|rule| rule.action == Action::Allow && before.rule == Some(&*rule.id))
+    };
+    let is_of_port = |miss: &FieldMiss| matches!(miss.field, "ports" | "notPorts");
+    policy.trace(request).attempts.iter().filter(|attempt| is_named(attempt)).any(|attempt| {
+        matches!(&attempt.miss, Some(Miss::Fields(misses)) if misses.iter().all(is_of_port))
+    })
+}
+
 /// The answer. Its keys are stable.
 #[derive(Debug, Serialize)]
 struct Answer<'a> {
@@ -178,6 +206,7 @@ struct Answer<'a> {
     logged: &'a Comparison,
     /// Where a verdict is not the log's: other decisions first, then most frequent first.
     differences: Vec<Difference<'a>>,
+    rerouted: Rerouted<'a>,
     lines: &'a Tally,
 }
 
@@ -195,6 +224,13 @@ struct Row<'a> {
 struct Difference<'a> {
     logged: &'a Judgement,
     now: Judgement,
+    requests: u64,
+    examples: Vec<logs::Shown<'a>>,
+}
+
+/// Requests whose port in the log is not the one that was judged.
+#[derive(Debug, Serialize)]
+struct Rerouted<'a> {
     requests: u64,
     examples: Vec<logs::Shown<'a>>,
 }
@@ -248,6 +284,10 @@ impl<'a> Answer<'a> {
             would: rows(&totals.would),
             logged: &totals.logged,
             differences,
+            rerouted: Rerouted {
+                requests: totals.rerouted.requests,
+                examples: totals.rerouted.shown(tally),
+            },
             lines: tally,
             verdicts,
         }
@@ -282,6 +322,15 @@ impl<'a> Answer<'a> {
         }
         if unlisted > 0 {
             console.line(format_args!("{unlisted:>10}  of further kinds"))?;
+        }
+        let Rerouted { requests, examples } = &self.rerouted;
+        if *requests > 0 {
+            console.line(
+                "\nAllowed by this policy, and then routed to a port that the rule does not allow \
+                 (a guard that is up to date refuses them):",
+            )?;
+            console.line(format_args!("{requests:>10}  in all"))?;
+            write_examples(console, examples)?;
         }
         Ok(())
     }

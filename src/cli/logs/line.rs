@@ -63,6 +63,7 @@ struct Fields<'a> {
     egress_decision: Text<'a>,
     egress_rule: Text<'a>,
     egress_reason: Text<'a>,
+    egress_policy: Text<'a>,
     egress_connection_decision: Text<'a>,
     egress_connection_rule: Text<'a>,
     egress_connection_reason: Text<'a>,
@@ -209,6 +210,11 @@ impl<'a> Logged<'a> {
         Some(LoggedVerdict { action, rule: rule.said(), reason })
     }
 
+    /// Name and hash of the policy that decided a request.
+    pub(crate) fn policy(&self) -> Option<&str> {
+        self.fields.egress_policy.said()
+    }
+
     /// Whether the request went nowhere: the filter refused it, or the mesh knows no such host.
     pub(crate) fn was_refused(&self) -> bool {
         self.verdict().is_some_and(|verdict| verdict.action == Action::Deny)
@@ -351,6 +357,7 @@ impl<'de> Visitor<'de> for FieldsVisitor {
                 "egress_decision" => fields.egress_decision = map.next_value()?,
                 "egress_rule" => fields.egress_rule = map.next_value()?,
                 "egress_reason" => fields.egress_reason = map.next_value()?,
+                "egress_policy" => fields.egress_policy = map.next_value()?,
                 "egress_connection_decision" => {
                     fields.egress_connection_decision = map.next_value()?;
                 }
