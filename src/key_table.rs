@@ -1,9 +1,14 @@
 //! A map from byte strings to numbers, as compact as it is quick to ask: the bytes of all keys lie
 //! in one run, and finding a key touches one slot and its bytes.
 //!
-//! There is no random state: keys come from the policy's author, who gains nothing by collisions; so
-//! configuring stays a pure function of the policy's bytes, and the module needs no random numbers
-//! from the proxy. Callers choose what is looked up, but not what lies in the table.
+//! There is no random state: configuring stays a pure function of the policy's bytes, and the module
+//! needs no random numbers from the proxy. So an author can make keys that all hash to one place,
+//! in a policy that other teams share. That gains nothing: a search looks at few slots and compares
+//! few keys ([`EFFORT`]). A key that has no place within that lies in an ordered map beside the
+//! slots. Without such keys the map is empty, and nobody asks it.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 /// A set of distinct keys, each with a number.
 #[derive(Clone, Debug, Default)]
@@ -12,12 +17,15 @@ pub(crate) struct KeyTable {
     bytes: Vec<u8>,
     /// Open addressing with linear probing.
     slots: Vec<Slot>,
-    len: usize,
+    /// How many slots have a key.
+    taken: usize,
+    /// The keys whose search ends before a vacant slot, with their hashes and values.
+    crowded: BTreeMap<Box<[u8]>, (Hash, u32)>,
 }
 
 /// A key's hash. Equal keys have equal hashes, and look-ups by a hash that is not the key's find
 /// nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Hash(u32);
 
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +36,21 @@ struct Slot {
     value: u32,
 }
 
+/// Where the search for a key ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// At the key's slot, or at the vacant one that it would take.
+    Slot(usize),
+    /// After [`EFFORT`]: the key is among the crowded ones, if it is in the table at all.
+    Crowded,
+}
+
+/// What a search may cost: a slot that has another key costs 1, and [`COMPARISON`] more where the
+/// hashes are equal, so that the keys have to be compared. At most three of four slots are taken,
+/// and of keys that nobody aimed, one in hundreds is crowded in the fullest table.
+const EFFORT: usize = 128;
+const COMPARISON: usize = 15;
+
 const VACANT: u32 = u32::MAX;
 const VACANT_SLOT: Slot = Slot { hash: Hash(0), start: VACANT, value: 0 };
 /// A length from this on has four bytes of its own behind this one.
@@ -37,23 +60,38 @@ impl KeyTable {
     /// A table that takes `keys` keys of `bytes` bytes in all without growing.
     pub(crate) fn with_capacity(keys: usize, bytes: usize) -> Self {
         let bytes = bytes.saturating_add(keys);
-        Self { bytes: Vec::with_capacity(bytes), slots: vec![VACANT_SLOT; slots_for(keys)], len: 0 }
+        Self {
+            bytes: Vec::with_capacity(bytes),
+            slots: vec![VACANT_SLOT; slots_for(keys)],
+            ..Self::default()
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.len
+        self.taken.saturating_add(self.crowded.len())
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.len == 0
+        self.taken == 0
     }
 
     /// The value of a key whose hash is known.
     pub(crate) fn get_hashed(&self, hash: Hash, key: &[u8]) -> Option<u32> {
-        if self.len == 0 {
+        if self.is_empty() {
             return None;
         }
-        self.slots.get(self.find(hash, key)?).filter(|slot| slot.start != VACANT).map(|it| it.value)
+        match self.find(hash, key)? {
+            Place::Slot(index) => {
+                self.slots.get(index).filter(|slot| slot.start != VACANT).map(|slot| slot.value)
+            }
+            Place::Crowded => self.crowded_value(key),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn crowded_value(&self, key: &[u8]) -> Option<u32> {
+        self.crowded.get(key).map(|(_, value)| *value)
     }
 
     /// The value of a key.
@@ -74,10 +112,13 @@ impl KeyTable {
         key: &[u8],
         initial: u32,
     ) -> Option<(&mut u32, bool)> {
-        if slots_for(self.len.saturating_add(1)) > self.slots.len() {
+        if slots_for(self.taken.saturating_add(1)) > self.slots.len() {
             self.grow();
         }
-        let index = self.find(hash, key)?;
+        let index = match self.find(hash, key)? {
+            Place::Slot(index) => index,
+            Place::Crowded => return Some(self.crowded_entry(hash, key, initial)),
+        };
         let slot = self.slots.get_mut(index)?;
         let is_new = slot.start == VACANT;
         if is_new {
@@ -92,19 +133,31 @@ impl KeyTable {
                 }
             }
             self.bytes.extend_from_slice(key);
-            self.len = self.len.saturating_add(1);
+            self.taken = self.taken.saturating_add(1);
         }
         Some((&mut slot.value, is_new))
     }
 
+    #[cold]
+    #[inline(never)]
+    fn crowded_entry(&mut self, hash: Hash, key: &[u8], initial: u32) -> (&mut u32, bool) {
+        match self.crowded.entry(key.into()) {
+            Entry::Vacant(vacant) => (&mut vacant.insert((hash, initial)).1, true),
+            Entry::Occupied(occupied) => (&mut occupied.into_mut().1, false),
+        }
+    }
+
     /// Every key, in no order that has a meaning.
     pub(crate) fn keys(&self) -> impl Iterator<Item = &[u8]> {
-        self.slots.iter().filter_map(|slot| self.key(slot))
+        let crowded = self.crowded.keys().map(|key| &**key);
+        self.slots.iter().filter_map(|slot| self.key(slot)).chain(crowded)
     }
 
     /// Every value.
     pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut u32> {
-        self.slots.iter_mut().filter(|slot| slot.start != VACANT).map(|slot| &mut slot.value)
+        let slots = self.slots.iter_mut().filter(|slot| slot.start != VACANT);
+        let crowded = self.crowded.values_mut().map(|(_, value)| value);
+        slots.map(|slot| &mut slot.value).chain(crowded)
     }
 
     fn key(&self, slot: &Slot) -> Option<&[u8]> {
@@ -117,15 +170,31 @@ impl KeyTable {
         rest.get(..u32::from_ne_bytes(*length) as usize)
     }
 
-    /// The index of the key's slot, or of the vacant one that it would take.
-    fn find(&self, hash: Hash, key: &[u8]) -> Option<usize> {
-        // INVARIANT: there is a vacant slot, so that the walk ends.
+    /// Apart, so that the walk over slots stays short.
+    #[inline(never)]
+    fn is_key_of(&self, slot: &Slot, key: &[u8]) -> bool {
+        self.key(slot).is_some_and(|other| other == key)
+    }
+
+    /// Where the key is, or would be. Keys are never removed, so that a search for one takes the
+    /// way that it took when the key was new.
+    fn find(&self, hash: Hash, key: &[u8]) -> Option<Place> {
         let mut index = hash.slot(self.slots.len());
+        let mut effort = EFFORT;
         loop {
             let slot = self.slots.get(index)?;
-            let is_key = slot.hash == hash && self.key(slot).is_some_and(|other| other == key);
-            if slot.start == VACANT || is_key {
-                return Some(index);
+            if slot.start == VACANT {
+                return Some(Place::Slot(index));
+            }
+            if slot.hash == hash {
+                if self.is_key_of(slot, key) {
+                    return Some(Place::Slot(index));
+                }
+                effort = effort.saturating_sub(COMPARISON).max(1);
+            }
+            effort = effort.wrapping_sub(1);
+            if effort == 0 {
+                return Some(Place::Crowded);
             }
             index = index.wrapping_add(1);
             if index == self.slots.len() {
@@ -134,17 +203,32 @@ impl KeyTable {
         }
     }
 
+    #[cold]
+    #[inline(never)]
+    /// Makes room for as many keys again; crowded keys may find a slot then.
     fn grow(&mut self) {
-        let more = slots_for(self.len.saturating_mul(2).max(4));
+        let more = slots_for(self.taken.saturating_mul(2).max(4));
         let slots = std::mem::replace(&mut self.slots, vec![VACANT_SLOT; more]);
+        let crowded = std::mem::take(&mut self.crowded);
+        self.taken = 0;
         for slot in slots {
-            if slot.start != VACANT
-                && let Some(key) = self.key(&slot)
-                && let Some(index) = self.find(slot.hash, key)
-                && let Some(vacant) = self.slots.get_mut(index)
-            {
-                *vacant = slot;
+            let Some(key) = self.key(&slot) else { continue };
+            match self.find(slot.hash, key) {
+                Some(Place::Slot(index)) => {
+                    if let Some(vacant) = self.slots.get_mut(index) {
+                        *vacant = slot;
+                        self.taken = self.taken.saturating_add(1);
+                    }
+                }
+                Some(Place::Crowded) => {
+                    let key = key.into();
+                    self.crowded.insert(key, (slot.hash, slot.value));
+                }
+                None => {}
             }
+        }
+        for (key, (hash, value)) in crowded {
+            let _ = self.entry_hashed(hash, &key, value);
         }
     }
 }
@@ -235,6 +319,51 @@ mod tests {
             assert_eq!(table.get(key), Some(value));
         }
         assert_eq!(table.get(&[b'a'; 600]), None);
+    }
+
+    #[wasm_bindgen_test(unsupported = test)]
+    fn a_search_ends_however_many_keys_are_aimed_at_one_place() {
+        // At one hash, and at hashes next to each other: a hash says which slot a search begins at.
+        let aims: [fn(u32) -> Hash; 2] = [|_| Hash(7), Hash];
+        for (hash_of, capacity) in aims.into_iter().zip([0, 20_000]) {
+            let mut table = KeyTable::with_capacity(capacity, 8 * capacity);
+            for number in 0..20_000_u32 {
+                let key = number.to_le_bytes();
+                let entry = table.entry_hashed(hash_of(number), &key, number);
+                assert_eq!(entry, Some((&mut number.clone(), true)));
+                let entry = table.entry_hashed(hash_of(number), &key, 0);
+                assert_eq!(entry, Some((&mut number.clone(), false)));
+            }
+            assert!(table.taken <= EFFORT, "{} keys have a slot", table.taken);
+            assert_eq!(table.len(), 20_000);
+            for number in 0..20_000_u32 {
+                let value = table.get_hashed(hash_of(number), &number.to_le_bytes());
+                assert_eq!(value, Some(number));
+            }
+            assert_eq!(table.get_hashed(hash_of(0), b"none"), None);
+            table.values_mut().for_each(|value| *value += 1);
+            assert_eq!(table.get_hashed(hash_of(9), &9_u32.to_le_bytes()), Some(10));
+            let keys: std::collections::BTreeSet<&[u8]> = table.keys().collect();
+            assert_eq!(keys.len(), 20_000);
+        }
+    }
+
+    #[wasm_bindgen_test(unsupported = test)]
+    fn crowded_keys_are_found_after_the_table_has_grown() {
+        let mut table = KeyTable::default();
+        let aimed = |number: u32| (Hash(number % 3), number.to_le_bytes());
+        for number in 0..3_000_u32 {
+            let (hash, key) = aimed(number);
+            table.entry_hashed(hash, &key, number).unwrap();
+            table.entry(format!("key-{number}").as_bytes(), number).unwrap();
+            for number in (0..=number).step_by(97) {
+                let (hash, key) = aimed(number);
+                assert_eq!(table.get_hashed(hash, &key), Some(number));
+                assert_eq!(table.get(format!("key-{number}").as_bytes()), Some(number));
+            }
+        }
+        assert!(!table.crowded.is_empty());
+        assert_eq!(table.len(), 6_000);
     }
 
     #[wasm_bindgen_test(unsupported = test)]
