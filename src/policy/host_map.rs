@@ -1,7 +1,8 @@
 //! A map from host patterns to numbers, looked up by host.
 
 use crate::host::{Block, Host, HostPattern, suffixes};
-use crate::key_table::{Hasher, KeyTable};
+use crate::key_table::{Hash, Hasher, KeyTable};
+use std::cell::OnceCell;
 use std::net::IpAddr;
 
 /// Numbers by host pattern.
@@ -10,8 +11,8 @@ pub(super) struct HostMap {
     names: KeyTable,
     /// Wildcards, by the name that they stand above.
     under: KeyTable,
-    /// How many labels the names in `under` have: bit N for N labels, the last bit for more too.
-    under_depths: u64,
+    /// How many labels the names in `under` have: bit N for N labels.
+    under_depths: u128,
     /// Addresses and blocks, see [`AddressKey`].
     addresses: KeyTable,
     /// The scopes in `addresses`, most specific first, each once.
@@ -29,8 +30,66 @@ pub enum Scope {
     Block(Block),
 }
 
+/// A host, and the hashes by which every map finds it: made once, at the first look-up, so that a
+/// map costs what its own patterns cost, however many labels the host has.
+#[derive(Debug)]
+pub(super) struct HostKeys<'a> {
+    host: &'a Host<'a>,
+    suffixes: OnceCell<Suffixes>,
+}
+
+/// The suffixes of a name, of whole labels: each with its hash, and where it starts in the name. The
+/// shortest comes first, the name itself last.
+#[derive(Debug, Default)]
+struct Suffixes {
+    /// Those of the first few labels: few names have more, and an allocation costs more than the
+    /// whole look-up.
+    first: [(Hash, u8); FEW_LABELS],
+    more: Vec<(Hash, u8)>,
+    len: usize,
+}
+
+const FEW_LABELS: usize = 8;
 /// A name of 253 bytes has no more labels.
 const MAX_LABELS: usize = 127;
+
+impl<'a> HostKeys<'a> {
+    pub(super) fn new(host: &'a Host<'a>) -> Self {
+        Self { host, suffixes: OnceCell::new() }
+    }
+}
+
+impl Suffixes {
+    fn of(name: &str) -> Self {
+        let mut hasher = Hasher::default();
+        let mut found = Self::default();
+        for (label, suffix) in suffixes(name) {
+            hasher = hasher.with(label.as_bytes());
+            // INVARIANT: a name has at most 253 bytes.
+            let start = u8::try_from(name.len().wrapping_sub(suffix.len())).unwrap_or(u8::MAX);
+            let place = (hasher.finish(), start);
+            match found.first.get_mut(found.len) {
+                Some(vacant) => *vacant = place,
+                None => found.more.push(place),
+            }
+            found.len = found.len.saturating_add(1);
+        }
+        found
+    }
+
+    /// How many labels the name has.
+    fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The hash and the bytes of the suffix with so many labels.
+    fn get<'n>(&self, name: &'n str, labels: usize) -> Option<(Hash, &'n [u8])> {
+        let index = labels.checked_sub(1)?;
+        let more = || self.more.get(index.checked_sub(FEW_LABELS)?);
+        let (hash, start) = *self.first.get(index).or_else(more)?;
+        Some((hash, name.as_bytes().get(usize::from(start)..)?))
+    }
+}
 
 impl HostMap {
     /// A map that takes these patterns without growing.
@@ -79,15 +138,18 @@ impl HostMap {
 
     /// Shows the numbers of all patterns that match the host: of the exact one, then of the longest
     /// wildcard or block, down to the shortest.
-    pub(super) fn visit(&self, host: &Host<'_>, visit: &mut dyn FnMut(u32, Scope)) {
-        match host {
-            Host::Name(name) => self.visit_name(name.as_str(), visit),
+    pub(super) fn visit(&self, host: &HostKeys<'_>, visit: &mut dyn FnMut(u32, Scope)) {
+        match host.host {
+            Host::Name(name) => {
+                let suffixes = host.suffixes.get_or_init(|| Suffixes::of(name.as_str()));
+                self.visit_name(name.as_str(), suffixes, visit);
+            }
             Host::Address(address) => self.visit_address(*address, visit),
         }
     }
 
     /// Whether any pattern matches the host.
-    pub(super) fn contains(&self, host: &Host<'_>) -> bool {
+    pub(super) fn contains(&self, host: &HostKeys<'_>) -> bool {
         let mut is_found = false;
         self.visit(host, &mut |_, _| is_found = true);
         is_found
@@ -99,33 +161,23 @@ impl HostMap {
         names.chain(self.addresses.values_mut())
     }
 
-    fn visit_name(&self, name: &str, visit: &mut dyn FnMut(u32, Scope)) {
-        if self.under.is_empty() {
-            let (hasher, _) = hash_name(name);
-            if let Some(number) = self.names.get_hashed(hasher.finish(), name.as_bytes()) {
-                visit(number, Scope::Exact);
-            }
-            return;
-        }
-        let mut hasher = Hasher::default();
-        let mut found = [0; MAX_LABELS];
-        let mut places = found.iter_mut();
-        for ((label, suffix), depth) in suffixes(name).zip(1..) {
-            hasher = hasher.with(label.as_bytes());
-            if suffix.len() < name.len()
-                && self.under_depths & depth_bit(depth) != 0
-                && let Some(number) = self.under.get_hashed(hasher.finish(), suffix.as_bytes())
-                && let Some(place) = places.next()
-            {
-                *place = number;
-            }
-        }
-        if let Some(number) = self.names.get_hashed(hasher.finish(), name.as_bytes()) {
+    fn visit_name(&self, name: &str, suffixes: &Suffixes, visit: &mut dyn FnMut(u32, Scope)) {
+        let labels = suffixes.len();
+        let found = |table: &KeyTable, labels| {
+            let (hash, suffix) = suffixes.get(name, labels)?;
+            table.get_hashed(hash, suffix)
+        };
+        if let Some(number) = found(&self.names, labels) {
             visit(number, Scope::Exact);
         }
-        let left = places.len();
-        for number in found.iter().rev().skip(left) {
-            visit(*number, Scope::Under);
+        // The longest first, and none but those that are as long as a wildcard's name.
+        let mut depths = self.under_depths & depth_bit(labels).wrapping_sub(1);
+        while depths != 0 {
+            let depth = depths.ilog2() as usize;
+            depths &= !depth_bit(depth);
+            if let Some(number) = found(&self.under, depth) {
+                visit(number, Scope::Under);
+            }
         }
     }
 
@@ -160,14 +212,15 @@ impl HostMap {
 
 /// A name hashed label by label from its end, so that the hashes of all names above it come by on
 /// the way; and its number of labels.
-fn hash_name(name: &str) -> (Hasher, u32) {
+fn hash_name(name: &str) -> (Hasher, usize) {
     suffixes(name).fold((Hasher::default(), 0), |(hasher, depth), (label, _)| {
         (hasher.with(label.as_bytes()), depth.saturating_add(1))
     })
 }
 
-fn depth_bit(depth: u32) -> u64 {
-    1 << depth.min(u64::BITS - 1)
+/// INVARIANT: names have at most [`MAX_LABELS`] labels.
+fn depth_bit(labels: usize) -> u128 {
+    1 << labels.min(MAX_LABELS)
 }
 
 /// What a pattern over addresses covers, the more specific the greater.

@@ -9,11 +9,12 @@ mod callers;
 
 use self::callers::{Callers, Keys};
 use super::decision::Action;
-use super::host_map::{HostMap, Scope};
+use super::host_map::{HostKeys, HostMap, Scope};
 use super::request::Facts;
 use super::rule::Rule;
-use crate::host::{Host, HostPattern};
+use crate::host::HostPattern;
 use crate::key_table::KeyTable;
+use std::cell::OnceCell;
 
 /// The hosts of each entry of a rule's `to`; `None` for an entry without hosts.
 pub(super) type HostsOfEntries<'a> = Vec<Option<Vec<HostPattern<'a>>>>;
@@ -117,17 +118,18 @@ impl Index {
 
     /// Shows every candidate.
     pub(super) fn visit(&self, facts: &Facts<'_>, mut visit: impl FnMut(Candidate)) {
+        let caller = OnceCell::new();
         let mut level = 0;
-        self.by_host.visit(facts.host, &mut |group, scope| {
-            self.visit_group(group, Some(scope), level, facts, &mut visit);
+        self.by_host.visit(&facts.host_keys, &mut |group, scope| {
+            self.visit_group(group, Some(scope), level, facts, &caller, &mut visit);
             level = level.saturating_add(1);
         });
-        self.visit_group(self.anywhere, None, level, facts, &mut visit);
+        self.visit_group(self.anywhere, None, level, facts, &caller, &mut visit);
     }
 
     /// Every candidate for a host, whoever calls: the most specific host first, then in the order of
     /// the rules. Slower than [`Index::visit`], for those who ask why not.
-    pub(super) fn all(&self, host: &Host<'_>) -> Vec<Candidate> {
+    pub(super) fn all(&self, host: &HostKeys<'_>) -> Vec<Candidate> {
         let mut groups = Vec::new();
         self.by_host.visit(host, &mut |group, scope| groups.push((group, Some(scope))));
         groups.push((self.anywhere, None));
@@ -159,12 +161,14 @@ impl Index {
         anyone.into_iter().chain(of_callers).collect()
     }
 
+    /// Shows the candidates of one group. `caller` holds the caller's numbers, once a crowd was met.
     fn visit_group(
         &self,
         group: Group,
         scope: Option<Scope>,
         level: u32,
         facts: &Facts<'_>,
+        caller: &OnceCell<Vec<u32>>,
         visit: &mut impl FnMut(Candidate),
     ) {
         let mut walk = |chain| {
@@ -185,11 +189,11 @@ impl Index {
         if facts.namespace().is_none() {
             walk(crowd.unknown_namespace);
         }
-        self.callers.visit(facts, |caller| {
-            if let Some(chain) = self.by_caller.get(&crowd_key(number, caller)) {
+        for caller in caller.get_or_init(|| self.callers.of(facts)) {
+            if let Some(chain) = self.by_caller.get(&crowd_key(number, *caller)) {
                 walk(chain);
             }
-        });
+        }
     }
 
     /// Parts the candidates of each host that has many by their callers.

@@ -180,7 +180,7 @@ impl Policy {
         if let Some(rule) = pick(&found.allow) {
             return Verdict::by_rule(Action::Allow, Reason::Rule, rule);
         }
-        if facts.host.is_special() {
+        if facts.is_special {
             return Verdict::deny(match facts.host {
                 Host::Address(address) if !is_forbidden(*address) => Reason::IpLiteral,
                 _ => Reason::ForbiddenAddress,

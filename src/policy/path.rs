@@ -3,16 +3,18 @@
 //! An upstream may decode, cut and merge a path before it acts on it, or may not. So a path is read
 //! as sent, and leniently: percent-decoded once, `;…` cut from each segment, `//` merged. Where
 //! readers differ more than that, the path is unclear and has no reading: a dot segment after
-//! decoding, `\`, a NUL, a `%` left after decoding, a fragment, bytes that are not UTF-8, and what
-//! does not start with `/`.
+//! decoding, `\`, a NUL, a `%` left after decoding, `?` or `#` after decoding, bytes that are not
+//! UTF-8, and what does not start with `/`.
 
+use super::text::Text;
 use std::borrow::Cow;
 
 /// Both readings of the part of a path before `?`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Readings<'a> {
-    sent: &'a str,
-    lenient: Cow<'a, str>,
+    sent: Text<'a>,
+    /// `None` where it is the same.
+    lenient: Option<Text<'a>>,
 }
 
 impl<'a> Readings<'a> {
@@ -20,19 +22,22 @@ impl<'a> Readings<'a> {
     pub(super) fn of(path: &'a [u8]) -> Option<Self> {
         let end = path.iter().position(|&byte| byte == b'?').unwrap_or(path.len());
         let sent = std::str::from_utf8(path.get(..end)?).ok()?;
-        let lenient = lenient(sent)?;
-        Some(Self { sent, lenient })
+        let lenient = match lenient(sent)? {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(lenient) => Some(Text::new(lenient)),
+        };
+        Some(Self { sent: Text::new(sent), lenient })
     }
 
     /// As sent, and leniently.
     pub(super) fn both(&self) -> [&str; 2] {
-        [self.sent, &self.lenient]
+        [&self.sent, self.lenient.as_ref().unwrap_or(&self.sent)].map(Text::as_str)
     }
 
     /// What holds of both readings; `None` where it holds of one only.
-    pub(super) fn agree(&self, test: impl Fn(&str) -> bool) -> Option<bool> {
-        let sent = test(self.sent);
-        (sent == test(&self.lenient)).then_some(sent)
+    pub(super) fn agree(&self, test: impl Fn(&Text<'a>) -> bool) -> Option<bool> {
+        let sent = test(&self.sent);
+        self.lenient.as_ref().is_none_or(|lenient| test(lenient) == sent).then_some(sent)
     }
 }
 
@@ -41,32 +46,55 @@ pub fn readings(path: &[u8]) -> Option<[String; 2]> {
     Readings::of(path).map(|readings| readings.both().map(str::to_owned))
 }
 
+/// The lenient reading: borrowed where it is what was sent. All of it goes by bytes: a caller may
+/// send 64 KiB of them.
 fn lenient(sent: &str) -> Option<Cow<'_, str>> {
-    if !sent.starts_with('/') || sent.contains('#') {
+    if !sent.starts_with('/') {
         return None;
     }
     let decoded = percent_decode(sent)?;
-    if decoded.contains(['%', '\\', '\0']) {
+    let bytes = decoded.as_bytes();
+    if bytes.iter().any(|byte| matches!(byte, b'%' | b'\\' | b'\0' | b'?' | b'#')) {
         return None;
     }
-    let cut = |segment: &str| segment.split(';').next().unwrap_or_default().to_owned();
-    if decoded.split('/').any(|segment| matches!(cut(segment).as_str(), "." | "..")) {
-        return None;
-    }
-    if !decoded.contains(';') && !decoded.contains("//") {
+    let may_differ = |pair: &[u8]| matches!(pair, b"//" | b"/." | [b';', _] | [_, b';']);
+    if !bytes.windows(2).any(may_differ) {
         return Some(decoded);
     }
-    let mut merged = String::with_capacity(decoded.len());
-    for segment in decoded.split('/').map(cut).filter(|segment| !segment.is_empty()) {
-        merged.push('/');
-        merged.push_str(&segment);
+    let merged = merge(bytes)?;
+    match merged == bytes {
+        true => Some(decoded),
+        false => String::from_utf8(merged).ok().map(Cow::Owned),
     }
-    // A closing slash survives, also behind a segment of parameters alone.
-    if merged.is_empty() || decoded.rsplit('/').map(cut).next().is_some_and(|last| last.is_empty())
-    {
-        merged.push('/');
+}
+
+/// The path without parameters and repeated slashes; `None` where it has a dot segment.
+fn merge(path: &[u8]) -> Option<Vec<u8>> {
+    let mut merged = Vec::with_capacity(path.len());
+    let mut segment = 0;
+    let mut is_parameter = false;
+    for &byte in path {
+        match byte {
+            b'/' => {
+                if is_dots(merged.get(segment..)?) {
+                    return None;
+                }
+                if merged.last() != Some(&b'/') {
+                    merged.push(b'/');
+                }
+                segment = merged.len();
+                is_parameter = false;
+            }
+            b';' => is_parameter = true,
+            _ if is_parameter => {}
+            _ => merged.push(byte),
+        }
     }
-    Some(Cow::Owned(merged))
+    (!is_dots(merged.get(segment..)?)).then_some(merged)
+}
+
+fn is_dots(segment: &[u8]) -> bool {
+    matches!(segment, b"." | b"..")
 }
 
 /// Decodes every `%XX` once; what is no such escape stays, for the caller to find. `None` where the
@@ -92,7 +120,12 @@ fn percent_decode(text: &str) -> Option<Cow<'_, str>> {
 }
 
 fn hex_digit(byte: u8) -> Option<u8> {
-    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+    match byte {
+        b'0'..=b'9' => Some(byte.wrapping_sub(b'0')),
+        b'a'..=b'f' => Some(byte.wrapping_sub(b'a').wrapping_add(10)),
+        b'A'..=b'F' => Some(byte.wrapping_sub(b'A').wrapping_add(10)),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -119,11 +152,9 @@ mod tests {
             ("/;x", "/"),
             ("/...", "/..."),
             ("/b%C3%BCcher", "/bücher"),
-            ("/channels/%23general", "/channels/#general"),
         ] {
             let readings = Readings::of(sent.as_bytes()).expect(sent);
-            assert_eq!(readings.lenient, lenient, "{sent}");
-            assert_eq!(readings.sent, sent.split('?').next().unwrap());
+            assert_eq!(readings.both(), [sent.split('?').next().unwrap(), lenient]);
         }
     }
 
@@ -150,6 +181,9 @@ mod tests {
             "/%zz",
             "/%2",
             "/a#b",
+            "/channels/%23general",
+            "/a%3fb",
+            "/a%3Fb",
             "/%ff",
         ] {
             assert_eq!(Readings::of(path.as_bytes()), None, "{path}");
@@ -160,8 +194,8 @@ mod tests {
     #[wasm_bindgen_test(unsupported = test)]
     fn readings_agree_or_nothing_is_known() {
         let readings = Readings::of(b"//admin").unwrap();
-        assert_eq!(readings.agree(|path| path.ends_with("/admin")), Some(true));
-        assert_eq!(readings.agree(|path| path == "/public"), Some(false));
-        assert_eq!(readings.agree(|path| path == "/admin"), None);
+        assert_eq!(readings.agree(|path| path.as_str().ends_with("/admin")), Some(true));
+        assert_eq!(readings.agree(|path| path.as_str() == "/public"), Some(false));
+        assert_eq!(readings.agree(|path| path.as_str() == "/admin"), None);
     }
 }

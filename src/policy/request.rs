@@ -1,6 +1,8 @@
 //! The facts of one request, or of one connection, that a verdict may depend on.
 
+use super::host_map::HostKeys;
 use super::path::Readings;
+use super::text::Text;
 use crate::host::{Authority, Host, Malformed};
 use crate::token::is_token;
 use std::cell::OnceCell;
@@ -107,18 +109,22 @@ impl ClusterPort {
     }
 }
 
-/// A well-formed request, with what follows from its facts.
+/// A well-formed request, with what follows from its facts. What is read or hashed at the cost of the
+/// request's bytes is so once, at the first rule that asks, however many rules do.
 #[derive(Debug)]
 pub(super) struct Facts<'a> {
     pub(super) host: &'a Host<'a>,
+    pub(super) host_keys: HostKeys<'a>,
+    /// Whether an allow must name the host.
+    pub(super) is_special: bool,
     /// `None`: unknown.
     pub(super) method: Option<&'a [u8]>,
     pub(super) is_connect: bool,
     pub(super) port: Port,
-    pub(super) principal: Option<&'a str>,
+    pub(super) principal: Option<Text<'a>>,
+    namespace: OnceCell<Option<Text<'a>>>,
     pub(super) now: Option<u64>,
-    server_name: Option<&'a [u8]>,
-    path: Option<&'a [u8]>,
+    request: &'a Request<'a>,
     readings: OnceCell<Option<Readings<'a>>>,
 }
 
@@ -158,33 +164,36 @@ impl<'a> Facts<'a> {
         }
         Some(Self {
             host: &authority.host,
+            host_keys: HostKeys::new(&authority.host),
+            is_special: authority.host.is_special(),
             method: request.method,
             is_connect,
             port: Port::of(request.cluster_port, authority.port),
-            principal: request.principal,
+            principal: request.principal.map(Text::new),
+            namespace: OnceCell::new(),
             now: request.now,
-            server_name: request.server_name,
-            path: request.path,
+            request,
             readings: OnceCell::new(),
         })
     }
 
     /// Whether the TLS server name is the host or the mesh's own form; true without TLS.
     pub(super) fn server_name_is_host(&self) -> bool {
-        self.server_name.is_none_or(|name| {
+        self.request.server_name.is_none_or(|name| {
             name.starts_with(b"outbound_.")
                 || Host::parse(name).is_ok_and(|host| host == *self.host)
         })
     }
 
     /// The namespace of a principal that is exactly `domain/ns/NAMESPACE/sa/ACCOUNT`.
-    pub(super) fn namespace(&self) -> Option<&'a str> {
-        namespace_of(self.principal?)
+    pub(super) fn namespace(&self) -> Option<&Text<'a>> {
+        let read = || namespace_of(self.request.principal?).map(Text::new);
+        self.namespace.get_or_init(read).as_ref()
     }
 
     /// The readings of the path; `None` where it is absent or unclear.
     pub(super) fn readings(&self) -> Option<&Readings<'a>> {
-        self.readings.get_or_init(|| self.path.and_then(Readings::of)).as_ref()
+        self.readings.get_or_init(|| self.request.path.and_then(Readings::of)).as_ref()
     }
 }
 

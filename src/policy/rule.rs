@@ -241,7 +241,7 @@ fn names_what_must_be_named(
 }
 
 fn names_host(scope: Option<Scope>, facts: &Facts<'_>) -> bool {
-    !facts.host.is_special()
+    !facts.is_special
         || match (scope, facts.host) {
             (Some(Scope::Exact), _) => true,
             // A wide block says nothing of the forbidden addresses in it.
@@ -280,13 +280,13 @@ impl Source {
     /// Whether a field holds: `None` where it is absent, `Some(None)` where that is unknown.
     pub(super) fn holds(&self, field: SourceField, facts: &Facts<'_>) -> Option<Option<bool>> {
         let (set, value, is_listed) = match field {
-            SourceField::Principals => (&self.principals, facts.principal, true),
-            SourceField::NotPrincipals => (&self.not_principals, facts.principal, false),
+            SourceField::Principals => (&self.principals, facts.principal.as_ref(), true),
+            SourceField::NotPrincipals => (&self.not_principals, facts.principal.as_ref(), false),
             SourceField::Namespaces => (&self.namespaces, facts.namespace(), true),
             SourceField::NotNamespaces => (&self.not_namespaces, facts.namespace(), false),
         };
         let set = set.as_ref()?;
-        Some(value.map(|value| set.contains(value) == is_listed))
+        Some(value.map(|value| set.matches(value) == is_listed))
     }
 }
 
@@ -385,9 +385,9 @@ impl Condition {
     /// Whether a field holds: `None` where it is absent, `Some(None)` where that is unknown.
     pub(super) fn holds(&self, field: ConditionField, facts: &Facts<'_>) -> Option<Option<bool>> {
         let not = |known: Option<bool>| known.map(|listed| !listed);
-        let path = |set: &TextSet| facts.readings()?.agree(|reading| set.contains(reading));
+        let path = |set: &TextSet| facts.readings()?.agree(|reading| set.matches(reading));
         Some(match field {
-            ConditionField::NotHosts => Some(!self.not_hosts.as_ref()?.contains(facts.host)),
+            ConditionField::NotHosts => Some(!self.not_hosts.as_ref()?.contains(&facts.host_keys)),
             ConditionField::Ports => has_port(self.ports.as_ref()?, facts.port),
             ConditionField::NotPorts => has_no_port(self.not_ports.as_ref()?, facts.port),
             ConditionField::Methods => has_method(self.methods.as_ref()?, facts.method),

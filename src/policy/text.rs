@@ -1,6 +1,8 @@
 //! Lists of text patterns, for callers and paths.
 
-use crate::key_table::KeyTable;
+use crate::key_table::{Hash, KeyTable};
+use std::borrow::Cow;
+use std::cell::OnceCell;
 
 /// One pattern of a list of principals, namespaces or paths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -32,6 +34,29 @@ impl<'a> TextPattern<'a> {
     }
 }
 
+/// A text that lists are asked for. It is hashed once, for all of them, and not at all where none
+/// holds exact texts: so what a list costs does not grow with the text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Text<'a> {
+    text: Cow<'a, str>,
+    hash: OnceCell<Hash>,
+}
+
+impl<'a> Text<'a> {
+    pub(super) fn new(text: impl Into<Cow<'a, str>>) -> Self {
+        Self { text: text.into(), hash: OnceCell::new() }
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The hash by which tables of whole texts find it.
+    pub(super) fn hash(&self) -> Hash {
+        *self.hash.get_or_init(|| Hash::of(self.text.as_bytes()))
+    }
+}
+
 /// A list of patterns; a text is in it if any of them matches.
 #[derive(Clone, Debug, Default)]
 pub struct TextSet {
@@ -44,10 +69,17 @@ pub struct TextSet {
 impl TextSet {
     /// Whether any pattern matches the text.
     pub fn contains(&self, text: &str) -> bool {
+        self.matches(&Text::new(text))
+    }
+
+    /// The same for a text that many lists are asked for. Costs what the list's patterns cost,
+    /// however long the text is.
+    pub(super) fn matches(&self, text: &Text<'_>) -> bool {
+        let is_exact = || self.exact.get_hashed(text.hash(), text.as_str().as_bytes()).is_some();
         self.present
-            || self.exact.get(text.as_bytes()).is_some()
-            || self.prefixes.iter().any(|prefix| text.starts_with(&**prefix))
-            || self.suffixes.iter().any(|suffix| text.ends_with(&**suffix))
+            || (!self.exact.is_empty() && is_exact())
+            || self.prefixes.iter().any(|prefix| text.as_str().starts_with(&**prefix))
+            || self.suffixes.iter().any(|suffix| text.as_str().ends_with(&**suffix))
     }
 
     /// The exact texts and the prefixes, where there is nothing else: whatever is in the set is one

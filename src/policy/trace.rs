@@ -86,6 +86,6 @@ impl Policy {
                 miss,
             })
         };
-        self.index.all(facts.host).into_iter().filter_map(attempt).collect()
+        self.index.all(&facts.host_keys).into_iter().filter_map(attempt).collect()
     }
 }

@@ -285,8 +285,7 @@ fn readings(path: &[u8]) -> Option<[String; 2]> {
     }
     let [sent, decoded] = [sent.to_vec(), decoded].map(String::from_utf8);
     let (sent, decoded) = (sent.ok()?, decoded.ok()?);
-    let is_unclear =
-        !sent.starts_with('/') || sent.contains('#') || decoded.contains(['\\', '\0', '%']);
+    let is_unclear = !sent.starts_with('/') || decoded.contains(['\\', '\0', '%', '?', '#']);
     let segments: Vec<&str> = decoded.split('/').filter_map(|it| it.split(';').next()).collect();
     if is_unclear || segments.iter().any(|segment| [".", ".."].contains(segment)) {
         return None;

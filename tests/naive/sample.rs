@@ -63,9 +63,9 @@ const PRINCIPAL_PATTERNS: [&str; 6] =
 const NAMESPACE_PATTERNS: [&str; 5] = ["n", "m", "n*", "*n", "*"];
 const METHODS: [&str; 7] = ["GET", "POST", "CONNECT", "LIST", "list", "get", "connect"];
 const PATH_PATTERNS: [&str; 8] = ["/a", "/a/*", "/a*", "/a/b", "/a/b/*", "*/b", "*a", "*"];
-const PATH_PARTS: [&str; 20] = [
+const PATH_PARTS: [&str; 22] = [
     "/", "a", "/a", "/b", "/a/b", "//", "%2f", "%2F", "%61", ";x", "/;x", "..", ".", "\\", "%5c",
-    "%25", "%00", "?", "#", "%ff",
+    "%25", "%00", "?", "#", "%ff", "%3f", "%23",
 ];
 const TIMES: [&str; 3] = ["2026-01-01T00:00:00Z", "2027-01-01T00:00:00Z", "2028-01-01T00:00:00Z"];
 

@@ -30,8 +30,11 @@ impl<'a> Keys<'a> {
         let mut keys = Vec::new();
         for source in &rule.from {
             of_source(source, &mut keys)?;
+            if keys.len() > MAX_KEYS {
+                return None;
+            }
         }
-        (1..=MAX_KEYS).contains(&keys.len()).then_some(Self(keys))
+        (!keys.is_empty()).then_some(Self(keys))
     }
 
     pub(super) fn len(&self) -> usize {
@@ -58,7 +61,7 @@ fn of_source<'a>(source: &'a Source, keys: &mut Vec<Key<'a>>) -> Option<()> {
         source.principals.as_ref().and_then(|it| it.exact_and_prefixes())
     {
         keys.extend(exact.map(Key::Principal).take(MAX_KEYS.saturating_add(1)));
-        for prefix in prefixes {
+        for prefix in prefixes.take(MAX_KEYS.saturating_add(1)) {
             match prefix.rfind('/').and_then(|end| prefix.get(..=end)) {
                 Some(directory) => keys.push(Key::Directory(directory)),
                 None => {
@@ -85,6 +88,8 @@ pub(super) struct Callers {
     principals: KeyTable,
     /// Hashed segment by segment, so that all directories of a principal are hashed in one pass.
     directories: KeyTable,
+    /// How many segments the longest of them has.
+    deepest: usize,
     namespaces: KeyTable,
 }
 
@@ -95,7 +100,9 @@ impl Callers {
         let entry = match key {
             Key::Principal(principal) => self.principals.entry(principal, next),
             Key::Directory(directory) => {
-                let hasher = directory.split_inclusive('/').fold(Hasher::default(), hash_segment);
+                let segments = directory.split_inclusive('/');
+                self.deepest = self.deepest.max(segments.clone().count());
+                let hasher = segments.fold(Hasher::default(), hash_segment);
                 self.directories.entry_hashed(hasher.finish(), directory.as_bytes(), next)
             }
             Key::Namespace(namespace) => self.namespaces.entry(namespace, next),
@@ -109,24 +116,28 @@ impl Callers {
         tables.iter().map(|table| table.len()).sum()
     }
 
-    /// Shows the number of every key that the caller has.
-    pub(super) fn visit(&self, facts: &Facts<'_>, mut visit: impl FnMut(u32)) {
-        let Some(principal) = facts.principal else { return };
-        self.principals.get(principal.as_bytes()).into_iter().for_each(&mut visit);
-        if !self.directories.is_empty() {
+    /// The number of every key that the caller has.
+    pub(super) fn of(&self, facts: &Facts<'_>) -> Vec<u32> {
+        let Some(principal) = &facts.principal else { return Vec::new() };
+        let mut numbers = Vec::new();
+        let bytes = principal.as_str().as_bytes();
+        numbers.extend(self.principals.get_hashed(principal.hash(), bytes));
+        if self.deepest > 0 {
             let mut hasher = Hasher::default();
             let mut end = 0_usize;
-            for segment in principal.split_inclusive('/').filter(|it| it.ends_with('/')) {
+            let segments = principal.as_str().split_inclusive('/');
+            for segment in segments.take(self.deepest).filter(|it| it.ends_with('/')) {
                 hasher = hash_segment(hasher, segment);
                 end = end.saturating_add(segment.len());
-                let directory = principal.as_bytes().get(..end).unwrap_or_default();
-                let found = self.directories.get_hashed(hasher.finish(), directory);
-                found.into_iter().for_each(&mut visit);
+                let directory = bytes.get(..end).unwrap_or_default();
+                numbers.extend(self.directories.get_hashed(hasher.finish(), directory));
             }
         }
         if let Some(namespace) = facts.namespace() {
-            self.namespaces.get(namespace.as_bytes()).into_iter().for_each(&mut visit);
+            let bytes = namespace.as_str().as_bytes();
+            numbers.extend(self.namespaces.get_hashed(namespace.hash(), bytes));
         }
+        numbers
     }
 }
 
