@@ -14,7 +14,7 @@ use crate::policy::{
 };
 use crate::proxy::{Downstream, Failed, Flow, Proxy, header_value};
 use crate::record::{Details, Record};
-use crate::stamp::{ORIGINAL_URL, Operation, Placeholder, Values};
+use crate::stamp::{MAX_REQUEST_ID, ORIGINAL_URL, Operation, Placeholder, Values};
 use std::sync::Arc;
 
 /// What the filter asks of the proxy about a request, beside what it asks for connections too.
@@ -243,7 +243,11 @@ impl<'a, P: HttpProxy> Stream<'a, P> {
             host: self.host,
             principal,
             namespace: principal.and_then(namespace_of),
-            request_id: self.message.request_id.and_then(header_value),
+            request_id: self
+                .message
+                .request_id
+                .filter(|id| id.len() <= MAX_REQUEST_ID)
+                .and_then(header_value),
         };
         let mut operations = stamps.operations(rule, headers, &values, self.is_redirected()?);
         operations.try_for_each(|operation| match operation {

@@ -1,13 +1,14 @@
 //! Header operations as data: what is removed from a request that passes, and what is set on it.
 //!
-//! Upstreams may fold header names: `x_egress_id` and `X.Egress.Id` arrive in some of them as
-//! `x-egress-id`. So a name counts for all of its aliases: names are compared in lower case with
-//! `_` and `.` read as `-`.
+//! Upstreams may fold header names: `x_egress_id`, `X.Egress.Id` and `x~egress!id` arrive in some of
+//! them as `x-egress-id`. So a name counts for all of its aliases: names are compared in lower case,
+//! with every byte that is neither a letter nor a digit read as `-`.
 
 use crate::header_map::HeaderMap;
+use crate::key_table::KeyTable;
 use crate::token::is_token;
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// Headers that the mesh adds for its own use.
@@ -53,20 +54,42 @@ const UNTOUCHABLE: [&str; 14] = [
 #[derive(Debug, Default)]
 pub struct Stamps {
     own: Stamp,
+    /// The numbers of the names that the policy's own stamp sets, in its order.
+    own_names: Vec<u32>,
+    /// Whether any rule sets one of these.
+    rules_set_own: bool,
+    may_be_carried: bool,
     /// By the rule's index in the policy.
     rules: BTreeMap<usize, Stamp>,
-    /// Folded names that are removed from every request that passes: stripped, removed by the
-    /// policy's own stamp, or reserved for a stamp, so that no caller can forge it.
-    cleared: BTreeSet<Box<str>>,
-    /// The other folded names that any rule sets. A request that Envoy redirects still carries what
-    /// was set under them for the host before.
-    carried: BTreeSet<Box<str>>,
-    /// Those, and every other folded name that any stamp sets or removes.
-    governed: BTreeSet<Box<str>>,
-    /// How long the governed names are: bit N for N bytes, the last bit for more too. Folding
-    /// changes no length, so most of a request's headers need no second look.
-    governed_lengths: u64,
+    governed: Governed,
 }
+
+/// Every name that is stripped, or that any stamp sets or removes, folded. What becomes of a header
+/// is one look-up, however many stamps there are.
+#[derive(Debug, Default)]
+struct Governed {
+    /// Folded names, numbered from 0.
+    numbers: KeyTable,
+    /// What becomes of a name whatever the rule, by its number.
+    everywhere: Vec<Fate>,
+    /// What becomes of it beside under one rule, by [`rule_key`].
+    under_rules: KeyTable,
+    /// How long the names are: bit N for N bytes, the last bit for more too. Folding changes no
+    /// length, so most of a request's headers need no second look.
+    lengths: u64,
+}
+
+/// What becomes of a header that a caller sends, as bits.
+type Fate = u32;
+
+/// It is removed: stripped, removed by a stamp, or reserved for a stamp, so that no caller can
+/// forge it.
+const REMOVED: Fate = 1;
+/// A stamp sets it. What the caller sent under the name is removed, and `Connection` may not name it.
+const SET: Fate = 2;
+/// A rule sets it, and does not reserve it. A request that Envoy redirects still carries what was set
+/// for the host before, so it is removed from that one.
+const CARRIED: Fate = 4;
 
 /// What one policy, or one rule, sets and removes.
 #[derive(Clone, Debug, Default)]
@@ -102,6 +125,10 @@ pub enum Operation<'a> {
     Set(&'a str, Cow<'a, [u8]>),
 }
 
+/// Longest `x-request-id` that a value may hold, in bytes: a caller may choose it, and a policy may
+/// write it many times. A UUID has 36.
+pub const MAX_REQUEST_ID: usize = 256;
+
 /// What placeholders stand for in one request; absent where unknown.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Values<'a> {
@@ -115,7 +142,7 @@ pub struct Values<'a> {
     pub principal: Option<&'a str>,
     /// The caller's namespace.
     pub namespace: Option<&'a str>,
-    /// `x-request-id`.
+    /// `x-request-id`, of at most [`MAX_REQUEST_ID`] bytes.
     pub request_id: Option<&'a str>,
 }
 
@@ -123,37 +150,30 @@ impl Stamps {
     /// Takes the policy's own stamp and those of rules, by their index in the policy.
     pub fn new(strip: Strip, own: Stamp, rules: BTreeMap<usize, Stamp>) -> Self {
         let groups = [(strip.mesh, &MESH[..]), (strip.forwarded, &FORWARDED[..])];
-        let stripped =
-            groups.into_iter().filter(|(wanted, _)| *wanted).flat_map(|(_, group)| group);
-        let reserved = own.set.iter().map(|(name, _)| name.folded());
-        let reserved_by_rules = rules
-            .values()
-            .flat_map(|stamp| &stamp.set)
-            .map(|(name, _)| name.folded())
-            .filter(|name| name.starts_with("x-"));
-        let removed = own.remove.iter().map(HeaderName::folded);
-        let cleared: BTreeSet<Box<str>> = stripped
-            .copied()
-            .chain(removed)
-            .chain(reserved)
-            .chain(reserved_by_rules)
-            .chain([ORIGINAL_URL])
-            .map(Box::from)
-            .collect();
-        let set_by_rules = rules.values().flat_map(|stamp| &stamp.set);
-        let carried = set_by_rules
-            .map(|(name, _)| name.folded())
-            .filter(|name| !cleared.contains(*name))
-            .map(Box::from)
-            .collect();
-        let of_rules = rules.values().flat_map(|stamp| {
-            let set = stamp.set.iter().map(|(name, _)| name);
-            set.chain(&stamp.remove).map(|name| Box::from(name.folded()))
-        });
-        let governed: BTreeSet<Box<str>> = cleared.iter().cloned().chain(of_rules).collect();
-        let governed_lengths =
-            governed.iter().fold(0, |lengths, name| lengths | length_bit(name.as_bytes()));
-        Self { own, rules, cleared, carried, governed, governed_lengths }
+        let mut governed = Governed::default();
+        for name in groups.into_iter().filter(|(wanted, _)| *wanted).flat_map(|(_, group)| group) {
+            governed.add(name, REMOVED);
+        }
+        governed.add(ORIGINAL_URL, REMOVED);
+        for name in &own.remove {
+            governed.add(name.folded(), REMOVED);
+        }
+        let own_names =
+            own.set.iter().filter_map(|(name, _)| governed.add(name.folded(), SET)).collect();
+        let mut rules_set_own = false;
+        for (rule, stamp) in &rules {
+            for (name, _) in &stamp.set {
+                rules_set_own |= governed.fate(None, name.folded().as_bytes()) & SET != 0;
+                let is_reserved = name.folded().starts_with("x-");
+                let everywhere = if is_reserved { REMOVED } else { CARRIED };
+                governed.add_under_rule(*rule, name.folded(), everywhere, SET);
+            }
+            for name in &stamp.remove {
+                governed.add_under_rule(*rule, name.folded(), 0, REMOVED);
+            }
+        }
+        let may_be_carried = governed.everywhere.contains(&CARRIED);
+        Self { own, own_names, rules_set_own, may_be_carried, rules, governed }
     }
 
     /// Whether the stamps that apply to a rule's requests use a placeholder.
@@ -163,7 +183,7 @@ impl Stamps {
 
     /// Whether a request that Envoy redirects may carry what a rule set for the host before.
     pub fn may_be_carried(&self) -> bool {
-        !self.carried.is_empty()
+        self.may_be_carried
     }
 
     /// What to write to the headers of a request for which `rule` is named: removals first. Of a
@@ -175,20 +195,12 @@ impl Stamps {
         values: &Values<'a>,
         is_redirected: bool,
     ) -> impl Iterator<Item = Operation<'a>> {
-        let removed_by_rule = self.of_rule(rule).map(|stamp| &stamp.remove[..]).unwrap_or_default();
-        let is_cleared = |folded: &[u8]| {
-            let is_in = |names: &BTreeSet<Box<str>>| {
-                std::str::from_utf8(folded).is_ok_and(|name| names.contains(name))
-            };
-            is_in(&self.cleared)
-                || (is_redirected && is_in(&self.carried))
-                || removed_by_rule.iter().any(|name| name.folded().as_bytes() == folded)
-                || self.is_set(rule, folded)
-        };
-        let mut removed: Vec<&[u8]> = Vec::new();
+        let mut removed = Vec::new();
+        let mut seen = KeyTable::default();
         let mut names_connection = false;
+        let removing = REMOVED | SET | if is_redirected { CARRIED } else { 0 };
         for (name, _) in headers.iter() {
-            if self.may_govern(name) && !removed.contains(&name) && is_cleared(&fold(name)) {
+            if self.governed.fate(rule, name) & removing != 0 && is_new(&mut seen, name) {
                 removed.push(name);
             }
             names_connection |= name == b"connection";
@@ -205,37 +217,37 @@ impl Stamps {
     /// that any stamp of the policy sets or removes has no use but to pass for that header: some
     /// upstreams merge trailers into the headers (RFC 9110, section 6.5.2).
     pub fn forged_trailers<'a>(&self, trailers: &'a HeaderMap) -> Vec<&'a [u8]> {
-        let is_governed = |folded: &[u8]| {
-            std::str::from_utf8(folded).is_ok_and(|name| self.governed.contains(name))
-        };
-        let mut forged: Vec<&[u8]> = Vec::new();
-        for (name, _) in trailers.iter() {
-            if self.may_govern(name) && !forged.contains(&name) && is_governed(&fold(name)) {
-                forged.push(name);
-            }
-        }
-        forged
+        let mut seen = KeyTable::default();
+        let names = trailers.iter().map(|(name, _)| name);
+        let forged =
+            names.filter(|name| self.governed.number(name).is_some() && is_new(&mut seen, name));
+        forged.collect()
     }
 
     /// What `Connection` becomes where it names a stamped header: the next hop would drop that.
     fn connection(&self, rule: Option<usize>, headers: &HeaderMap) -> Option<Operation<'_>> {
         let values = headers.iter().filter(|(name, _)| *name == b"connection");
-        let tokens: Vec<&[u8]> = values
-            .flat_map(|(_, value)| value.split(|&byte| byte == b','))
-            .map(<[u8]>::trim_ascii)
-            .collect();
-        let kept: Vec<&[u8]> =
-            tokens.iter().copied().filter(|token| !self.is_set(rule, &fold(token))).collect();
-        match kept.len() {
-            all if all == tokens.len() => None,
-            0 => Some(Operation::Remove(b"connection")),
-            _ => Some(Operation::Set("connection", Cow::Owned(kept.join(&b", "[..])))),
+        let tokens =
+            values.flat_map(|(_, value)| value.split(|&byte| byte == b',')).map(<[u8]>::trim_ascii);
+        let mut names_stamp = false;
+        let mut kept = Vec::new();
+        for token in tokens.filter(|token| !token.is_empty()) {
+            if self.governed.fate(rule, token) & SET != 0 {
+                names_stamp = true;
+                continue;
+            }
+            if !kept.is_empty() {
+                kept.extend_from_slice(b", ");
+            }
+            kept.extend_from_slice(token);
         }
-    }
-
-    /// False only where no stamp sets or removes the name, nor an alias of it.
-    fn may_govern(&self, name: &[u8]) -> bool {
-        self.governed_lengths & length_bit(name) != 0
+        if !names_stamp {
+            return None;
+        }
+        Some(match kept.is_empty() {
+            true => Operation::Remove(b"connection"),
+            false => Operation::Set("connection", Cow::Owned(kept)),
+        })
     }
 
     fn of_rule(&self, rule: Option<usize>) -> Option<&Stamp> {
@@ -245,15 +257,62 @@ impl Stamps {
     /// The names and values that apply: the rule's, then the policy's own that the rule leaves.
     fn set_for(&self, rule: Option<usize>) -> impl Iterator<Item = &(HeaderName, Template)> {
         let of_rule = self.of_rule(rule).map(|stamp| &stamp.set[..]).unwrap_or_default();
-        let is_overridden =
-            |name: &HeaderName| of_rule.iter().any(|(other, _)| other.folded() == name.folded());
-        let own = self.own.set.iter().filter(move |(name, _)| !is_overridden(name));
-        of_rule.iter().chain(own)
+        let is_left = move |(_, number): &(_, &u32)| {
+            !self.rules_set_own || self.governed.under_rule(rule, **number) & SET == 0
+        };
+        let own = self.own.set.iter().zip(&self.own_names).filter(is_left);
+        of_rule.iter().chain(own.map(|(set, _)| set))
+    }
+}
+
+impl Governed {
+    /// Adds to what becomes of a name whatever the rule; its number.
+    fn add(&mut self, folded: &str, fate: Fate) -> Option<u32> {
+        let next = u32::try_from(self.everywhere.len()).ok()?;
+        let (number, is_new) = self.numbers.entry(folded.as_bytes(), next)?;
+        if is_new {
+            self.everywhere.push(0);
+            self.lengths |= length_bit(folded.as_bytes());
+        }
+        *self.everywhere.get_mut(*number as usize)? |= fate;
+        Some(*number)
     }
 
-    fn is_set(&self, rule: Option<usize>, folded: &[u8]) -> bool {
-        self.set_for(rule).any(|(name, _)| name.folded().as_bytes() == folded)
+    /// The same, and what becomes of it beside under one rule.
+    fn add_under_rule(&mut self, rule: usize, folded: &str, everywhere: Fate, under_rule: Fate) {
+        if let Some(number) = self.add(folded, everywhere)
+            && let Some((fate, _)) = self.under_rules.entry(&rule_key(rule, number), 0)
+        {
+            *fate |= under_rule;
+        }
     }
+
+    /// What becomes of a header, under this name or any alias, where `rule` is named.
+    fn fate(&self, rule: Option<usize>, name: &[u8]) -> Fate {
+        self.number(name).map_or(0, |number| {
+            let everywhere = self.everywhere.get(number as usize).copied().unwrap_or_default();
+            everywhere | self.under_rule(rule, number)
+        })
+    }
+
+    /// The number of a name, by any of its aliases.
+    fn number(&self, name: &[u8]) -> Option<u32> {
+        let is_as_long = self.lengths & length_bit(name) != 0;
+        is_as_long.then(|| self.numbers.get(&fold(name))).flatten()
+    }
+
+    fn under_rule(&self, rule: Option<usize>, number: u32) -> Fate {
+        rule.and_then(|rule| self.under_rules.get(&rule_key(rule, number))).unwrap_or_default()
+    }
+}
+
+fn rule_key(rule: usize, name: u32) -> [u8; 8] {
+    (rule as u64).wrapping_shl(32).wrapping_add(u64::from(name)).to_le_bytes()
+}
+
+/// Whether the name was not seen before; then it is now.
+fn is_new(seen: &mut KeyTable, name: &[u8]) -> bool {
+    seen.entry(name, 0).is_none_or(|(_, is_new)| is_new)
 }
 
 impl HeaderName {
@@ -268,7 +327,7 @@ impl HeaderName {
         if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
             return Err(NameError::Case);
         }
-        let folded = name.replace(['_', '.'], "-");
+        let folded: String = name.bytes().map(folded).map(char::from).collect();
         if UNTOUCHABLE.contains(&folded.as_str()) || folded.starts_with("x-envoy-") {
             return Err(NameError::Untouchable);
         }
@@ -316,17 +375,19 @@ fn length_bit(name: &[u8]) -> u64 {
     1_u64.checked_shl(u32::try_from(name.len()).unwrap_or(u32::MAX)).unwrap_or(1 << 63)
 }
 
-/// A header name as some upstreams fold it: lower case, `_` and `.` as `-`.
+/// A header name as some upstreams fold it, see the module's page.
 fn fold(name: &[u8]) -> Cow<'_, [u8]> {
-    let folds = |byte: &u8| byte.is_ascii_uppercase() || matches!(byte, b'_' | b'.');
-    if !name.iter().any(folds) {
-        return Cow::Borrowed(name);
+    match name.iter().all(|byte| folded(*byte) == *byte) {
+        true => Cow::Borrowed(name),
+        false => Cow::Owned(name.iter().copied().map(folded).collect()),
     }
-    let folded = name.iter().map(|byte| match byte {
-        b'_' | b'.' => b'-',
-        _ => byte.to_ascii_lowercase(),
-    });
-    Cow::Owned(folded.collect())
+}
+
+fn folded(byte: u8) -> u8 {
+    match byte.is_ascii_alphanumeric() {
+        true => byte.to_ascii_lowercase(),
+        false => b'-',
+    }
 }
 
 /// A header value with placeholders.
@@ -556,9 +617,20 @@ mod tests {
             ("x-egress-team", "twice"),
             ("x_egress_team", "forged"),
             ("X.Egress.Team", "forged"),
+            ("x~egress!team", "forged"),
             ("x-egress-teams", "other"),
+            ("xxegress-team", "other"),
+            ("x-egresss-team", "other"),
         ];
-        assert_eq!(after(&stamps, None, &sent), ["x-egress-teams=other", "x-egress-team=payments"]);
+        assert_eq!(
+            after(&stamps, None, &sent),
+            [
+                "x-egress-teams=other",
+                "xxegress-team=other",
+                "x-egresss-team=other",
+                "x-egress-team=payments"
+            ]
+        );
     }
 
     #[wasm_bindgen_test(unsupported = test)]
@@ -647,6 +719,7 @@ mod tests {
         let connection = |value| after(&stamps, None, &[("connection", value)]);
         assert_eq!(connection("Upgrade, X_Id"), ["connection=Upgrade", "x-id=1"]);
         assert_eq!(connection("x-id"), ["x-id=1"]);
+        assert_eq!(connection("x|id,,close, ,X'ID"), ["connection=close", "x-id=1"]);
         assert_eq!(connection("Upgrade,keep-alive"), ["connection=Upgrade,keep-alive", "x-id=1"]);
     }
 
@@ -659,6 +732,7 @@ mod tests {
             ("x-checksum", "1"),
             ("x_id", "forged"),
             ("X.Id", "forged"),
+            ("x`id", "forged"),
             ("x_id", "twice"),
             ("x-internal", "1"),
             ("authorization", "forged"),
@@ -673,7 +747,15 @@ mod tests {
             .collect();
         assert_eq!(
             forged,
-            ["x_id", "X.Id", "x-internal", "authorization", "x_debug", "x-forwarded-client-cert"]
+            [
+                "x_id",
+                "X.Id",
+                "x`id",
+                "x-internal",
+                "authorization",
+                "x_debug",
+                "x-forwarded-client-cert"
+            ]
         );
     }
 
@@ -689,8 +771,10 @@ mod tests {
             "content_length",
             "te",
             "transfer.encoding",
+            "content~length",
             "x-envoy-foo",
             "x_envoy_foo",
+            "x^envoy|foo",
             "x-forwarded-client-cert",
             "expect",
             "connection",

@@ -12,10 +12,10 @@ use egress_warden::filter::Filter;
 use serde_json::{Map, Value, json};
 
 /// Names that may be stamped; some fall together.
-const NAMES: [&str; 8] =
-    ["x-a", "x_a", "x.b", "x-b", "x-c", "authorization", "x-forwarded-for", "plain_name"];
+const NAMES: [&str; 9] =
+    ["x-a", "x_a", "x.b", "x-b", "x-c", "x~c", "authorization", "x-forwarded-for", "plain_name"];
 /// What a caller sends: the same in other spellings, and names that are stripped.
-const SENT: [&str; 16] = [
+const SENT: [&str; 22] = [
     "x-a",
     "x_a",
     "X.A",
@@ -32,6 +32,12 @@ const SENT: [&str; 16] = [
     "x_envoy_attempt_count",
     "x-other",
     "connection",
+    "x~a",
+    "X!a",
+    "x'b",
+    "x|c",
+    "plain^name",
+    "x+forwarded`for",
 ];
 const VALUES: [&str; 5] =
     ["ours", "{rule}", "{{{host}}}", "{principal}", "{request_id}/{namespace}"];
@@ -110,8 +116,9 @@ fn naive(policy: &Value, rule: Option<String>, request: &Request) -> Headers {
     // Rewritten only where it names a stamp.
     let tokens: Vec<&str> =
         tokens.iter().flat_map(|value| value.split(',')).map(str::trim).collect();
-    let kept: Vec<&str> = tokens.iter().copied().filter(|token| !is_set(token)).collect();
-    if kept.len() < tokens.len() {
+    if tokens.iter().any(|token| is_set(token)) {
+        let is_kept = |token: &&str| !token.is_empty() && !is_set(token);
+        let kept: Vec<&str> = tokens.into_iter().filter(is_kept).collect();
         headers.retain(|(name, _)| name != b"connection");
         if !kept.is_empty() {
             headers.push((b"connection".to_vec(), kept.join(", ").into()));
@@ -129,7 +136,7 @@ fn naive(policy: &Value, rule: Option<String>, request: &Request) -> Headers {
 }
 
 fn fold(name: &str) -> String {
-    name.to_ascii_lowercase().replace(['_', '.'], "-")
+    name.to_ascii_lowercase().replace(|c: char| !c.is_ascii_alphanumeric(), "-")
 }
 
 /// The values of [`VALUES`]; absent where a fact is.
@@ -207,6 +214,7 @@ fn request(bytes: &mut Unstructured<'_>) -> Result<Request> {
                 "x.c",
                 "upgrade",
                 "authorization,x-a",
+                ",x&b,, upgrade,",
             ])?,
             _ => *bytes.choose(&["forged", "", "ours"])?,
         };
