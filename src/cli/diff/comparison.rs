@@ -79,7 +79,7 @@ pub(super) fn is_same_rule(
 
 /// What two policies differ in.
 #[derive(Debug, Default)]
-pub(super) struct Comparison {
+pub(crate) struct Comparison {
     pub(super) changes: Vec<Change>,
     pub(super) undecided: Vec<Undecided>,
     /// How many combinations were decided.

@@ -19,11 +19,12 @@ use super::time::Time;
 use super::written::WrittenPolicy;
 use axes::Gap;
 use clap::ValueEnum;
-use comparison::{Change, Comparison, Example, Kind, Side, Undecided};
+pub(crate) use comparison::Comparison;
+use comparison::{Change, Example, Kind, Side, Undecided};
 use egress_warden::config::Config;
 use serde::Serialize;
 use std::path::PathBuf;
-use subject::Subject;
+pub(crate) use subject::Subject;
 use traffic::Traffic;
 
 /// Says what a change of policy opens and what it closes, by the policies alone or over logs
@@ -143,7 +144,8 @@ fn subject(args: &Args, old: &PolicyFile, new: &PolicyFile) -> Result<Subject, F
     Ok(Subject::Requests)
 }
 
-fn compared(
+/// What two policies differ in, from a time on.
+pub(crate) fn compared(
     (old_file, old): (&PolicyFile, &Config),
     (new_file, new): (&PolicyFile, &Config),
     subject: Subject,
@@ -166,7 +168,7 @@ fn written(file: &PolicyFile) -> Result<WrittenPolicy<'_>, Failure> {
 
 /// The answer without logs. Its keys are stable.
 #[derive(Debug, Serialize)]
-struct OfPolicies<'a> {
+pub(crate) struct OfPolicies<'a> {
     old: &'a str,
     new: &'a str,
     /// Whether every request was decided.
@@ -196,7 +198,7 @@ impl<'a> LeftUndecided<'a> {
 }
 
 impl<'a> OfPolicies<'a> {
-    fn new([old, new]: [&'a str; 2], comparison: &'a Comparison) -> Self {
+    pub(crate) fn new([old, new]: [&'a str; 2], comparison: &'a Comparison) -> Self {
         let Comparison { changes, undecided, combinations } = comparison;
         Self {
             old,
