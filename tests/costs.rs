@@ -464,6 +464,38 @@ fn stamping(stamps: usize) -> Value {
     })
 }
 
+/// The entries of one rule: those of `to` that match, each of which needs a caller.
+#[test]
+fn entries_of_to_and_of_from_do_not_multiply() {
+    let policy = |to: usize, from: usize| {
+        let sources = (0..from).map(|index| json!({"principals": [format!("*/s{index}")]}));
+        let entries = (0..to).map(
+            |index| json!({"hosts": ["a.test", "*.a.test"], "notPaths": [format!("/r{index}")]}),
+        );
+        rules_of(vec![json!({
+            "id": "all",
+            "action": "allow",
+            "from": sources.collect::<Vec<_>>(),
+            "to": entries.collect::<Vec<_>>(),
+        })])
+    };
+    let request = Request::get("a.a.test")
+        .property(&["connection", "uri_san_peer_certificate"], "spiffe://d/ns/n/sa/a");
+    let [least, by_to, by_from, both] =
+        [(1, 1), (300, 1), (1, 300), (300, 300)].map(|(to, from)| {
+            in_a_worker::<Module, _>(|worker| {
+                let root = worker.configure(policy(to, from).to_string());
+                assert!(root.accepted);
+                spent_by_the_second(worker, |worker| {
+                    worker.send(root, request.clone());
+                })
+            })
+        });
+    let sum = (by_to + by_from).saturating_sub(least);
+    assert!(both <= sum + sum / 4, "{both} is over {by_to} + {by_from}");
+    assert_committed(&[("300 entries of to, 300 of from", both, 867_921)]);
+}
+
 /// Whoever writes a policy can make hosts that all hash to one place.
 #[test]
 fn hosts_that_are_aimed_at_one_place_cost_little_more_than_others() {

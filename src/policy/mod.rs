@@ -199,6 +199,12 @@ impl Policy {
     /// Holds the request against the candidates, and keeps of each kind the match that is named.
     fn find(&self, facts: &Facts<'_>) -> Found {
         let mut found = Found::default();
+        // The entries of one rule come one behind the other: its callers are asked about once.
+        let mut last = None;
+        let mut caller_matches = |index: u32, rule: &Rule| match last {
+            Some((asked, matches)) if asked == index => matches,
+            _ => last.insert((index, rule.matches_caller(facts))).1,
+        };
         self.index.visit(facts, |candidate| {
             let at = candidate.rule as usize;
             let Some((rule, conditions)) = self.rules.get(at).zip(self.conditions.get(at)) else {
@@ -211,7 +217,10 @@ impl Policy {
                 |best: &Option<Named>, counts: bool| counts && best.is_none_or(|best| named < best);
             let is_wanted = kind.iter().zip(counts).any(|(best, counts)| is_better(best, counts));
             let Candidate { destination, scope, .. } = candidate;
-            if is_wanted && rule.matches(conditions, destination, scope, facts) {
+            if is_wanted
+                && rule.matches_destination(conditions, destination, scope, facts)
+                && caller_matches(candidate.rule, rule)
+            {
                 for (best, counts) in kind.iter_mut().zip(counts) {
                     if is_better(best, counts) {
                         *best = Some(named);

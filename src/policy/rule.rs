@@ -87,14 +87,25 @@ impl Rule {
 
     /// Whether the rule matches by one entry of its `to`, whose hosts were found to match by
     /// `scope` (`None`: it has no hosts), or by having no `to`.
-    pub(super) fn matches(
+    fn matches(
         &self,
         conditions: &Conditions,
         destination: Option<u32>,
         scope: Option<Scope>,
         facts: &Facts<'_>,
     ) -> bool {
-        let holds = |known: Option<bool>| known.unwrap_or(self.action == Action::Deny);
+        self.matches_destination(conditions, destination, scope, facts)
+            && self.matches_caller(facts)
+    }
+
+    /// The part of [`Rule::matches`] that differs from entry to entry.
+    pub(super) fn matches_destination(
+        &self,
+        conditions: &Conditions,
+        destination: Option<u32>,
+        scope: Option<Scope>,
+        facts: &Facts<'_>,
+    ) -> bool {
         let condition = match destination {
             Some(index) => match conditions.0.get(index as usize) {
                 Some(condition) => Some(condition),
@@ -105,16 +116,24 @@ impl Rule {
         if self.action == Action::Allow && !names_what_must_be_named(condition, scope, facts) {
             return false;
         }
-        let destination_holds = |condition: &Condition| {
+        condition.is_none_or(|condition| {
             let mut fields = ConditionField::ALL.into_iter();
-            fields.all(|field| condition.holds(field, facts).is_none_or(holds))
-        };
+            fields.all(|field| condition.holds(field, facts).is_none_or(|it| self.counts(it)))
+        })
+    }
+
+    /// Whether any entry of `from` matches, or there is none.
+    pub(super) fn matches_caller(&self, facts: &Facts<'_>) -> bool {
         let source_holds = |source: &Source| {
             let mut fields = SourceField::ALL.into_iter();
-            fields.all(|field| source.holds(field, facts).is_none_or(holds))
+            fields.all(|field| source.holds(field, facts).is_none_or(|it| self.counts(it)))
         };
-        condition.is_none_or(destination_holds)
-            && (self.from.is_empty() || self.from.iter().any(source_holds))
+        self.from.is_empty() || self.from.iter().any(source_holds)
+    }
+
+    /// Whether a condition counts as holding: what is unknown does in a deny rule.
+    fn counts(&self, known: Option<bool>) -> bool {
+        known.unwrap_or(self.action == Action::Deny)
     }
 }
 
