@@ -55,6 +55,68 @@ fn no_file_makes_it_panic() {
     }
 }
 
+/// A team's file, cases and policies go through one reader: what it refuses, it refuses everywhere.
+#[test]
+fn what_readers_of_yaml_take_differently_is_refused_by_every_command() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        std::fs::write(&path, text).expect("a file");
+        path.to_string_lossy().into_owned()
+    };
+    // Of each kind of file the first line is `KEY: p`.
+    let kinds = [
+        ("policy", "default: deny\n"),
+        (
+            "about",
+            "cases:\n- {name: a, request: {host: a.test}, expect: {decision: deny, reason: default}}\n",
+        ),
+        ("team", "namespaces: [a]\n"),
+    ];
+    let [policy, cases, _] = kinds.map(|(key, rest)| format!("{key}: p\n{rest}"));
+    let (good, log) = (write("good.yaml", &policy), write("log.jsonl", ""));
+    let good_cases = write("good.cases.yaml", &cases);
+    assert!(tool(&["test", &good, &good_cases], b"").status.success());
+    write("team/policy.yaml", &policy);
+    for (odd, line) in [
+        ("KEY: p\nKEY: p\n", 2),
+        ("KEY: !!binary cA==\n", 1),
+        ("KEY: !x p\n", 1),
+        ("KEY: 0443\n", 1),
+        ("KEY: no\n", 1),
+        ("KEY: 2027-01-31\n", 1),
+        ("KEY: p\n<<: {KEY: p}\n", 2),
+        ("# \u{2028}\nKEY: p\n", 1),
+        ("%YAML 1.1\n---\nKEY: p\n", 1),
+    ] {
+        let [bad, bad_cases, bad_team] =
+            kinds.map(|(key, rest)| format!("{}{rest}", odd.replace("KEY", key)));
+        let bad = write("bad.yaml", &bad);
+        let bad_cases = write("bad.cases.yaml", &bad_cases);
+        let bad_team = write("team/team.yaml", &bad_team);
+        let team = folder.path().join("team").to_string_lossy().into_owned();
+        for (arguments, file) in [
+            (&["check", &bad][..], &bad),
+            (&["explain", &bad, "--host", "a.test"], &bad),
+            (&["test", &bad, &good_cases], &bad),
+            (&["test", &good, &bad_cases], &bad_cases),
+            (&["replay", &bad, &log], &bad),
+            (&["diff", &good, &bad], &bad),
+            (&["diff", &bad, &good], &bad),
+            (&["learn", "--base", &bad, &log], &bad),
+            (&["bundle", &bad], &bad),
+            (&["bundle", &team], &bad_team),
+        ] {
+            let output = tool(arguments, b"");
+            let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
+            assert!(matches!(output.status.code(), Some(1 | 2)), "{arguments:?} {odd}: {said}");
+            let place = format!("{file}:{line}:");
+            assert!(said.contains(&place), "{arguments:?} {odd}: no {place} in {said}");
+        }
+    }
+}
+
 #[test]
 fn a_gigantic_file_is_refused_for_its_size() {
     let folder = tempfile::tempdir().expect("a folder");

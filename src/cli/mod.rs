@@ -10,6 +10,7 @@ mod completions;
 mod console;
 mod cover;
 pub(crate) mod diff;
+mod document;
 mod explain;
 mod failure;
 mod input;

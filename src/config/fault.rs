@@ -120,13 +120,18 @@ impl fmt::Display for Path<'_> {
         match self {
             Self::Root => f.write_str("$"),
             Self::Index(parent, index) => write!(f, "{parent}[{index}]"),
-            Self::Key(parent, key, _) if is_identifier(key) => write!(f, "{parent}.{key}"),
-            Self::Key(parent, key, _) => {
-                let key: String = key.chars().take(MAX_QUOTE).collect();
-                write!(f, "{parent}['{}']", key.escape_debug())
-            }
+            Self::Key(parent, key, _) => write!(f, "{parent}{}", path_step(key)),
         }
     }
+}
+
+/// The step of a JSONPath (RFC 9535) that leads to a key: `.key`, or `['key']` where it must be quoted.
+pub fn path_step(key: &str) -> String {
+    if is_identifier(key) {
+        return format!(".{key}");
+    }
+    let key: String = key.chars().take(MAX_QUOTE).collect();
+    format!("['{}']", key.escape_debug())
 }
 
 fn is_identifier(key: &str) -> bool {

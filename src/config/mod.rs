@@ -10,7 +10,7 @@ mod policy;
 mod rule;
 mod stamp;
 
-pub use fault::{Fault, Faults};
+pub use fault::{Fault, Faults, path_step};
 
 use crate::answer::Answer;
 use crate::policy::Policy;

@@ -1,8 +1,8 @@
 //! `team.yaml`: whose the policies in its folder and below are, and for whom they may speak.
 
 use super::super::cover::Pattern;
+use super::super::document::Document;
 use super::super::failure::Failure;
-use super::super::input;
 use egress_warden::config::MAX_NAME;
 use egress_warden::policy::TextPattern;
 use serde::{Deserialize, Deserializer};
@@ -37,16 +37,12 @@ fn some<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>
 impl Team {
     /// Reads a file. `above` is the team of the folder above, which this one may only narrow.
     pub(super) fn read(path: &Path, above: Option<&Self>) -> Result<Self, Failure> {
-        let bytes = input::read(path, MAX_FILE)?;
-        let options = serde_saphyr::options! { with_snippet: false };
-        let written: Written =
-            serde_saphyr::from_slice_with_options(&bytes, options).map_err(|error| {
-                let remedy = "write `team: NAME`, and `namespaces: [NAME]` where it has its own";
-                Failure::new(input::name(path), format!("no team: {error}"), remedy)
-            })?;
+        let document = Document::read(path, MAX_FILE, "a team's file")?;
+        let written: Written = document
+            .read_as("write `team: NAME`, and `namespaces: [NAME]` where it has its own")?;
         written
             .into_team(above)
-            .map_err(|(problem, remedy)| Failure::new(input::name(path), problem, remedy))
+            .map_err(|(problem, remedy)| Failure::new(document.name(), problem, remedy))
     }
 
     /// The patterns as a policy would write them.

@@ -5,12 +5,14 @@
 mod fix;
 mod names;
 mod report;
+mod rewriting;
 mod warnings;
 
 use super::console::{Console, Format};
 use super::failure::{Failure, Outcome};
-use super::policy_file::{Finding, PolicyFile, Span};
+use super::policy_file::{Finding, PolicyFile};
 use super::time::Time;
+use fix::Edit;
 use std::path::{Path, PathBuf};
 
 /// Checks policies: every fault at once, then what is allowed but hardly meant
@@ -74,13 +76,6 @@ struct Report {
     edit: Option<Edit>,
 }
 
-/// A part of a text and what takes its place.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Edit {
-    span: Span,
-    replacement: String,
-}
-
 /// A fault as `check` shows it.
 pub(super) fn fault(file: &PolicyFile, fault: &Finding) -> String {
     report::one(file, &Report::of_fault(file, fault.clone()))
@@ -107,8 +102,8 @@ pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure
     let mut objections = 0_usize;
     let mut answers = Vec::new();
     for path in &args.policies {
-        let file = match PolicyFile::read(path) {
-            Ok(file) => file,
+        let (file, surroundings, fixed) = match read(path, args.fix, surroundings) {
+            Ok(read) => read,
             Err(failure) => {
                 // The last one is told by whoever called.
                 if let Some(earlier) = unreadable.replace(failure) {
@@ -116,14 +111,6 @@ pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure
                 }
                 continue;
             }
-        };
-        let surroundings = Surroundings {
-            judges_connections: args.connections || file.is_for_connections(),
-            ..surroundings
-        };
-        let (file, fixed) = match args.fix {
-            true => fix(path, file, surroundings, console)?,
-            false => (file, 0),
         };
         let reports = examine(&file, surroundings);
         let counts = |report: &&Report| report.level == Level::Fault || args.deny_warnings;
@@ -146,13 +133,29 @@ pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure
     unreadable.map_or(Ok(Outcome::of_findings(objections)), Err)
 }
 
+/// Reads a policy and says how many of its faults were mended where they are to be; a manifest knows
+/// its surroundings better.
+fn read(
+    path: &Path,
+    is_to_be_fixed: bool,
+    surroundings: Surroundings,
+) -> Result<(PolicyFile, Surroundings, usize), Failure> {
+    let file = PolicyFile::read(path)?;
+    let judges_connections = surroundings.judges_connections || file.is_for_connections();
+    let surroundings = Surroundings { judges_connections, ..surroundings };
+    let (file, fixed) = match is_to_be_fixed {
+        true => fix(path, file, surroundings)?,
+        false => (file, 0),
+    };
+    Ok((file, surroundings, fixed))
+}
+
 /// Everything there is to say of a policy, in the order of its text.
 fn examine(file: &PolicyFile, surroundings: Surroundings) -> Vec<Report> {
     let mut reports: Vec<Report> = match file.config() {
         Err(faults) => faults.iter().map(|fault| Report::of_fault(file, fault.clone())).collect(),
         Ok(_) => file.tree().map(|root| warnings::of(file, root, surroundings)).unwrap_or_default(),
     };
-    reports.extend(file.ambiguous().iter().map(|span| Report::of_ambiguous(file, span)));
     reports.sort_by_key(|report| (report.finding.span.start, report.level == Level::Warning));
     reports
 }
@@ -162,24 +165,22 @@ fn fix(
     path: &Path,
     mut file: PolicyFile,
     surroundings: Surroundings,
-    console: &mut Console,
 ) -> Result<(PolicyFile, usize), Failure> {
     const ROUNDS: usize = 8;
     let mut fixed = 0_usize;
+    let before = file.text().to_owned();
     for _ in 0..ROUNDS {
         let edits = examine(&file, surroundings).into_iter().filter_map(|report| report.edit);
-        let (text, count) = fix::apply(file.text(), edits.collect());
-        if count == 0 {
+        let edits: Vec<_> = edits.collect();
+        if edits.is_empty() {
             break;
         }
+        let (next, count) = fix::apply(&file, edits)?;
         fixed = fixed.saturating_add(count);
-        file = file.rewritten(text);
+        file = next;
     }
     if fixed > 0 && path != Path::new("-") {
-        std::fs::write(path, file.text()).map_err(|error| {
-            Failure::new(file.name(), error.to_string(), "allow writing it, or leave `--fix` out")
-        })?;
-        console.flush()?;
+        rewriting::rewrite(path, before.as_bytes(), file.text().as_bytes())?;
     }
     Ok((file, fixed))
 }
@@ -187,22 +188,8 @@ fn fix(
 impl Report {
     fn of_fault(file: &PolicyFile, finding: Finding) -> Self {
         let edit = fix::of_fault(file, &finding);
-        Self { level: Level::Fault, kind: "fault", finding, edit }
-    }
-
-    fn of_ambiguous(file: &PolicyFile, span: &Span) -> Self {
-        let text = file.text().get(span.clone()).unwrap_or_default();
-        let quoted = super::policy_file::quoted(text);
-        Self {
-            level: Level::Warning,
-            kind: "yaml-1.1",
-            finding: Finding {
-                path: "$".to_owned(),
-                span: span.clone(),
-                problem: format!("`{text}`, which Kubernetes reads as something else (YAML 1.1)"),
-                remedy: format!("write {quoted} for the text"),
-            },
-            edit: Some(Edit { span: span.clone(), replacement: quoted }),
-        }
+        let is_doubtful = file.document().is_doubtful(&finding.span);
+        let kind = if is_doubtful { "yaml-1.1" } else { "fault" };
+        Self { level: Level::Fault, kind, finding, edit }
     }
 }

@@ -1,13 +1,12 @@
 //! Cases as files write them, and how an outcome differs from one.
 
+use super::super::document::{Document, Node};
 use super::super::failure::Failure;
-use super::super::input;
 use super::super::rehearsal::{Bytes, Connection, Rehearsal, Request, Subject, shown};
 use egress_warden::connection::{HTTPS, judged_port};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
-use serde_saphyr::Spanned;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -15,7 +14,7 @@ use std::path::Path;
 const MAX_FILE: usize = 256 << 20;
 
 pub(super) struct CaseFile {
-    name: String,
+    document: Document,
     /// Where its connections go.
     pub(super) port: u16,
     pub(super) cases: Vec<Case>,
@@ -33,7 +32,7 @@ struct Text {
     #[serde(rename = "policies")]
     _policies: Option<IgnoredAny>,
     /// That of the plugin that judges the connections: it names their port.
-    root_id: Option<Spanned<String>>,
+    root_id: Option<String>,
     cases: Vec<Case>,
 }
 
@@ -41,7 +40,10 @@ struct Text {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Case {
-    pub(super) name: Spanned<String>,
+    pub(super) name: String,
+    /// Where in its file it stands.
+    #[serde(skip)]
+    start: usize,
     request: Option<Request>,
     #[serde(default)]
     requests: Vec<Request>,
@@ -97,56 +99,40 @@ enum NoneWord {
 
 impl CaseFile {
     pub(super) fn read(path: &Path) -> Result<Self, Failure> {
-        let name = input::name(path);
-        let bytes = input::read(path, MAX_FILE)?;
-        let text = String::from_utf8(bytes).map_err(|error| {
-            let offset = error.utf8_error().valid_up_to();
-            let problem = format!("a byte at offset {offset} that is not UTF-8");
-            Failure::new(&name, problem, "name a file of cases, in UTF-8")
-        })?;
-        let options = serde_saphyr::options! { budget: None, with_snippet: false };
-        let read: Text = serde_saphyr::from_str_with_options(&text, options).map_err(|error| {
-            let place = error.location().map_or_else(
-                || name.clone(),
-                |location| format!("{name}:{}:{}", location.line(), location.column()),
-            );
-            // It ends with the same place.
-            let text = error.to_string();
-            let problem = text.split(" at line ").next().unwrap_or_default();
-            Failure::new(place, problem, "write cases as `egress-warden test --help` shows")
-        })?;
+        let document = Document::read(path, MAX_FILE, "a file of cases")?;
+        let read: Text = document.read_as("write cases as `egress-warden test --help` shows")?;
+        let root = document.root();
         let port = match &read.root_id {
             None => HTTPS,
-            Some(root_id) => {
-                judged_port(root_id.value.as_bytes()).ok().flatten().ok_or_else(|| {
-                    let place = place(&name, root_id);
-                    let problem = format!("`root_id: {}` judges no connections", root_id.value);
-                    Failure::new(place, problem, "write `connections`, or `connections:8443`")
-                })?
-            }
+            Some(root_id) => judged_port(root_id.as_bytes()).ok().flatten().ok_or_else(|| {
+                let value = root.and_then(|root| root.get("root_id"));
+                let place = document.at(value.map_or(0, |value| value.span.start));
+                let problem = format!("`root_id: {root_id}` judges no connections");
+                Failure::new(place, problem, "write `connections`, or `connections:8443`")
+            })?,
         };
-        let file = Self { name, port, cases: read.cases };
+        let nodes = root.and_then(|root| root.get("cases")).map(Node::items).unwrap_or_default();
+        let mut cases = read.cases;
+        for (case, node) in cases.iter_mut().zip(nodes) {
+            case.start = node.get("name").unwrap_or(node).span.start;
+        }
+        let file = Self { document, port, cases };
         if let Some(case) = file.cases.iter().find(|case| case.subjects().next().is_none()) {
-            let problem =
-                format!("the case `{}` has no request and no connection", case.name.value);
+            let problem = format!("the case `{}` has no request and no connection", case.name);
             let remedy = "write `request`, `requests`, `connection` or `connections`";
             return Err(Failure::new(file.place(case), problem, remedy));
         }
         if file.cases.is_empty() {
-            return Err(Failure::new(&file.name, "no case", "write one, or leave the file out"));
+            let remedy = "write one, or leave the file out";
+            return Err(Failure::new(file.document.name(), "no case", remedy));
         }
         Ok(file)
     }
 
     /// `FILE:LINE:COLUMN` of a case.
     pub(super) fn place(&self, case: &Case) -> String {
-        place(&self.name, &case.name)
+        self.document.at(case.start)
     }
-}
-
-fn place<T>(file: &str, value: &Spanned<T>) -> String {
-    let location = value.referenced;
-    format!("{file}:{}:{}", location.line(), location.column())
 }
 
 impl Case {

@@ -125,7 +125,7 @@ impl Tally {
             let differences = case.expect.differences(&rehearsal);
             if !differences.is_empty() {
                 self.surprises.push(Surprise {
-                    case: case.name.value.clone(),
+                    case: case.name.clone(),
                     place: file.place(case),
                     subject: subject.to_string(),
                     differences,

@@ -63,6 +63,22 @@ impl Node {
         }
     }
 
+    /// A list or an object within more than `depth` others, if there is one.
+    pub(crate) fn deeper_than(&self, depth: usize) -> Option<&Self> {
+        let below = depth.checked_sub(1);
+        match &self.value {
+            Value::List(items) => match below {
+                Some(below) => items.iter().find_map(|item| item.deeper_than(below)),
+                None => Some(self),
+            },
+            Value::Object(members) => match below {
+                Some(below) => members.iter().find_map(|member| member.value.deeper_than(below)),
+                None => Some(self),
+            },
+            _ => None,
+        }
+    }
+
     /// The value as JSON, for the one reader that the proxy has too. Keys that stand twice stay:
     /// finding them is that reader's task.
     pub(crate) fn to_json(&self) -> String {

@@ -1,0 +1,460 @@
+//! YAML text -> [`Node`], with every value's place.
+//!
+//! Read is what every reader of YAML takes for the same. What some take otherwise is an error that
+//! lets the rest be read; the tree then holds texts as they are written.
+
+use super::Finding;
+use super::plain::{self, Plain};
+use super::tree::{Member, Node, Span, Value, quoted};
+use egress_warden::config::{MAX_DEPTH, path_step};
+use granit_parser::{
+    ErrorKind, Event, Options, Parser, ScalarStyle, ScanError, StrInput, StructureStyle,
+};
+use std::collections::{HashMap, HashSet};
+
+/// What a YAML text holds.
+#[derive(Debug)]
+pub(super) struct Yaml {
+    pub(super) root: Node,
+    pub(super) errors: Vec<Finding>,
+    /// Plain scalars that readers take differently, each with an error.
+    pub(super) doubtful: Vec<Span>,
+    /// Nodes that are laid out on purpose, or stand elsewhere too: blocks of text, and what aliases
+    /// may stand for. In the order of the text; none is within another.
+    pub(super) laid_out: Vec<Span>,
+}
+
+/// Reads the one document of a text, or says why there is none.
+pub(super) fn parse(text: &str) -> Result<Yaml, Finding> {
+    if let Some(finding) = odd_character(text) {
+        return Err(finding);
+    }
+    let mut options = Options::default();
+    options.emit_comments = false;
+    options.emit_anchor_events = true;
+    options.disallow_directives = true;
+    // Depth is the policy reader's limit; here it only keeps the tree from growing without bound.
+    options.flow_nesting_limit = MAX_DEPTH * 2;
+    options.block_nesting_limit = MAX_DEPTH * 2;
+    let mut builder = Builder {
+        text,
+        events: Parser::new_from_str_with_options(text, options),
+        path: "$".to_owned(),
+        anchors: HashMap::new(),
+        names: HashSet::new(),
+        nodes: 0,
+        errors: Vec::new(),
+        doubtful: Vec::new(),
+        laid_out: Vec::new(),
+    };
+    let root = builder.document()?;
+    let Builder { errors, doubtful, laid_out, .. } = builder;
+    Ok(Yaml { root, errors, doubtful, laid_out: outermost(laid_out) })
+}
+
+/// Leaves out spans within others.
+fn outermost(mut spans: Vec<Span>) -> Vec<Span> {
+    spans.sort_by_key(|span| (span.start, std::cmp::Reverse(span.end)));
+    let mut end = 0;
+    spans.retain(|span| {
+        let is_outermost = span.end > end;
+        end = end.max(span.end);
+        is_outermost
+    });
+    spans
+}
+
+/// Most nodes that aliases may add up to: more than a policy of a million hosts needs.
+const MAX_NODES: usize = 2_500_000;
+
+/// A character that some readers take for the end of a line, and others for a part of it, or that
+/// no YAML may hold.
+fn odd_character(text: &str) -> Option<Finding> {
+    let is_odd = |(at, c): &(usize, char)| match c {
+        '\n' | '\t' => false,
+        '\r' => !text.get(at.saturating_add(1)..).is_some_and(|rest| rest.starts_with('\n')),
+        '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}' => true,
+        c => c.is_control(),
+    };
+    let (at, c) = text.char_indices().find(is_odd)?;
+    let span = at..at.saturating_add(c.len_utf8());
+    let problem =
+        format!("the character U+{:04X}, which readers of YAML take differently", u32::from(c));
+    Some(Finding::whole(span, problem, "take it away, or write it as an escape in double quotes"))
+}
+
+struct Builder<'t> {
+    text: &'t str,
+    events: Parser<'t, StrInput<'t>>,
+    /// JSONPath of what is being read.
+    path: String,
+    anchors: HashMap<usize, (Node, usize)>,
+    /// Of anchors.
+    names: HashSet<Box<str>>,
+    nodes: usize,
+    errors: Vec<Finding>,
+    doubtful: Vec<Span>,
+    laid_out: Vec<Span>,
+}
+
+impl<'t> Builder<'t> {
+    fn document(&mut self) -> Result<Node, Finding> {
+        let mut root = None;
+        while let Some((event, span)) = self.next()? {
+            match event {
+                Event::StreamStart | Event::DocumentStart(..) | Event::DocumentEnd => {}
+                Event::StreamEnd => break,
+                _ if root.is_some() => {
+                    let remedy = "keep one policy in a file";
+                    return Err(Finding::whole(span, "a second document", remedy));
+                }
+                event => root = Some(self.node(event, span)?),
+            }
+        }
+        root.ok_or_else(|| {
+            let remedy = "write a policy; an empty one never means allow";
+            Finding::whole(0..0, "an empty text", remedy)
+        })
+    }
+
+    /// The next event of the document's own; names of anchors are looked at on the way.
+    fn next(&mut self) -> Result<Option<(Event<'t>, Span)>, Finding> {
+        loop {
+            let Some(event) = self.events.next_event() else { return Ok(None) };
+            let (event, span) = event.map_err(|error| self.not_yaml(&error))?;
+            let end = self.text.len();
+            let span = span.byte_range().unwrap_or(end..end);
+            match event {
+                Event::Anchor(_, name) => {
+                    self.refuse_anchor_name(&name, &span);
+                    if !self.names.insert(name.as_ref().into()) {
+                        let problem = format!("the anchor `&{name}`, which stands here twice");
+                        self.error(span, problem, "give each anchor a name of its own");
+                    }
+                }
+                event => return Ok(Some((event, span))),
+            }
+        }
+    }
+
+    fn not_yaml(&self, error: &ScanError) -> Finding {
+        let at = error.marker().byte_offset().unwrap_or(self.text.len()).min(self.text.len());
+        let at = self.text.floor_char_boundary(at);
+        if matches!(error.kind(), ErrorKind::DirectiveDisallowed) {
+            return Finding::whole(
+                at..at,
+                "a directive, by which YAML is read otherwise",
+                "take it away",
+            );
+        }
+        let problem = format!("what is not YAML: {}", error.info());
+        Finding::whole(at..at, problem, "write one YAML or JSON object")
+    }
+
+    fn error(&mut self, span: Span, problem: impl Into<String>, remedy: impl Into<String>) {
+        let (problem, remedy) = (problem.into(), remedy.into());
+        self.errors.push(Finding { path: self.path.clone(), span, problem, remedy });
+    }
+
+    /// What one reader decodes, another casts and a third ignores.
+    fn refuse_tag(&mut self, is_tagged: bool, span: &Span) {
+        if is_tagged {
+            let remedy = "take the tag away; write a text in quotes";
+            self.error(span.clone(), "a tag, which readers of YAML take differently", remedy);
+        }
+    }
+
+    /// Where such a name ends depends on the reader: `&x: y` is an anchor `x:`, or a key.
+    fn refuse_anchor_name(&mut self, name: &str, span: &Span) {
+        let is_name_byte = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        if !name.bytes().all(is_name_byte) {
+            let problem = "the name of an anchor, which readers of YAML end at different places";
+            self.error(span.clone(), problem, "name it with letters and digits");
+        }
+    }
+
+    fn node(&mut self, event: Event<'t>, span: Span) -> Result<Node, Finding> {
+        self.nodes = self.nodes.saturating_add(1);
+        let before = self.nodes;
+        let (value, span, anchor) = match event {
+            Event::Alias(anchor) => return self.alias(anchor, span),
+            Event::Scalar(text, style, anchor, tag) => {
+                self.refuse_tag(tag.is_some(), &span);
+                let span = self.own(style, span);
+                (self.scalar(&text, style, &span), span, anchor)
+            }
+            Event::SequenceStart(_, anchor, tag) => {
+                self.refuse_tag(tag.is_some(), &span);
+                let (items, end) = self.items(span.end)?;
+                (Value::List(items), span.start..end, anchor)
+            }
+            Event::MappingStart(style, anchor, tag) => {
+                self.refuse_tag(tag.is_some(), &span);
+                let (members, end) = self.members(style, span.end)?;
+                (Value::Object(members), span.start..end, anchor)
+            }
+            _ => (Value::Null, span, 0),
+        };
+        let node = Node { value, span };
+        if anchor != 0 {
+            let size = self.nodes.saturating_sub(before).saturating_add(1);
+            self.laid_out.push(node.span.clone());
+            self.anchors.insert(anchor, (node.clone(), size));
+        }
+        Ok(node)
+    }
+
+    fn alias(&mut self, anchor: usize, span: Span) -> Result<Node, Finding> {
+        let name = self.text.get(span.start.saturating_add(1)..span.end).unwrap_or_default();
+        self.refuse_anchor_name(name, &span);
+        let Some((node, size)) = self.anchors.get(&anchor) else {
+            let remedy = "write the value out";
+            return Err(Finding::whole(span, "an alias inside what it stands for", remedy));
+        };
+        self.nodes = self.nodes.saturating_add(*size);
+        if self.nodes > MAX_NODES {
+            let problem = format!("aliases that stand for more than {MAX_NODES} values");
+            return Err(Finding::whole(span, problem, "write the values out"));
+        }
+        Ok(node.clone())
+    }
+
+    fn scalar(&mut self, text: &str, style: ScalarStyle, span: &Span) -> Value {
+        self.refuse_mark(text, style, span);
+        match style {
+            ScalarStyle::Plain => match plain::read(text) {
+                Plain::Value(value) => value,
+                Plain::Doubtful(doubt) => {
+                    let (problem, remedy) = doubt.describe(text);
+                    self.error(span.clone(), problem, remedy);
+                    self.doubtful.push(span.clone());
+                    Value::Text(text.into())
+                }
+            },
+            ScalarStyle::Literal | ScalarStyle::Folded => {
+                self.laid_out.push(span.clone());
+                let behind = self.text.get(span.end..).unwrap_or_default();
+                if text.ends_with('\n') && !self.text.ends_with('\n') && behind.trim().is_empty() {
+                    let problem =
+                        "a text that ends with the file, to which some readers add a line break";
+                    self.error(span.clone(), problem, "end the file with a line break");
+                }
+                Value::Text(text.into())
+            }
+            _ => Value::Text(text.into()),
+        }
+    }
+
+    /// In a flow collection some readers take the `?` of `?x` for the mark of a key.
+    fn refuse_mark(&mut self, text: &str, style: ScalarStyle, span: &Span) {
+        if style == ScalarStyle::Plain && text.starts_with('?') {
+            let problem = "a text that begins with `?`, which some readers of YAML leave out";
+            self.error(span.clone(), problem, "write it in quotes");
+        }
+    }
+
+    /// The span of a scalar without the line breaks and the indentation behind a block of text.
+    fn own(&self, style: ScalarStyle, span: Span) -> Span {
+        if !matches!(style, ScalarStyle::Literal | ScalarStyle::Folded) {
+            return span;
+        }
+        let written = self.text.get(span.clone()).unwrap_or_default();
+        span.start..span.start.saturating_add(written.trim_ascii_end().len())
+    }
+
+    fn items(&mut self, start: usize) -> Result<(Vec<Node>, usize), Finding> {
+        let mut items = Vec::new();
+        let length = self.path.len();
+        while let Some((event, at)) = self.next()? {
+            if matches!(event, Event::SequenceEnd) {
+                return Ok((items, at.end.max(start)));
+            }
+            self.path.push_str(&format!("[{}]", items.len()));
+            items.push(self.node(event, at)?);
+            self.path.truncate(length);
+        }
+        Ok((items, start))
+    }
+
+    fn members(
+        &mut self,
+        style: StructureStyle,
+        start: usize,
+    ) -> Result<(Vec<Member>, usize), Finding> {
+        let mut members = Vec::new();
+        let length = self.path.len();
+        while let Some((event, at)) = self.next()? {
+            if matches!(event, Event::MappingEnd) {
+                return Ok((members, at.end.max(start)));
+            }
+            let member = self.member(event, at)?;
+            // `{a:, b: c}`: to some readers the key is `a:`.
+            if style == StructureStyle::Flow && member.value.span.is_empty() {
+                let remedy = "write its value, or `null`";
+                self.error(member.key_span.clone(), "a key without a value", remedy);
+            }
+            members.push(member);
+            self.path.truncate(length);
+        }
+        Ok((members, start))
+    }
+
+    fn member(&mut self, event: Event<'t>, key_span: Span) -> Result<Member, Finding> {
+        let key: Box<str> = match event {
+            Event::Scalar(text, style, anchor, tag) => {
+                self.path.push_str(&path_step(&text));
+                self.refuse_tag(tag.is_some(), &key_span);
+                if anchor != 0 {
+                    let remedy = "take the anchor away";
+                    self.error(key_span.clone(), "a key with an anchor", remedy);
+                }
+                self.refuse_key(&text, style, &key_span);
+                text.into()
+            }
+            Event::Alias(anchor) => {
+                let text = self.anchors.get(&anchor).and_then(|(node, _)| node.text());
+                let text: Box<str> = text.unwrap_or_default().into();
+                self.path.push_str(&path_step(&text));
+                self.error(key_span.clone(), "an alias as a key", "write the key out");
+                text
+            }
+            _ => {
+                let remedy = "write a string as the key";
+                return Err(Finding::whole(key_span, "a key that is not a string", remedy));
+            }
+        };
+        let end = self.text.len();
+        let (event, span) = self.next()?.unwrap_or((Event::StreamEnd, end..end));
+        Ok(Member { key, key_span, value: self.node(event, span)? })
+    }
+
+    fn refuse_key(&mut self, text: &str, style: ScalarStyle, span: &Span) {
+        self.refuse_mark(text, style, span);
+        if matches!(style, ScalarStyle::Literal | ScalarStyle::Folded) {
+            let problem = "a block of text as a key";
+            return self.error(span.clone(), problem, format!("write {}", quoted(text)));
+        }
+        if text == "<<" {
+            let problem = "a merge key, which some readers of YAML follow and others do not";
+            return self.error(span.clone(), problem, "write the members out");
+        }
+        if style == ScalarStyle::Plain && !plain::is_text(text) {
+            let problem = "a key that some readers of YAML take for something else than a text";
+            self.error(span.clone(), problem, format!("write {}", quoted(text)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Node {
+        let yaml = parse(text).unwrap_or_else(|error| panic!("{text}: {error:?}"));
+        assert!(yaml.errors.is_empty(), "{text}: {:?}", yaml.errors);
+        yaml.root
+    }
+
+    /// Places and problems, of errors that let the rest be read too.
+    fn errors(text: &str) -> Vec<(usize, String)> {
+        match parse(text) {
+            Ok(yaml) => {
+                yaml.errors.into_iter().map(|error| (error.span.start, error.problem)).collect()
+            }
+            Err(error) => vec![(error.span.start, error.problem)],
+        }
+    }
+
+    #[test]
+    fn yaml_becomes_the_json_that_it_means() {
+        for (yaml, json) in [
+            (
+                "a: 1\nb: [x, 'y', \"z\", ~, true, -443]\n",
+                r#"{"a":1,"b":["x","y","z",null,true,-443]}"#,
+            ),
+            (
+                "- a: |\n    one\n    two\n- '443'\n- \"\"\n-\n",
+                r#"[{"a":"one\ntwo\n"},"443","",null]"#,
+            ),
+            ("a: &x [1]\nb: *x\n", r#"{"a":[1],"b":[1]}"#),
+            ("a: 1\na: 2\n", r#"{"a":1,"a":2}"#),
+            ("a: 1.2.3.4\nb: 1-2\n", r#"{"a":"1.2.3.4","b":"1-2"}"#),
+            ("{\"a\": \"\\u00e9\\n\", \"b\": {}}", r#"{"a":"é\n","b":{}}"#),
+            ("a: >-\n  x\n  y\n\nb: c\r\n", r#"{"a":"x y","b":"c"}"#),
+        ] {
+            assert_eq!(read(yaml).to_json(), json, "{yaml}");
+        }
+    }
+
+    #[test]
+    fn every_value_knows_its_place() {
+        let text = "# é\nrules:\n- id: \"a\"\n  to: [{hosts: [b.test]}]\n- >-\n  c\n\n- d\n";
+        let root = read(text);
+        let rule = &root.get("rules").unwrap().items()[0];
+        assert_eq!(&text[rule.get("id").unwrap().span.clone()], "\"a\"");
+        let host = &rule.get("to").unwrap().items()[0].get("hosts").unwrap().items()[0];
+        assert_eq!(&text[host.span.clone()], "b.test");
+        assert_eq!(&text[rule.members()[1].key_span.clone()], "to");
+        let block = &root.get("rules").unwrap().items()[1];
+        assert_eq!(&text[block.span.clone()], "c");
+    }
+
+    #[test]
+    fn what_readers_take_differently_is_an_error_that_lets_the_rest_be_read() {
+        for (text, at, problem) in [
+            ("a: no\nb: c\n", 3, "take for a boolean"),
+            ("a: !!binary Yg==\n", 12, "a tag"),
+            ("a: !b [c]\n", 6, "a tag"),
+            ("!!map {a: b}\n", 6, "a tag"),
+            ("!!str a: b\n", 6, "a tag"),
+            ("<<: {a: b}\n", 0, "a merge key"),
+            ("a: &x b\nc: &x d\n", 11, "`&x`, which stands here twice"),
+            ("&x a: b\n", 3, "a key with an anchor"),
+            ("a: &x b\n*x : c\n", 8, "an alias as a key"),
+            ("443: a\n", 0, "a key that some readers"),
+            ("yes: a\n", 0, "a key that some readers"),
+            ("~: a\n", 0, "a key that some readers"),
+            ("a: |\n  b", 7, "to which some readers add a line break"),
+        ] {
+            let errors = errors(text);
+            assert_eq!(errors.len(), 1, "{text}: {errors:?}");
+            assert!(errors[0].0 == at && errors[0].1.contains(problem), "{text}: {errors:?}");
+            assert!(parse(text).is_ok(), "{text}");
+        }
+        assert_eq!(errors("a: |-\n  b"), []);
+    }
+
+    #[test]
+    fn what_is_no_document_is_refused_where_it_stands() {
+        for (text, at, problem) in [
+            ("", 0, "an empty text"),
+            ("# nothing\n", 0, "an empty text"),
+            ("a: 1\n---\nb: 2\n", 9, "a second document"),
+            ("[a]: 1\n", 0, "a key that is not a string"),
+            ("a: &x [*x]\n", 7, "an alias inside what it stands for"),
+            ("%YAML 1.1\n---\na: b\n", 0, "a directive, by which YAML is read otherwise"),
+            ("%TAG ! x\n---\na: b\n", 0, "a directive, by which YAML is read otherwise"),
+            ("# a\u{85}b: c\n", 3, "the character U+0085, which readers of YAML take differently"),
+            ("a: 'b\u{2028}'\n", 5, "the character U+2028, which readers of YAML take differently"),
+            ("a: b\rc: d\n", 4, "the character U+000D, which readers of YAML take differently"),
+            ("a: b\u{feff}\n", 4, "the character U+FEFF, which readers of YAML take differently"),
+            ("a: b\0\n", 4, "the character U+0000, which readers of YAML take differently"),
+        ] {
+            assert_eq!(errors(text), [(at, problem.to_owned())], "{text}");
+            assert!(parse(text).is_err(), "{text}");
+        }
+        for text in ["a: [1", "a: b: c", "a:\n\t- b", "a: 'b", "{", &"[".repeat(100_000)] {
+            assert!(parse(text).unwrap_err().problem.contains("not YAML"), "{text:.20}");
+        }
+    }
+
+    #[test]
+    fn aliases_cannot_grow_without_bound() {
+        let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+        for level in 1..12 {
+            let alias = format!("*a{}", level - 1);
+            text += &format!("a{level}: &a{level} [{}]\n", [&*alias; 10].join(", "));
+        }
+        assert!(parse(&text).unwrap_err().problem.contains("aliases"));
+    }
+}
