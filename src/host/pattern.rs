@@ -139,8 +139,14 @@ fn parse_block<'a>(
         ));
     }
     let width = if base.is_ipv4() { 32 } else { 128 };
-    let block =
-        length.parse().ok().and_then(|length| Block::new(base, length)).ok_or_else(|| {
+    // `024` is 24 to one reader and 20 to another.
+    let is_decimal = length == "0" || !length.starts_with(['0', '+']);
+    let block = length
+        .parse()
+        .ok()
+        .filter(|_| is_decimal)
+        .and_then(|length| Block::new(base, length))
+        .ok_or_else(|| {
             PatternError::new(
                 "a prefix length that does not fit the address",
                 format!("write a length from 0 to {width}"),
@@ -148,9 +154,10 @@ fn parse_block<'a>(
         })?;
     let canonical = format!("{}/{}", block.base(), block.length());
     if block.base() != base {
+        let address = Host::Address(base);
         return Err(PatternError::new(
             "a block with host bits set",
-            format!("use \"{canonical}\""),
+            format!("write \"{canonical}\" for the block, or \"{}\"", address.canonical()),
         ));
     }
     if canonical != text {
@@ -202,27 +209,53 @@ fn diagnose(text: &str, malformed: Malformed) -> PatternError {
     PatternError::new(format!("no host: {malformed}"), remedy)
 }
 
-/// Names the A-labels of a Unicode name (RFC 5891), as far as that needs no Unicode tables: a name
-/// with combining marks may have another form after normalization, so none is named for it.
+/// Names the A-labels of a Unicode name (RFC 5891), as far as that needs no Unicode tables: where each
+/// letter stands for itself, or for its lower case. Full-width letters, ideographic full stops and
+/// combining marks stand for others (UTS 46), so no form is named for a name with them.
 fn remedy_for_unicode(text: &str) -> String {
-    let is_combining = |c: char| matches!(c, '\u{300}'..='\u{36f}' | '\u{1ab0}'..='\u{20ff}');
-    let labels: Option<Vec<String>> = text
-        .split('.')
-        .map(|label| match label.is_ascii() {
-            true => Some(label.to_ascii_lowercase()),
-            false => {
-                let lower: Vec<char> = label.chars().flat_map(char::to_lowercase).collect();
-                let encoded = String::from_utf8(punycode::encode(&lower)?).ok()?;
-                Some(format!("xn--{encoded}"))
-            }
-        })
-        .collect();
-    let a_labels = labels.map(|labels| labels.join("."));
-    match a_labels {
-        Some(host) if !text.contains(is_combining) && HostPattern::parse(&host).is_ok() => {
-            format!("use \"{host}\"")
+    let label = |label: &str| -> Option<String> {
+        if label.is_ascii() {
+            return Some(label.to_ascii_lowercase());
         }
+        let lower: Vec<char> = label.chars().map(plain_letter).collect::<Option<_>>()?;
+        Some(format!("xn--{}", String::from_utf8(punycode::encode(&lower)?).ok()?))
+    };
+    let labels: Option<Vec<String>> = text.split('.').map(label).collect();
+    match labels.map(|labels| labels.join(".")) {
+        Some(host) if HostPattern::parse(&host).is_ok() => match text.contains(DEVIATIONS) {
+            true => format!("write \"{host}\"; to older readers it is another name"),
+            false => format!("use \"{host}\""),
+        },
         _ => "write the name in its ASCII form, with labels that start `xn--`".to_owned(),
+    }
+}
+
+/// Letters that UTS 46 once mapped, to `ss` and to another sigma.
+const DEVIATIONS: [char; 2] = ['\u{df}', '\u{3c2}'];
+
+/// The lower case of a letter that UTS 46 maps to nothing else, in any place of a label; `None` for
+/// other characters, and for scripts whose labels have rules of their own.
+fn plain_letter(c: char) -> Option<char> {
+    // The capitals of these stand 32 before the small letters.
+    let moved = |by: u32| char::from_u32(u32::from(c).checked_add(by)?);
+    match c {
+        'A'..='Z' => Some(c.to_ascii_lowercase()),
+        '0'..='9' | 'a'..='z' | '-' | '_' => Some(c),
+        // Latin, but the signs U+00D7 and U+00F7.
+        '\u{c0}'..='\u{d6}' | '\u{d8}'..='\u{de}' => moved(32),
+        '\u{df}'..='\u{f6}' | '\u{f8}'..='\u{ff}' => Some(c),
+        // Greek.
+        '\u{391}'..='\u{3a1}' | '\u{3a3}'..='\u{3a9}' => moved(32),
+        '\u{3ac}'..='\u{3ce}' => Some(c),
+        // Cyrillic.
+        '\u{410}'..='\u{42f}' => moved(32),
+        '\u{430}'..='\u{45f}' => Some(c),
+        // Hiragana, Katakana, Han, Hangul.
+        '\u{3041}'..='\u{3096}'
+        | '\u{30a1}'..='\u{30fa}'
+        | '\u{4e00}'..='\u{9fff}'
+        | '\u{ac00}'..='\u{d7a3}' => Some(c),
+        _ => None,
     }
 }
 
@@ -280,7 +313,13 @@ mod tests {
             ("user@api.example.com", "write the host alone"),
             ("b\u{fc}cher.example", r#"use "xn--bcher-kva.example""#),
             ("*.B\u{dc}CHER.example", r#"use "*.xn--bcher-kva.example""#),
-            ("fa\u{df}.example", r#"use "xn--fa-hia.example""#),
+            ("*.\u{411}\u{44e}\u{440}\u{43e}.example", r#"use "*.xn--90a0af9c.example""#),
+            ("\u{4f8b}\u{3048}.example", r#"use "xn--r8jz45g.example""#),
+            ("fa\u{df}.example", r#"write "xn--fa-hia.example"; to older readers"#),
+            ("\u{ff44}eny.example", "labels that start `xn--`"),
+            ("deny\u{3002}example", "labels that start `xn--`"),
+            ("\u{130}.example", "labels that start `xn--`"),
+            ("\u{fb01}sh.example", "labels that start `xn--`"),
             ("bu\u{308}cher.example", "labels that start `xn--`"),
             ("2001:DB8::1", r#"use "[2001:db8::1]""#),
             ("[2001:DB8::1]", r#"use "[2001:db8::1]""#),
@@ -289,11 +328,13 @@ mod tests {
             ("[fe80::1%eth0]", "without a zone id"),
             ("1.2.3.4.", r#"use "1.2.3.4""#),
             ("1.2.3", "dotted quad"),
-            ("203.0.113.5/24", r#"use "203.0.113.0/24""#),
+            ("203.0.113.5/24", r#"write "203.0.113.0/24" for the block, or "203.0.113.5""#),
+            ("2001:db8::1/32", r#"write "2001:db8::/32" for the block, or "[2001:db8::1]""#),
             ("2001:DB8::/32", r#"use "2001:db8::/32""#),
             ("[2001:db8::/32]", r#"use "2001:db8::/32""#),
             ("[2001:db8::]/32", r#"use "2001:db8::/32""#),
-            ("203.0.113.0/024", r#"use "203.0.113.0/24""#),
+            ("203.0.113.0/024", "from 0 to 32"),
+            ("203.0.113.0/+24", "from 0 to 32"),
             ("203.0.113.0/33", "from 0 to 32"),
             ("203.0.113.0/", "from 0 to 32"),
             ("::ffff:0:0/96", "use the IPv4 block"),
@@ -302,5 +343,30 @@ mod tests {
             let error = HostPattern::parse(text).expect_err(text);
             assert!(error.to_string().contains(remedy), "{text}: {error}");
         }
+    }
+
+    /// A form that is named for a name is what UTS 46 makes of it, and differs from it by case only.
+    #[cfg(not(target_family = "wasm"))]
+    #[test]
+    fn the_named_form_of_a_unicode_name_is_certain() {
+        let mut named = 0;
+        for c in '\u{80}'..=char::MAX {
+            for text in [format!("{c}eny.example"), format!("a{c}a.b{c}.example")] {
+                let remedy = HostPattern::parse(&text).expect_err(&text).remedy().to_owned();
+                let Some(form) = remedy.strip_prefix("use \"").and_then(|it| it.strip_suffix('"'))
+                else {
+                    continue;
+                };
+                named += 1;
+                assert_eq!(
+                    idna::domain_to_ascii_strict(&text).ok().as_deref(),
+                    Some(form),
+                    "{text}"
+                );
+                let (back, read) = idna::domain_to_unicode(form);
+                assert_eq!((back, read.is_ok()), (text.to_lowercase(), true), "{text}");
+            }
+        }
+        assert!(named > 60_000, "{named}");
     }
 }
