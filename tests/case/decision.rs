@@ -128,8 +128,13 @@ impl Case {
 }
 
 /// Where an outcome is not what a case says, or breaks what holds for every request.
-pub(crate) fn differences(expected: &Expectation, outcome: &Outcome) -> Vec<String> {
+pub(crate) fn differences(
+    expected: &Expectation,
+    request: &Request,
+    outcome: &Outcome,
+) -> Vec<String> {
     let mut differences = Differences(Vec::new());
+    compare_cluster(request.cluster.as_deref(), outcome, &mut differences);
     let state = filter_state(OF_REQUESTS, outcome, &mut differences);
     compare_record(expected, &state, &mut differences);
     match outcome.passed {
@@ -179,14 +184,28 @@ impl Differences {
     }
 }
 
+/// What stands beside the record, for the guard.
+const JUDGED_CLUSTER: &str = "egress_cluster";
+
+/// A request that passes may be held to the cluster that was judged; nothing else ever is.
+fn compare_cluster(cluster: Option<&str>, outcome: &Outcome, differences: &mut Differences) {
+    let keys = outcome.filter_state.iter().filter(|(key, _)| key == JUDGED_CLUSTER);
+    let judged: Vec<_> = keys.map(|(_, value)| lossy(value)).collect();
+    if !judged.is_empty() {
+        differences.require(outcome.passed, "what does not pass is held to a cluster");
+        differences.compare("cluster", &vec![cluster.unwrap_or_default().to_owned()], &judged);
+    }
+}
+
 /// By the record's keys, without what all begin with.
 type FilterState = BTreeMap<&'static str, String>;
 
 /// What a request or a connection leaves, which must be its own record and nothing else.
 fn filter_state(prefix: &str, outcome: &Outcome, differences: &mut Differences) -> FilterState {
     let mut state = FilterState::new();
-    // What binds a request to the cluster that was judged is for the guard, and no key of the record.
-    for (key, value) in outcome.filter_state.iter().filter(|(key, _)| key != "egress_cluster") {
+    let is_record = |key: &str| prefix != OF_REQUESTS || key != JUDGED_CLUSTER;
+    let record = outcome.filter_state.iter().filter(|(key, _)| is_record(key));
+    for (key, value) in record {
         let known = RECORD_KEYS.iter().find(|known| key.strip_prefix(prefix) == Some(**known));
         let Some(known) = known else {
             differences.require(false, &format!("`{key}` is no key of such a record"));

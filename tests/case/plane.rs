@@ -57,7 +57,7 @@ pub(crate) fn failing_cases(file: &File, plane: &mut impl Plane) -> Vec<String> 
             };
             for request in case.requests() {
                 let outcome = plane.send(&policy, request);
-                report(request, differences(&case.expect, &outcome));
+                report(request, differences(&case.expect, request, &outcome));
             }
             for connection in case.connections() {
                 let outcome = plane.connect(&policy, connection);

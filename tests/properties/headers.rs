@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 const NAMES: [&str; 9] =
     ["x-a", "x_a", "x.b", "x-b", "x-c", "x~c", "authorization", "x-forwarded-for", "plain_name"];
 /// What a caller sends: the same in other spellings, and names that are stripped.
-const SENT: [&str; 22] = [
+const SENT: [&str; 23] = [
     "x-a",
     "x_a",
     "X.A",
@@ -29,6 +29,7 @@ const SENT: [&str; 22] = [
     "x-forwarded-for",
     "x_forwarded_for",
     "x-envoy-original-path",
+    "x-envoy-original-url",
     "x_envoy_attempt_count",
     "x-other",
     "connection",
@@ -87,11 +88,15 @@ fn naive(policy: &Value, rule: Option<String>, request: &Request) -> Headers {
         let names = owner["stamp"]["remove"].as_array().into_iter().flatten();
         names.filter_map(Value::as_str).any(|removed| fold(removed) == fold(name))
     };
+    // Or so its caller says: then it may carry what a rule set for another host.
+    let is_redirected =
+        request.header_pairs().iter().any(|(name, _)| *name == b"x-envoy-original-url");
     let is_reserved = |name: &str| {
         let in_rules = rules.iter().any(|rule| is_named(&sets(rule), name));
-        is_named(&own, name) || in_rules && fold(name).starts_with("x-")
+        is_named(&own, name) || in_rules && (is_redirected || fold(name).starts_with("x-"))
     };
     let is_stripped = |name: &str| match &*fold(name) {
+        "x-envoy-original-url" => true,
         "x-envoy-original-path" | "x-envoy-attempt-count" => policy["strip"]["mesh"] != false,
         "x-forwarded-for" => policy["strip"]["forwarded"] == true,
         _ => false,
