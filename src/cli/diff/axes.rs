@@ -43,7 +43,7 @@ pub(super) enum Gap {
 
 /// Most values of one axis before those that fare alike are put together.
 const MAX_VALUES: usize = 1_000_000;
-/// Most questions whether a value is in a list, counted in patterns.
+/// Most patterns that the values of one axis are held against in all.
 const MAX_QUESTIONS: usize = 1_000_000_000;
 
 /// How many axes there are.
@@ -196,10 +196,14 @@ fn lists<'a, T: 'a, P: Copy + 'a>(
     lists.map(|list| list.iter().map(|written| written.pattern).collect()).collect()
 }
 
-/// Leaves undecided what would take too long.
-fn within_bounds<T>(values: usize, lists: &[Vec<T>]) -> Result<(), Gap> {
-    let patterns = lists.iter().map(Vec::len).sum::<usize>();
-    match values > MAX_VALUES || values.saturating_mul(patterns) > MAX_QUESTIONS {
+/// Leaves undecided what would take too long. Exact patterns are looked up, all others walked.
+fn within_bounds(values: usize, lists: &[&[Vec<TextPattern<'_>>]]) -> Result<(), Gap> {
+    let lists = lists.iter().copied().flatten();
+    let walked = |list: &Vec<TextPattern<'_>>| {
+        list.iter().filter(|it| !matches!(it, TextPattern::Exact(_))).count().saturating_add(1)
+    };
+    let questions = values.saturating_mul(lists.map(walked).sum());
+    match values > MAX_VALUES || questions > MAX_QUESTIONS {
         true => Err(Gap::Combinations(values)),
         false => Ok(()),
     }
@@ -222,7 +226,7 @@ fn callers(ways: &[Way<'_>], is_identity_demanded: bool) -> Result<Axis<Option<S
         principals: Pieces::of(&principals),
         namespaces: (!namespaces.is_empty()).then(|| Pieces::of(&namespaces)),
     };
-    within_bounds(callers.count(), &[principals, namespaces].concat())?;
+    within_bounds(callers.count(), &[&principals, &namespaces])?;
     let found = callers.principals().ok_or(Gap::NoExample("a caller"))?;
     let mut named: Vec<(String, Option<String>)> =
         found.into_iter().map(|it| (callers.label(&it), Some(it))).collect();
@@ -345,7 +349,7 @@ fn paths(ways: &[Way<'_>]) -> Result<Axis<Option<String>>, Gap> {
     }
     let sets = sets(&lists);
     let pieces = Pieces::of(&lists);
-    within_bounds(paths::count(&pieces), &lists)?;
+    within_bounds(paths::count(&pieces), &[&lists])?;
     let found = paths::paths(&pieces).ok_or(Gap::NoExample("a path"))?;
     let named = found.into_iter().map(|path| (path.label(&pieces), path));
     let axis = merged(named, |path| match &path.readings {

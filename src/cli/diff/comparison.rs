@@ -86,6 +86,14 @@ pub(crate) struct Comparison {
     pub(super) combinations: usize,
 }
 
+impl Comparison {
+    /// How many changes open something, or may, since they are undecided.
+    pub(super) fn opens(&self) -> usize {
+        let opens = self.changes.iter().filter(|it| it.kind == Kind::Opens);
+        opens.count().saturating_add(self.undecided.len())
+    }
+}
+
 /// Requests that change alike. What is absent is any.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Change {

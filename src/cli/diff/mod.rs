@@ -44,7 +44,7 @@ use traffic::Traffic;
 ///
 /// `--connections` compares TLS connections that are not terminated, which show neither method nor
 /// path; so does a manifest of a plugin for connections (`type: NETWORK`). Else they are not compared,
-/// and a change may open connections that opens no request.
+/// and where a change opens connections and no request, a note says so.
 ///
 /// With logs: each distinct request or connection whose verdict changes, how often it was seen, and
 /// both rules.
@@ -99,17 +99,22 @@ pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure
     if args.logs.is_empty() {
         let at = args.at.unwrap_or_else(Time::now);
         let subject = subject(args, &old_file, &new_file)?;
-        let comparison = compared((&old_file, &old), (&new_file, &new), subject, at)?;
+        let compared = |subject| compared((&old_file, &old), (&new_file, &new), subject, at);
+        let comparison = compared(subject)?;
+        let opens = comparison.opens();
+        if opens == 0 && subject == Subject::Requests {
+            let connections = compared(Subject::Connections)?.opens();
+            if connections > 0 {
+                console.note(CONNECTIONS_OPEN);
+            }
+        }
         let answer = OfPolicies::new(revisions, &comparison);
         match console.format() {
             Format::Json => console.json(&answer)?,
             Format::Text => answer.write(console)?,
         }
         return Ok(match args.fail_on {
-            FailOn::Opens => {
-                let opens = comparison.changes.iter().filter(|it| it.kind == Kind::Opens).count();
-                Outcome::of_findings(opens + comparison.undecided.len())
-            }
+            FailOn::Opens => Outcome::of_findings(opens),
             FailOn::Any => {
                 Outcome::of_findings(comparison.changes.len() + comparison.undecided.len())
             }
@@ -130,6 +135,10 @@ pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure
     };
     Ok(if fails { Outcome::No } else { Outcome::Yes })
 }
+
+/// What is told where only requests were asked about.
+const CONNECTIONS_OPEN: &str = "no request opens, but TLS connections that are not terminated do, \
+                                or are undecided: for a gateway that passes them on see `--connections`";
 
 /// What the policies are about: by the flag, or by what carries them.
 fn subject(args: &Args, old: &PolicyFile, new: &PolicyFile) -> Result<Subject, Failure> {
