@@ -8,10 +8,10 @@
 
 use crate::config::Config;
 use crate::counters::Counters;
-use crate::host::{Malformed, parse_port};
 use crate::policy::{Action, Decision, Request, Trace};
 use crate::proxy::{Downstream, Failed, Flow, Proxy};
 use crate::record::{Details, Record};
+use crate::root_id::Connections;
 use std::sync::Arc;
 
 /// What the filter asks of the proxy about a connection, beside what it asks for requests too.
@@ -20,36 +20,21 @@ pub trait ConnectionProxy: Proxy {
     fn close(&self);
 }
 
-/// The port of connections whose plugin names none.
-pub const HTTPS: u16 = 443;
-
-/// The port of the connections that a plugin judges, by its root id: `connections`, or
-/// `connections:PORT`. `None`: it judges requests. What begins so and goes on otherwise is a
-/// mistake.
-pub fn judged_port(root_id: &[u8]) -> Result<Option<u16>, Malformed> {
-    match root_id.strip_prefix(b"connections") {
-        None => Ok(None),
-        Some([]) => Ok(Some(HTTPS)),
-        Some([b':', port @ ..]) => parse_port(port).map(Some),
-        Some(_) => Err(Malformed::Port),
-    }
-}
-
 /// A policy at work on connections to one port. It holds no state of a connection and is shared by
 /// all of them.
 #[derive(Debug)]
 pub struct ConnectionFilter {
     config: Arc<Config>,
     counters: Counters,
-    port: u16,
+    connections: Connections,
 }
 
 impl ConnectionFilter {
-    /// Takes what a policy text says, and the port that the connections go to.
-    pub fn new(config: impl Into<Arc<Config>>, port: u16) -> Self {
+    /// Takes what a policy text says, and what the plugin's root id does.
+    pub fn new(config: impl Into<Arc<Config>>, connections: Connections) -> Self {
         let config = config.into();
         let counters = Counters::of_connections(&config.policy);
-        Self { config, counters, port }
+        Self { config, counters, connections }
     }
 
     /// What of the policy does not mean on connections what its author may think; `None` where
@@ -140,7 +125,7 @@ impl ConnectionFilter {
         Request {
             principal: reads.principal.then(|| downstream.principal()).flatten(),
             now: reads.clock.then(|| proxy.now()).flatten(),
-            ..Request::connection(server_name, self.port)
+            ..Request::connection(server_name, self.connections)
         }
     }
 }
@@ -158,24 +143,6 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test;
 
     #[wasm_bindgen_test(unsupported = test)]
-    fn the_root_id_says_whether_connections_are_judged_and_to_which_port() {
-        for (root_id, port) in [
-            ("", Ok(None)),
-            ("egress-warden", Ok(None)),
-            ("connection", Ok(None)),
-            ("Connections", Ok(None)),
-            ("connections", Ok(Some(443))),
-            ("connections:8443", Ok(Some(8443))),
-            ("connections:", Err(Malformed::Port)),
-            ("connections:0443", Err(Malformed::Port)),
-            ("connections:65536", Err(Malformed::Port)),
-            ("connections 443", Err(Malformed::Port)),
-        ] {
-            assert_eq!(judged_port(root_id.as_bytes()), port, "{root_id}");
-        }
-    }
-
-    #[wasm_bindgen_test(unsupported = test)]
     fn rules_that_ask_for_methods_or_paths_are_named_ten_at_most() {
         let warning = |fields: &[&str]| {
             let rules = (10..).zip(fields).map(|(number, field)| {
@@ -187,7 +154,8 @@ mod tests {
             });
             let rules = rules.collect::<Vec<_>>();
             let text = serde_json::json!({ "policy": "p", "rules": rules }).to_string();
-            ConnectionFilter::new(config::read(text.as_bytes()).unwrap(), HTTPS).warning()
+            let config = config::read(text.as_bytes()).unwrap();
+            ConnectionFilter::new(config, Connections::default()).warning()
         };
         assert_eq!(warning(&["", ""]), None);
         let two = warning(&["", "paths", "notPaths"]).unwrap();

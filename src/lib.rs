@@ -25,5 +25,6 @@ mod key_table;
 pub mod policy;
 pub mod proxy;
 pub mod record;
+pub mod root_id;
 pub mod stamp;
 mod token;

@@ -14,8 +14,9 @@ use case::plane::{Plane, failing_cases};
 use case::proxy::{MemoryProxy, Outcome};
 use case::request::Request;
 use egress_warden::config;
-use egress_warden::connection::{ConnectionFilter, judged_port};
+use egress_warden::connection::ConnectionFilter;
 use egress_warden::filter::Filter;
+use egress_warden::root_id::Connections;
 use wasm_bindgen_test::wasm_bindgen_test;
 
 #[wasm_bindgen_test(unsupported = test)]
@@ -46,9 +47,11 @@ impl Plane for InMemory {
 
     fn load(&mut self, root_id: &str, text: &str) -> Result<AnyFilter, Vec<String>> {
         match config::read(text.as_bytes()) {
-            Ok(config) => Ok(match judged_port(root_id.as_bytes()).unwrap() {
+            Ok(config) => Ok(match Connections::of_root_id(root_id.as_bytes()).unwrap() {
                 None => AnyFilter::Requests(Filter::new(config)),
-                Some(port) => AnyFilter::Connections(ConnectionFilter::new(config, port)),
+                Some(connections) => {
+                    AnyFilter::Connections(ConnectionFilter::new(config, connections))
+                }
             }),
             Err(faults) => Err(faults.iter().map(ToString::to_string).collect()),
         }

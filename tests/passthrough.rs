@@ -5,6 +5,8 @@
 #![cfg(not(target_family = "wasm"))]
 
 mod case;
+#[path = "passthrough/chains.rs"]
+mod chains;
 #[path = "envoy/mod.rs"]
 mod envoy;
 mod mock;
@@ -31,6 +33,10 @@ use tls::caller::Caller;
 use tls::upstream::Upstream;
 use vectors::Word;
 
+use chains::{
+    each_name_in_the_meshs_form_arrives_where_its_own_chain_leads_or_nowhere,
+    each_server_name_arrives_where_its_own_chain_leads_or_nowhere,
+};
 use pressure::{
     callers_that_reset_at_any_phase_leave_no_byte_and_no_gap,
     ten_thousand_half_open_connections_hold_nobody_up,
@@ -45,6 +51,8 @@ use shipped::{
 
 on_each_envoy![
     every_vector_comes_out_as_it_must,
+    each_server_name_arrives_where_its_own_chain_leads_or_nowhere,
+    each_name_in_the_meshs_form_arrives_where_its_own_chain_leads_or_nowhere,
     a_real_tls_client_passes_untouched_or_is_cut_off,
     an_allowed_name_without_a_way_out_goes_nowhere,
     both_records_of_a_connection_agree,
@@ -153,7 +161,7 @@ async fn every_vector_comes_out_as_it_must(testbed: &Testbed) -> Result<()> {
     Ok(())
 }
 
-/// What a proxy shows of them: Envoy lowers a name, and the filter must not rely on it.
+/// What Envoy shows of them.
 fn every_vector_comes_out_as_it_must_on_the_mock_host<G: Guest>(worker: &mut Worker<G>) {
     let mut failures = Vec::new();
     for (policy_name, policy) in vectors::policies() {

@@ -50,6 +50,7 @@ mock::scenarios![
     headers_of_60_kib_change_no_verdict,
     a_byte_that_is_not_utf8_in_any_header_changes_no_verdict,
     the_root_id_tells_connections_from_requests,
+    the_root_id_tells_which_form_server_names_have,
     a_root_id_that_is_neither_is_refused,
     a_root_without_a_policy_refuses_every_connection,
     an_allowed_connection_goes_on_with_its_verdict_in_filter_state,
@@ -559,10 +560,32 @@ fn the_root_id_tells_connections_from_requests<G: Guest>(worker: &mut Worker<G>)
     assert!(!worker.connect(connections, Connection::to(DENIED)).passed);
 }
 
+fn the_root_id_tells_which_form_server_names_have<G: Guest>(worker: &mut Worker<G>) {
+    let names = worker.configure_as("connections", POLICY);
+    let mesh_names = worker.configure_as("connections:mesh-names", POLICY);
+    assert!(names.accepted && mesh_names.accepted);
+
+    let mesh_name = format!("outbound_.443_._.{ALLOWED}");
+    assert!(worker.connect(names, Connection::to(ALLOWED)).passed);
+    assert!(worker.connect(mesh_names, Connection::to(&mesh_name)).passed);
+    for (root, name) in [(names, mesh_name.as_str()), (mesh_names, ALLOWED)] {
+        let outcome = worker.connect(root, Connection::to(name));
+        assert!(!outcome.passed && outcome.closings == 1, "{name}");
+        assert_eq!(outcome.state("egress_connection_reason"), Some("malformed"), "{name}");
+    }
+}
+
 fn a_root_id_that_is_neither_is_refused<G: Guest>(worker: &mut Worker<G>) {
     assert!(worker.configure_as("egress", POLICY).accepted);
     assert_eq!(worker.lines(), []);
-    for root_id in ["connections:", "connections:https", "connections:70000", "connections-8443"] {
+    for root_id in [
+        "connections:",
+        "connections:https",
+        "connections:70000",
+        "connections-8443",
+        "connections:mesh",
+        "connections:mesh-names:443",
+    ] {
         let root = worker.configure_as(root_id, POLICY);
         assert!(!root.accepted, "{root_id}");
         let line = worker.lines().pop().expect("a line");

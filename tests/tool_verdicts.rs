@@ -92,6 +92,8 @@ fn the_tool_explains_what_the_filter_does() {
 /// A policy with requests and connections, as case files write them.
 struct Batch {
     policy: String,
+    /// That of the plugin that judges the connections.
+    root_id: &'static str,
     subjects: Vec<Value>,
 }
 
@@ -109,7 +111,8 @@ impl Batch {
             let connection = sample::connection(&mut bytes).expect("a connection");
             subjects.push(json!({ "connection": written_connection(&connection) }));
         }
-        Self { policy, subjects }
+        let root_id = *bytes.choose(&["connections", "connections:mesh-names"]).expect("a root id");
+        Self { policy, root_id, subjects }
     }
 
     /// Sends each of them through the filter in the mock host and through the tool; panics where
@@ -136,7 +139,7 @@ impl Batch {
 
     fn by_the_filter(&self) -> Vec<Record> {
         mock::in_a_worker::<Native, _>(|worker| {
-            let roots = ["", "connections"].map(|id| worker.configure_as(id, &self.policy));
+            let roots = ["", self.root_id].map(|id| worker.configure_as(id, &self.policy));
             let [requests, connections] = roots;
             assert!(requests.accepted && connections.accepted, "{}", self.policy);
             let sent = self.subjects.iter().map(|subject| match subject.get("connection") {
@@ -151,7 +154,7 @@ impl Batch {
         let policy = tempfile::NamedTempFile::with_suffix(".json").expect("a file");
         std::fs::write(&policy, &self.policy).expect("a file");
         let mut tool = Command::new(env!("CARGO_BIN_EXE_egress-warden"))
-            .args(["explain", "--format", "json", "--requests", "-"])
+            .args(["explain", "--format", "json", "--root-id", self.root_id, "--requests", "-"])
             .arg(policy.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

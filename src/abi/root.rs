@@ -10,9 +10,10 @@ use super::hostcalls::{self, Status};
 use super::http::HttpStream;
 use super::tcp::TcpConnection;
 use crate::config::{self, Config, Faults};
-use crate::connection::{self, ConnectionFilter};
+use crate::connection::ConnectionFilter;
 use crate::filter::Filter;
 use crate::host::Malformed;
+use crate::root_id::{self, Connections};
 
 /// More faults than this are counted, not logged one by one.
 const LOGGED_FAULTS: usize = 1_000;
@@ -37,19 +38,19 @@ impl RootContext for Root {
         if super::fault::strike(super::fault::Callback::Configure) {
             return false;
         }
-        let Ok(port) = judged_port() else { return false };
+        let Ok(connections) = judged_connections() else { return false };
         // Before the policy is read: what comes under a bad one is to be refused as what it is.
-        if port.is_some() && !matches!(self, Self::Connections(_)) {
+        if connections.is_some() && !matches!(self, Self::Connections(_)) {
             *self = Self::Connections(None);
         }
         let Some(config) = read_config(plugin_configuration_size) else { return false };
-        *self = match port {
+        *self = match connections {
             None => {
                 keep_policy_over_redirects();
                 Self::Requests(Some(Rc::new(Filter::new(config))))
             }
-            Some(port) => {
-                let filter = ConnectionFilter::new(config, port);
+            Some(connections) => {
+                let filter = ConnectionFilter::new(config, connections);
                 if let Some(warning) = filter.warning() {
                     log::warn!("{warning}");
                 }
@@ -87,15 +88,13 @@ impl RootContext for Root {
     }
 }
 
-/// The port of the connections that the plugin judges; `None`: it judges requests. A proxy that does
-/// not tell the root id has requests judged: a connection then meets no context, and is closed.
-fn judged_port() -> Result<Option<u16>, Malformed> {
+/// The connections that the plugin judges; `None`: it judges requests. A proxy that does not tell the
+/// root id has requests judged: a connection then meets no context, and is closed.
+fn judged_connections() -> Result<Option<Connections>, Malformed> {
     let root_id = hostcalls::plugin_root_id().unwrap_or_default();
-    connection::judged_port(&root_id).inspect_err(|error| {
+    Connections::of_root_id(&root_id).inspect_err(|error| {
         let root_id = root_id.escape_ascii();
-        log::error!(
-            "root id `{root_id}` refused: {error}; write `connections`, or `connections:8443`"
-        );
+        log::error!("root id `{root_id}` refused: {error}; {}", root_id::REMEDY);
     })
 }
 

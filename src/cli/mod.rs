@@ -21,6 +21,7 @@ mod man;
 pub(crate) mod policy_file;
 mod rehearsal;
 mod replay;
+mod root_id;
 mod schema;
 mod test;
 pub(crate) mod time;

@@ -9,6 +9,7 @@ use egress_warden::config::Config;
 use egress_warden::policy::{
     Action, Attempt, ClusterPort, FieldMiss, Miss, Policy, Reason, Request, Verdict,
 };
+use egress_warden::root_id::Connections;
 use serde::Serialize;
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -28,7 +29,7 @@ use std::path::PathBuf;
 /// connection without a server name was TLS (taken for TLS where a caller is named), or that a GET
 /// was an upgrade to a tunnel; the filter's own lines cut long values (such a path is unknown) and
 /// have the port that was judged, not the cluster's where that policy read none. The access log of a
-/// refused connection has no port: 443 is taken.
+/// refused connection has no port: that of the root id is taken.
 ///
 /// A request that this very policy allowed, and whose cluster in the log has a port that the rule does
 /// not allow, took another route than the one that was judged, or the guard refused it for that: such
@@ -55,12 +56,15 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure> {
-    let (_, config) = PolicyFile::load(&args.policy)?;
+    let (file, config) = PolicyFile::load(&args.policy)?;
+    let connections = args.choice.root_id.connections(Some(&file));
     let mut totals = Totals::default();
     let tally = logs::scan(
         &args.logs,
         &args.choice,
-        |totals: &mut Totals, logged, place| totals.judge(&config, logged, place),
+        |totals: &mut Totals, logged, place| {
+            totals.judge(&config, logged, connections, place);
+        },
         |chunk| {
             totals.add(chunk);
             Ok(())
@@ -110,9 +114,15 @@ struct Comparison {
 }
 
 impl Totals {
-    fn judge(&mut self, config: &Config, logged: &Logged<'_>, place: Place) {
+    fn judge(
+        &mut self,
+        config: &Config,
+        logged: &Logged<'_>,
+        connections: Connections,
+        place: Place,
+    ) {
         let policy = &config.policy;
-        let request = logged.request(policy.reads());
+        let request = logged.request(policy.reads(), connections);
         let decision = policy.decide(&request);
         let verdict = decision.verdict;
         self.verdicts.entry(key(verdict)).or_default().push(logged, place);

@@ -9,8 +9,8 @@
 //! - An **IPv6 address** stands in brackets, without a zone id. An IPv4-mapped one is that IPv4
 //!   address.
 //! - An **authority** is a host with an optional port: digits, 1 to 65535, no leading zero.
-//! - A **server name** of TLS is a name, or the mesh's own form of one and a port,
-//!   `outbound_.PORT_.SUBSET_.NAME`.
+//! - A **server name** of TLS is a name in its canonical spelling; where a plugin is told so, it is the
+//!   mesh's own form of one and a port instead, `outbound_.PORT_.SUBSET_.NAME`.
 //!
 //! Everything else is [`Malformed`]: userinfo, `%`, two hosts joined by a comma, an empty host or
 //! port, `[name]`, any byte beyond the above.
@@ -28,6 +28,7 @@ pub(crate) use authority::parse_port;
 pub(crate) use name::suffixes;
 pub use name::{Name, SPECIAL_NAMES};
 pub use pattern::{HostPattern, PatternError};
+pub use server_name::ServerNameForm;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -111,8 +112,12 @@ pub enum Malformed {
     Port,
     /// A TLS server name is an address.
     Address,
-    /// A TLS server name begins as the mesh's own form and is not of it.
+    /// A TLS server name is not in its canonical spelling.
+    Spelling,
+    /// A TLS server name begins as the mesh's own form, where a DNS name is expected.
     MeshForm,
+    /// A TLS server name is not of the mesh's own form, where that is expected.
+    NoMeshForm,
 }
 
 impl fmt::Display for Malformed {
@@ -130,7 +135,13 @@ impl fmt::Display for Malformed {
             Self::Bracket => f.write_str("a bracket has no counterpart"),
             Self::Port => f.write_str("the port is not a number from 1 to 65535"),
             Self::Address => f.write_str("a server name is a name, not an address"),
-            Self::MeshForm => f.write_str("it is not `outbound_.PORT_.SUBSET_.NAME`"),
+            Self::Spelling => f.write_str(
+                "a server name is in lower case, as Envoy shows it, without a trailing dot",
+            ),
+            Self::MeshForm => f.write_str(
+                "it begins as the mesh's own form, which only a root id with `:mesh-names` takes",
+            ),
+            Self::NoMeshForm => f.write_str("it is not `outbound_.PORT_.SUBSET_.NAME`"),
         }
     }
 }

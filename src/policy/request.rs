@@ -4,6 +4,7 @@ use super::host_map::HostKeys;
 use super::path::Readings;
 use super::text::Text;
 use crate::host::{Authority, Host, Malformed};
+use crate::root_id::Connections;
 use crate::token::is_token;
 use std::cell::OnceCell;
 
@@ -42,14 +43,14 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// A connection of which nothing but its TLS server name and the port that it will go to is
-    /// known. A port that the server name says, in the mesh's own form, must be that one.
-    pub fn connection(server_name: &'a [u8], port: u16) -> Self {
+    /// One of these connections, of which nothing but its TLS server name is known. A port that the
+    /// server name says, in the mesh's own form, must be theirs.
+    pub fn connection(server_name: &'a [u8], connections: Connections) -> Self {
         Self {
-            authority: Authority::of_server_name(server_name),
+            authority: Authority::of_server_name(server_name, connections.server_names),
             method: None,
             path: None,
-            cluster_port: ClusterPort::Said(port),
+            cluster_port: ClusterPort::Said(connections.port),
             principal: None,
             server_name: None,
             now: None,

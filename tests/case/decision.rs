@@ -44,7 +44,7 @@ pub(crate) struct CaseFile {
     /// Which part of the language the file covers: for its reader.
     #[serde(rename = "about")]
     _about: String,
-    /// The plugin's root id: under `connections`, or `connections:PORT`, the cases are connections.
+    /// The plugin's root id: under one that begins `connections` the cases are connections.
     #[serde(default)]
     pub(crate) root_id: String,
     policy: Option<Value>,

@@ -3,8 +3,9 @@
 use super::{Policy, Request, Verdict, decide, host, registry, sample};
 use arbitrary::Unstructured;
 use egress_warden::config;
-use egress_warden::host::{Authority, Host, is_forbidden};
+use egress_warden::host::{Authority, Host, ServerNameForm, is_forbidden};
 use egress_warden::policy::{self, ClusterPort};
+use egress_warden::root_id::Connections;
 use std::net::IpAddr;
 
 /// Makes a policy, eight requests and four connections of bytes, decides them in both ways, and panics where they
@@ -57,10 +58,11 @@ fn compare_one(
 /// The request as the filter's own matcher takes it.
 pub fn facts(request: &Request) -> policy::Request<'_> {
     if let (true, Some(port)) = (request.is_connection, request.cluster_port) {
+        let connections = Connections { port, server_names: form(request.is_mesh_form) };
         return policy::Request {
             principal: request.principal.as_deref(),
             now: request.now,
-            ..policy::Request::connection(&request.authority, port)
+            ..policy::Request::connection(&request.authority, connections)
         };
     }
     policy::Request {
@@ -92,11 +94,30 @@ pub fn compare_authority(bytes: &[u8]) -> Option<(host::Host, Option<u16>)> {
     naive
 }
 
-/// Reads a TLS server name in both ways; panics where they differ.
+/// Reads a TLS server name of each form in both ways; panics where they differ, or where what is
+/// judged is not what a proxy goes by: the bytes themselves, of which no two forms are one.
 pub fn compare_server_name(bytes: &[u8]) {
-    let read = Authority::of_server_name(bytes);
-    let naive = host::server_name(bytes);
-    assert_eq!(read.as_ref().ok().map(in_naive_form), naive, "{}", bytes.escape_ascii());
+    let shown = bytes.escape_ascii();
+    let [as_name, as_mesh_form] = [false, true].map(|is_mesh_form| {
+        let read = Authority::of_server_name(bytes, form(is_mesh_form));
+        let naive = host::server_name(bytes, is_mesh_form);
+        assert_eq!(read.as_ref().ok().map(in_naive_form), naive, "{is_mesh_form}, {shown}");
+        read.ok().map(|authority| authority.host.canonical().into_owned())
+    });
+    if let Some(name) = &as_name {
+        assert_eq!(name.as_bytes(), bytes, "{shown}");
+    }
+    if let Some(name) = &as_mesh_form {
+        assert!(bytes.ends_with(name.as_bytes()) && bytes.starts_with(b"outbound_."), "{shown}");
+    }
+    assert!(as_name.is_none() || as_mesh_form.is_none(), "{shown}");
+}
+
+fn form(is_mesh_form: bool) -> ServerNameForm {
+    match is_mesh_form {
+        true => ServerNameForm::Mesh,
+        false => ServerNameForm::Host,
+    }
 }
 
 fn in_naive_form(authority: &Authority<'_>) -> (host::Host, Option<u16>) {

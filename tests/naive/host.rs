@@ -188,28 +188,27 @@ fn ipv6(text: &str) -> Option<u128> {
     (all.len() == 8).then(|| all.iter().fold(0, |bits, group| bits << 16 | u128::from(*group)))
 }
 
-/// The name that a TLS server name stands for, and the port that the mesh's own form says.
-pub fn server_name(bytes: &[u8]) -> Option<(Host, Option<u16>)> {
+/// The name that a TLS server name is, or with `is_mesh_form` stands for, and the port that it says
+/// then.
+pub fn server_name(bytes: &[u8], is_mesh_form: bool) -> Option<(Host, Option<u16>)> {
     let text = std::str::from_utf8(bytes).ok()?;
-    let parts: Vec<&str> = text.splitn(4, "_.").collect();
-    let is_mesh_form = |part: &str| part.eq_ignore_ascii_case("outbound");
-    let (name, port) = match parts[..] {
-        [first, port, subset, name] if is_mesh_form(first) => {
-            let is_label = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    let (name, port) = match is_mesh_form {
+        false => (text, None),
+        true => {
+            let parts: Vec<&str> = text.splitn(4, "_.").collect();
+            let ["outbound", port, subset, name] = parts[..] else { return None };
+            let is_label = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
             if subset.len() > 63 || !subset.chars().all(is_label) {
-                return None;
-            }
-            if name.split("_.").next().is_some_and(is_mesh_form) && name.contains("_.") {
                 return None;
             }
             let (_, port) = authority(format!("port.test:{port}").as_bytes())?;
             (name, Some(port?))
         }
-        [first, _, ..] if is_mesh_form(first) => return None,
-        _ => (text, None),
     };
     match authority(name.as_bytes())? {
-        (host @ Host::Name(_), None) => Some((host, port)),
+        (Host::Name(host), None) if host == name && !name.starts_with("outbound_.") => {
+            Some((Host::Name(host), port))
+        }
         _ => None,
     }
 }

@@ -66,6 +66,8 @@ pub struct Request {
     pub cluster_port: Option<u16>,
     /// A connection: `authority` is its server name, `cluster_port` its port, and it has no method.
     pub is_connection: bool,
+    /// A connection whose plugin expects server names in the mesh's own form.
+    pub is_mesh_form: bool,
     pub principal: Option<String>,
     /// The server name of a TLS connection; absent without TLS.
     pub server_name: Option<Vec<u8>>,
@@ -148,7 +150,7 @@ fn judge(policy: &Policy, request: &Request, view: &str) -> Verdict {
 /// The host that is asked for, and the port that is said beside it.
 fn authority(request: &Request) -> Option<(Host, Option<u16>)> {
     match request.is_connection {
-        true => host::server_name(&request.authority),
+        true => host::server_name(&request.authority, request.is_mesh_form),
         false => host::authority(&request.authority),
     }
 }

@@ -206,21 +206,26 @@ pub fn request(bytes: &mut Unstructured<'_>) -> Result<Request> {
 pub fn connection(bytes: &mut Unstructured<'_>) -> Result<Request> {
     let Request { principal, now, .. } = request(bytes)?;
     let name = spelling(bytes)?;
+    let is_mesh_form = bytes.ratio(1, 3)?;
     let server_name = match bytes.int_in_range(0..=9)? {
         0 => (*bytes.choose(&MALFORMED)?).to_owned(),
         1 => authority(bytes)?,
-        2 | 3 => format!("outbound_.443_._.{name}"),
-        4 => format!("Outbound_.8443_.v1_.{name}"),
-        5 => {
-            bytes.choose(&["outbound_.443_.", "outbound_.x_._.", "outbound_."])?.to_string() + &name
+        2 => format!("outbound_.443_._.{name}"),
+        3 => format!("outbound_.8443_.v1_.{name}"),
+        4 => {
+            const BEGINNINGS: [&str; 4] =
+                ["outbound_.443_.", "outbound_.x_._.", "outbound_.", "Outbound_.443_._."];
+            bytes.choose(&BEGINNINGS)?.to_string() + &name
         }
-        6 => format!("outbound_.443_._.outbound_.443_._.{name}"),
+        5 => format!("outbound_.443_._.outbound_.443_._.{name}"),
+        _ if is_mesh_form => format!("outbound_.443_._.{name}"),
         _ => name,
     };
     Ok(Request {
         authority: server_name.into_bytes(),
         cluster_port: Some(*bytes.choose(&[443, 443, 443, 8443])?),
         is_connection: true,
+        is_mesh_form,
         principal,
         now,
         ..Request::default()

@@ -120,10 +120,10 @@ impl Vector {
             .chain(self.hello.iter().chain(&self.hellos).cloned())
     }
 
-    /// The server names that a proxy shows, where each hello has exactly one.
+    /// The server names that Envoy shows, in lower case, where each hello has exactly one.
     pub(crate) fn shown(&self) -> impl Iterator<Item = Vec<u8>> {
         self.hellos().filter_map(|hello| match hello.names.as_deref() {
-            Some([Bytes(name)]) => Some(name.clone()),
+            Some([Bytes(name)]) => Some(name.to_ascii_lowercase()),
             _ => None,
         })
     }

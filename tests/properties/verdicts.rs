@@ -9,8 +9,9 @@ use crate::naive;
 use crate::naive::comparison::{compare, compare_decision, compare_path};
 use crate::naive::sample;
 use arbitrary::Unstructured;
-use egress_warden::connection::judged_port;
+use egress_warden::host::ServerNameForm;
 use egress_warden::policy::{ClusterPort, judged_method};
+use egress_warden::root_id::Connections;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
@@ -73,10 +74,10 @@ fn the_naive_matcher_agrees_on_every_case() {
                 compare_decision(&policy, &facts(request));
                 compared += 1;
             }
-            let port = judged_port(cases.root_id.as_bytes()).expect("a root id");
+            let judged = Connections::of_root_id(cases.root_id.as_bytes()).expect("a root id");
             for connection in cases.cases.iter().flat_map(|case| case.connections()) {
-                let port = port.expect("connections go to a port");
-                compare_decision(&policy, &connection_facts(connection, port));
+                let judged = judged.expect("a root id of connections");
+                compare_decision(&policy, &connection_facts(connection, judged));
                 compared += 1;
             }
         }
@@ -116,14 +117,15 @@ fn facts(request: &Request) -> naive::Request {
     }
 }
 
-/// What the filter gathers of a connection to a port.
-fn connection_facts(connection: &Connection, port: u16) -> naive::Request {
+/// What the filter gathers of one of these connections.
+fn connection_facts(connection: &Connection, judged: Connections) -> naive::Request {
     let peer = connection.peer_uri();
     let principal = peer.as_deref().and_then(|uri| uri.strip_prefix(b"spiffe://"));
     naive::Request {
         authority: connection.sni.as_ref().map(|sni| sni.0.clone()).unwrap_or_default(),
-        cluster_port: Some(port),
+        cluster_port: Some(judged.port),
         is_connection: true,
+        is_mesh_form: judged.server_names == ServerNameForm::Mesh,
         principal: principal
             .filter(|it| !it.is_empty())
             .and_then(|it| String::from_utf8(it.to_vec()).ok()),

@@ -7,6 +7,7 @@ use super::Bundle;
 use super::sources::Source;
 use super::team::Team;
 use egress_warden::config;
+use egress_warden::root_id::Connections;
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::strategy::ValueTree;
@@ -273,7 +274,7 @@ fn bundled(sources: &[Source]) -> Option<Filters> {
     }
     let text = bundle.into_policy("all").to_canonical_json();
     let config = config::read(text.as_bytes()).ok()?;
-    Some(Filters::new(Arc::new(config), 443))
+    Some(Filters::new(Arc::new(config), Connections::default()))
 }
 
 /// How many held rules to try, of which many are errors.

@@ -141,7 +141,7 @@ fn read(
     surroundings: Surroundings,
 ) -> Result<(PolicyFile, Surroundings, usize), Failure> {
     let file = PolicyFile::read(path)?;
-    let judges_connections = surroundings.judges_connections || file.is_for_connections();
+    let judges_connections = surroundings.judges_connections || file.connections().is_some();
     let surroundings = Surroundings { judges_connections, ..surroundings };
     let (file, fixed) = match is_to_be_fixed {
         true => fix(path, file, surroundings)?,

@@ -120,7 +120,9 @@ pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure
             }
         });
     }
-    let (traffic, tally) = traffic::compare(&old.policy, &new.policy, &args.logs, &args.choice)?;
+    let connections = args.choice.root_id.connections(Some(&new_file));
+    let (traffic, tally) =
+        traffic::compare(&old.policy, &new.policy, &args.logs, &args.choice, connections)?;
     for note in tally.notes() {
         console.note(note);
     }
@@ -142,15 +144,23 @@ const CONNECTIONS_OPEN: &str = "no request opens, but TLS connections that are n
 
 /// What the policies are about: by the flag, or by what carries them.
 fn subject(args: &Args, old: &PolicyFile, new: &PolicyFile) -> Result<Subject, Failure> {
-    if args.connections || (old.is_for_connections() && new.is_for_connections()) {
+    if args.connections {
         return Ok(Subject::Connections);
     }
-    if old.is_for_connections() != new.is_for_connections() {
-        let problem = "a plugin for connections on one side, and on the other none";
+    let mistake = |problem| {
         let remedy = "give `--connections`, or the policies themselves";
-        return Err(Failure::new(new.name(), problem, remedy));
+        Err(Failure::new(new.name(), problem, remedy))
+    };
+    match (old.connections(), new.connections()) {
+        (None, None) => Ok(Subject::Requests),
+        (Some(old), Some(new)) if old == new => Ok(Subject::Connections),
+        (Some(_), Some(_)) => {
+            mistake("a plugin of another root id (`pluginName`), which judges other connections")
+        }
+        (Some(_), None) | (None, Some(_)) => {
+            mistake("a plugin for connections on one side, and on the other none")
+        }
     }
-    Ok(Subject::Requests)
 }
 
 /// What two policies differ in, from a time on.

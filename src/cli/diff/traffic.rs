@@ -5,6 +5,7 @@ use crate::cli::failure::Failure;
 use crate::cli::judgement::Judgement;
 use crate::cli::logs::{self, Choice, Group, Logged, Place, Tally};
 use egress_warden::policy::{Policy, Reads, Request};
+use egress_warden::root_id::Connections;
 use std::collections::HashMap;
 use std::path::PathBuf;
 
@@ -42,6 +43,7 @@ pub(super) fn compare(
     new: &Policy,
     paths: &[PathBuf],
     choice: &Choice,
+    connections: Connections,
 ) -> Result<(Traffic, Tally), Failure> {
     let (a, b) = (old.reads(), new.reads());
     let reads = Reads {
@@ -55,7 +57,7 @@ pub(super) fn compare(
         paths,
         choice,
         |chunk: &mut Traffic, logged, place| {
-            let request = logged.request(reads);
+            let request = logged.request(reads, connections);
             let kind = Kind::of(old.decide(&request), new.decide(&request), |before, after| {
                 is_same_rule((old, before), (new, after))
             });

@@ -7,6 +7,7 @@ use egress_warden::config::Config;
 use egress_warden::policy::{
     Action, Attempt, Decision, FieldMiss, Miss, Port, Reason, Scope, Trace, Verdict,
 };
+use egress_warden::root_id::Connections;
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 
@@ -16,6 +17,8 @@ pub(super) struct Account<'a> {
     /// Rules as they are written, by their ids: a policy keeps its rules in an order of its own.
     pub(super) rules: &'a HashMap<&'a str, &'a Node>,
     pub(super) subject: &'a Subject,
+    /// As which a connection is judged.
+    pub(super) connections: Connections,
     pub(super) at: Time,
     pub(super) rehearsal: Rehearsal,
 }
@@ -127,7 +130,7 @@ impl Account<'_> {
 
     /// What both have; `sent` names the bytes that the host is read from.
     fn host_json(&self, sent: &str) -> Map<String, Value> {
-        let authority = self.subject.authority();
+        let authority = self.subject.authority(self.connections);
         let read = authority.as_ref().and_then(|read| read.as_ref().ok());
         let malformed = authority.as_ref().and_then(|read| read.as_ref().err());
         let port = match self.trace().and_then(|trace| trace.port) {

@@ -9,11 +9,12 @@ use super::failure::{Failure, Outcome};
 use super::input;
 use super::policy_file::{Node, PolicyFile};
 use super::rehearsal::{Bytes, Connection, Filters, Request, Subject};
+use super::root_id::RootId;
 use super::time::Time;
 use account::Account;
 use egress_warden::config::Config;
-use egress_warden::connection::HTTPS;
 use egress_warden::policy::namespace_of;
+use egress_warden::root_id::Connections;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -42,12 +43,15 @@ pub(crate) struct Args {
     /// The path, with its query
     #[arg(long, value_name = "PATH", conflicts_with_all = ["curl", "requests"])]
     path: Option<String>,
-    /// The server name of a TLS connection that is not terminated, as it reaches the connection filter
+    /// The server name of a TLS connection that is not terminated, as Envoy shows it to the filter: in
+    /// lower case
     #[arg(long, value_name = "NAME", conflicts_with_all = ["method", "path", "sni", "header"])]
     connection: Option<String>,
-    /// The port that the route's cluster dials; of a connection, the one that its plugin names (443)
+    /// The port that the route's cluster dials; of a connection, in place of the root id's
     #[arg(long, value_name = "PORT", conflicts_with = "requests", value_parser = clap::value_parser!(u16).range(1..))]
     port: Option<u16>,
+    #[command(flatten)]
+    root_id: RootId,
     /// The caller's SPIFFE id; without it no caller is known
     #[arg(long, value_name = "ID", conflicts_with = "requests")]
     principal: Option<String>,
@@ -79,9 +83,12 @@ pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure
     let (file, config) = PolicyFile::load(&args.policy)?;
     let rules = file.tree().and_then(|root| root.get("rules")).map(Node::items);
     let rules = rules.unwrap_or_default().iter();
+    let connections = args.root_id.connections(Some(&file));
+    let connections = Connections { port: args.port.unwrap_or(connections.port), ..connections };
     let explainer = Explainer {
         file: &file,
-        filters: Filters::new(Arc::new(config), args.port.unwrap_or(HTTPS)),
+        filters: Filters::new(Arc::new(config), connections),
+        connections,
         rules: rules.filter_map(|rule| Some((rule.get("id")?.text()?, rule))).collect(),
         at: args.at,
     };
@@ -122,6 +129,7 @@ fn notes(args: &Args, subject: &Subject, config: &Config) -> Vec<String> {
 struct Explainer<'f> {
     file: &'f PolicyFile,
     filters: Filters,
+    connections: Connections,
     rules: HashMap<&'f str, &'f Node>,
     at: Time,
 }
@@ -135,6 +143,7 @@ impl Explainer<'_> {
             config: self.filters.config(),
             rules: &self.rules,
             subject,
+            connections: self.connections,
             at: self.at,
             rehearsal,
         };

@@ -63,7 +63,7 @@ fn subject(account: &Account<'_>, page: &mut Page) {
         Subject::Connection(_) => ("connection", "no server name"),
     };
     page.head(kind);
-    match (account.subject.authority(), account.subject.sent_host().map(shown)) {
+    match (account.subject.authority(account.connections), account.subject.sent_host().map(shown)) {
         (Some(Ok(authority)), Some(sent)) => {
             let host = authority.host.canonical();
             let from = if *host == *sent { String::new() } else { format!(" (sent: `{sent}`)") };

@@ -630,6 +630,7 @@ mod tests {
     use super::*;
     use crate::cli::learn::sightings;
     use crate::cli::logs::Choice;
+    use egress_warden::root_id::Connections;
     use serde_json::json;
     use std::fmt::Write;
 
@@ -662,7 +663,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
         std::fs::write(&path, log_of(calls)).unwrap();
-        let (sightings, _) = sightings::read(&[path], &Choice::default(), None).unwrap();
+        let (sightings, _) =
+            sightings::read(&[path], &Choice::default(), Connections::default(), None).unwrap();
         let thresholds = Thresholds { requests: 10, alone: 5, hours: 0 };
         let settings = Settings { thresholds, wildcard_from: 5, with_refused: false };
         Draft::new(&sightings, settings, BTreeSet::new())

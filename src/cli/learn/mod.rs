@@ -77,11 +77,13 @@ const LONG: u64 = 86_400_000_000_000;
 
 pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure> {
     let base = match &args.base {
-        Some(path) => Some(PolicyFile::load(path)?.1),
+        Some(path) => Some(PolicyFile::load(path)?),
         None => None,
     };
+    let connections = args.choice.root_id.connections(base.as_ref().map(|(file, _)| file));
+    let base = base.map(|(_, config)| config);
     let policy = base.as_ref().map(|base| &base.policy);
-    let (sightings, tally) = sightings::read(&args.logs, &args.choice, policy)?;
+    let (sightings, tally) = sightings::read(&args.logs, &args.choice, connections, policy)?;
     for note in tally.notes() {
         console.note(note);
     }

@@ -4,6 +4,7 @@ use crate::cli::failure::Failure;
 use crate::cli::logs::{self, Choice, Group, Logged, Place, Tally};
 use egress_warden::host::Host;
 use egress_warden::policy::{Action, ClusterPort, Decision, Policy, Reads, Reason, Request};
+use egress_warden::root_id::Connections;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 
@@ -74,6 +75,7 @@ struct Names {
 pub(super) fn read(
     paths: &[PathBuf],
     choice: &Choice,
+    connections: Connections,
     base: Option<&Policy>,
 ) -> Result<(Sightings, Tally), Failure> {
     let reads = base.map_or_else(Reads::default, Policy::reads);
@@ -82,7 +84,7 @@ pub(super) fn read(
         paths,
         choice,
         |chunk: &mut Sightings, logged, place| {
-            let request = logged.request(Reads { clock: true, ..reads });
+            let request = logged.request(Reads { clock: true, ..reads }, connections);
             let verdict = base.map(|base| in_force(base.decide(&request)));
             chunk.push(&request, logged, place, verdict);
         },

@@ -3,8 +3,8 @@
 use super::chunks::MAX_LINE;
 use super::prefix::{Prefix, Start};
 use super::unread::Problem;
-use egress_warden::connection::HTTPS;
 use egress_warden::policy::{Action, ClusterPort, Reads, Request};
+use egress_warden::root_id::Connections;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use std::borrow::Cow;
@@ -221,11 +221,11 @@ impl<'a> Logged<'a> {
             || self.fields.upstream_cluster.said() == Some("BlackHoleCluster")
     }
 
-    /// The request as a policy that asks for these facts gets it.
-    pub(crate) fn request(&self, reads: Reads) -> Request<'_> {
+    /// The request as a policy that asks for these facts gets it, or the connection as one of these.
+    pub(crate) fn request(&self, reads: Reads, connections: Connections) -> Request<'_> {
         let authority = self.authority().as_bytes();
         let known = match self.method() {
-            None => Request::connection(authority, HTTPS),
+            None => Request::connection(authority, connections),
             Some(method) => Request {
                 path: self.path().map(str::as_bytes),
                 server_name: if reads.server_name { self.server_name() } else { None },
@@ -479,7 +479,7 @@ mod tests {
 
     /// Of the listener in envoy/gateway-tls.yaml.
     const LISTENER: &str = r#"{"bytes_received":300,"bytes_sent":9,"connection_termination_details":null,"downstream_local_address":"127.0.0.1:15031","downstream_remote_address":"127.1.0.0:4000","duration":3,"egress_connection_decision":"allow","egress_connection_policy":"p@0","egress_connection_rule":"stripe","requested_server_name":"api.stripe.com","response_flags":"-","source_principal":null,"start_time":"2026-11-25T03:00:00.123Z","upstream_cluster":"outbound|443||api.stripe.com"}"#;
-    const FILTER_OF_CONNECTIONS: &str = r#"{"egress_connection_decision":"deny","egress_connection_reason":"default","egress_connection_policy":"p@0","start_time":"2026-11-25T03:00:00.123Z","host":"denied.example","port":8443,"downstream_remote_address":"127.1.0.0:4000","downstream_local_address":"127.0.0.1:15031","requested_server_name":"Denied.example"}"#;
+    const FILTER_OF_CONNECTIONS: &str = r#"{"egress_connection_decision":"deny","egress_connection_reason":"default","egress_connection_policy":"p@0","start_time":"2026-11-25T03:00:00.123Z","host":"denied.example","port":8443,"downstream_remote_address":"127.1.0.0:4000","downstream_local_address":"127.0.0.1:15031","requested_server_name":"denied.example"}"#;
     /// Of tcp_proxy, in the format of ISTIO.
     const ISTIOS_CONNECTION: &str = r#"{"authority":null,"bytes_received":300,"method":null,"path":null,"protocol":null,"response_code":0,"response_flags":"-","start_time":"2026-11-25T03:00:00.123Z","upstream_cluster":"outbound|8443||api.stripe.com","requested_server_name":"outbound_.8443_._.api.stripe.com"}"#;
 
@@ -498,7 +498,7 @@ mod tests {
     #[test]
     fn an_access_log_tells_every_fact() {
         let logged = logged(ACCESS);
-        let request = logged.request(everything());
+        let request = logged.request(everything(), Connections::default());
         assert_eq!(logged.form(), Form::AccessLog);
         assert_eq!(request.authority.as_ref().unwrap().host.canonical(), "api.stripe.com");
         assert_eq!(request.method, Some(&b"POST"[..]));
@@ -527,7 +527,7 @@ mod tests {
         ] {
             let logged = logged(&line);
             assert_eq!(logged.form(), Form::Filter);
-            assert_eq!(logged.request(everything()).port(), Some(80));
+            assert_eq!(logged.request(everything(), Connections::default()).port(), Some(80));
             assert!(logged.was_refused());
         }
     }
@@ -543,7 +543,8 @@ mod tests {
 
     #[test]
     fn the_filters_line_without_a_port_beside_one_that_was_sent_is_a_conflict() {
-        let request_of = |line: &str| logged(line).request(everything()).cluster_port;
+        let request_of =
+            |line: &str| logged(line).request(everything(), Connections::default()).cluster_port;
         let unsaid = FILTER.replace(r#""port":80,"#, "");
         assert_eq!(request_of(&unsaid), ClusterPort::Unsaid);
         let conflict =
@@ -554,7 +555,7 @@ mod tests {
     #[test]
     fn istios_own_log_knows_no_caller_and_no_verdict() {
         let logged = logged(ISTIO);
-        let request = logged.request(everything());
+        let request = logged.request(everything(), Connections::default());
         assert!(!logged.has_caller_field());
         assert_eq!(logged.verdict(), None);
         assert_eq!((request.path, request.principal, request.server_name), (None, None, None));
@@ -563,25 +564,33 @@ mod tests {
 
     #[test]
     fn connections_are_told_from_requests_and_judged_as_such() {
-        let host_of = |line: &str, form, port| {
+        let host_under = |root_id: &str, line: &str, form, port| {
+            let connections = Connections::of_root_id(root_id.as_bytes()).unwrap().unwrap();
             let logged = logged(line);
             assert_eq!((logged.is_connection(), logged.method()), (true, None), "{line}");
             assert_eq!(logged.form(), form, "{line}");
-            let request = logged.request(everything());
+            let request = logged.request(everything(), connections);
             assert_eq!((request.method, request.path), (None, None), "{line}");
             assert_eq!(request.port(), port, "{line}");
             request.authority.unwrap().host.canonical().into_owned()
         };
+        let host_of = |line: &str, form, port| host_under("connections", line, form, port);
         assert_eq!(host_of(LISTENER, Form::AccessLog, Some(443)), "api.stripe.com");
         assert_eq!(host_of(FILTER_OF_CONNECTIONS, Form::Filter, Some(8443)), "denied.example");
-        assert_eq!(host_of(ISTIOS_CONNECTION, Form::AccessLog, Some(8443)), "api.stripe.com");
+        // The port is that of the cluster that was taken.
+        let host =
+            host_under("connections:mesh-names", ISTIOS_CONNECTION, Form::AccessLog, Some(8443));
+        assert_eq!(host, "api.stripe.com");
         // A refused one went nowhere: its cluster is not there to name the port.
         let refused = LISTENER.replace(r#""outbound|443||api.stripe.com""#, "null");
         assert_eq!(host_of(&refused, Form::AccessLog, Some(443)), "api.stripe.com");
+        let host = host_under("connections:8443", &refused, Form::AccessLog, Some(8443));
+        assert_eq!(host, "api.stripe.com");
         let conflict = FILTER_OF_CONNECTIONS
             .replace(r#""port":8443,"#, "")
-            .replace("Denied.example", "outbound_.443_._.denied.example");
-        assert_eq!(host_of(&conflict, Form::Filter, None), "denied.example");
+            .replace(r#"name":"denied.example"#, r#"name":"outbound_.443_._.denied.example"#);
+        let host = host_under("connections:8443:mesh-names", &conflict, Form::Filter, None);
+        assert_eq!(host, "denied.example");
 
         assert!(logged(FILTER_OF_CONNECTIONS).was_refused());
         for request in [ACCESS, FILTER, ISTIO] {
@@ -616,7 +625,10 @@ mod tests {
             r#""requested_server_name":"api.stripe.com""#,
             r#""requested_server_name":null"#,
         );
-        assert_eq!(logged(&without).request(everything()).server_name, Some(&b""[..]));
+        assert_eq!(
+            logged(&without).request(everything(), Connections::default()).server_name,
+            Some(&b""[..])
+        );
     }
 
     #[test]
@@ -651,7 +663,8 @@ mod tests {
         let text = br#"{"policy":"p","rules":[{"id":"stripe","action":"allow","from":[{"principals":["cluster.local/ns/pay/*"]}],"to":[{"hosts":["api.stripe.com"],"ports":[443],"paths":["/v1/*"]}]}]}"#;
         let policy: Policy = config::read(text).unwrap().policy;
         let logged = logged(ACCESS);
-        let verdict = policy.decide(&logged.request(policy.reads())).verdict;
+        let verdict =
+            policy.decide(&logged.request(policy.reads(), Connections::default())).verdict;
         assert_eq!(verdict.action, Action::Allow);
     }
 }

@@ -30,6 +30,7 @@ use unread::{Problem, Unread};
 use super::console::counted;
 use super::failure::Failure;
 use super::input;
+use super::root_id::RootId;
 use chunks::{Chunk, Chunks};
 use clap::ValueEnum;
 use prefix::Prefix;
@@ -50,6 +51,8 @@ pub(crate) struct Choice {
     /// not read
     #[arg(long, value_name = "NAME", default_value = PLUGIN)]
     pub(crate) plugin: String,
+    #[command(flatten)]
+    pub(crate) root_id: RootId,
 }
 
 /// What the shipped configurations call the filter; Istio puts a namespace before it.
@@ -57,7 +60,7 @@ const PLUGIN: &str = "egress-warden";
 
 impl Default for Choice {
     fn default() -> Self {
-        Self { only: None, plugin: PLUGIN.to_owned() }
+        Self { only: None, plugin: PLUGIN.to_owned(), root_id: RootId::default() }
     }
 }
 

@@ -11,6 +11,7 @@ pub(crate) use super::document::{Finding, Member, Node, Span, Value};
 use super::document::{Document, Position};
 use super::failure::Failure;
 use egress_warden::config::{self, Config, Fault, MAX_DEPTH, MAX_TEXT};
+use egress_warden::root_id::{Connections, REMEDY};
 use std::cell::OnceCell;
 use std::collections::HashSet;
 use std::path::Path;
@@ -29,8 +30,6 @@ pub(crate) struct PolicyFile {
 struct Manifest {
     /// Keys from the top to the policy.
     keys: &'static [&'static str],
-    /// Whether it puts the filter before connections (`type: NETWORK`).
-    is_for_connections: bool,
 }
 
 /// A policy as it was read.
@@ -94,6 +93,7 @@ impl PolicyFile {
     fn ask(&self) -> Reading {
         let mut findings: Vec<_> =
             self.document.errors().iter().map(|it| self.within(it)).collect();
+        findings.extend(self.plugin().and_then(|plugin| connections_of(plugin).err()));
         let read = match self.tree() {
             Some(tree) => self.ask_of(tree),
             None => Err(self.something_else().into_iter().collect()),
@@ -136,9 +136,15 @@ impl PolicyFile {
         &self.document
     }
 
-    /// Whether it is a manifest that puts the filter before connections (`type: NETWORK`).
-    pub(crate) fn is_for_connections(&self) -> bool {
-        self.manifest.is_some_and(|manifest| manifest.is_for_connections)
+    /// What a manifest that puts the filter before connections (`type: NETWORK`) has it judge.
+    pub(crate) fn connections(&self) -> Option<Connections> {
+        connections_of(self.plugin()?).ok().flatten()
+    }
+
+    /// What of a manifest loads the filter.
+    fn plugin(&self) -> Option<&Node> {
+        let (_, way) = self.manifest?.keys.split_last()?;
+        way.iter().try_fold(self.document.root()?, |node, key| node.get(key))
     }
 
     /// The policy, taken apart; absent where the text has none that could be.
@@ -201,8 +207,30 @@ impl Manifest {
         let (_, way) = keys.split_last()?;
         let plugin = way.iter().try_fold(root, |node, key| node.get(key))?;
         plugin.get("pluginConfig")?;
-        let kind = plugin.get("type").and_then(Node::text);
-        Some(Self { keys, is_for_connections: kind == Some("NETWORK") })
+        Some(Self { keys })
+    }
+}
+
+/// The connections that a plugin of a manifest judges, `None` where it judges requests; or why it
+/// would judge neither. Istio gives a plugin's name as its root id.
+fn connections_of(plugin: &Node) -> Result<Option<Connections>, Finding> {
+    let name = plugin.get("pluginName");
+    let root_id = name.and_then(Node::text).unwrap_or_default();
+    let is_network = plugin.get("type").and_then(Node::text) == Some("NETWORK");
+    let mistake = |problem, remedy| {
+        let span = name.map_or(&plugin.span, |name| &name.span).clone();
+        Finding::whole(span, problem, remedy)
+    };
+    match (is_network, Connections::of_root_id(root_id.as_bytes())) {
+        (true, Ok(Some(connections))) => Ok(Some(connections)),
+        (false, Ok(None)) => Ok(None),
+        (true, _) => {
+            Err(mistake("`type: NETWORK` with a `pluginName` that judges no connections", REMEDY))
+        }
+        (false, _) => Err(mistake(
+            "a `pluginName` that judges connections, without `type: NETWORK`",
+            "write `type: NETWORK`, or leave `pluginName` out",
+        )),
     }
 }
 

@@ -9,7 +9,7 @@ use std::fmt;
 #[derive(Clone, Debug, Default, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Connection {
-    /// The server name in the hello.
+    /// The server name in the hello, as Envoy shows it: in lower case.
     pub(crate) sni: Option<Bytes>,
     /// The SPIFFE id of the verified peer certificate, with or without `spiffe://`.
     pub(crate) principal: Option<String>,

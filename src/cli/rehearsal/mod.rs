@@ -23,6 +23,7 @@ use egress_warden::filter::Filter;
 use egress_warden::policy::Trace;
 use egress_warden::proxy::Flow;
 use egress_warden::record;
+use egress_warden::root_id::Connections;
 use proxy::MemoryProxy;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -67,11 +68,11 @@ pub(crate) struct Answer {
 }
 
 impl Filters {
-    /// `port` is where connections go.
-    pub(crate) fn new(config: Arc<Config>, port: u16) -> Self {
+    /// Connections are judged as these.
+    pub(crate) fn new(config: Arc<Config>, connections: Connections) -> Self {
         Self {
             requests: Filter::new(Arc::clone(&config)),
-            connections: ConnectionFilter::new(Arc::clone(&config), port),
+            connections: ConnectionFilter::new(Arc::clone(&config), connections),
             config,
         }
     }

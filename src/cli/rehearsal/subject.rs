@@ -3,6 +3,7 @@
 use super::bytes::shown;
 use super::{Bytes, Connection, Request};
 use egress_warden::host::{Authority, Malformed};
+use egress_warden::root_id::Connections;
 use serde::de::IgnoredAny;
 use std::fmt;
 
@@ -42,12 +43,15 @@ impl Subject {
         sent.map(|Bytes(sent)| &sent[..])
     }
 
-    /// What that is read as; absent where there is none.
-    pub(crate) fn authority(&self) -> Option<Result<Authority<'_>, Malformed>> {
+    /// What that is read as, where a plugin judges these connections; absent where there is none.
+    pub(crate) fn authority(
+        &self,
+        connections: Connections,
+    ) -> Option<Result<Authority<'_>, Malformed>> {
         let sent = self.sent_host()?;
         Some(match self {
             Self::Request(_) => Authority::parse(sent),
-            Self::Connection(_) => Authority::of_server_name(sent),
+            Self::Connection(_) => Authority::of_server_name(sent, connections.server_names),
         })
     }
 

@@ -3,7 +3,7 @@
 use super::super::document::{Document, Node};
 use super::super::failure::Failure;
 use super::super::rehearsal::{Bytes, Connection, Rehearsal, Request, Subject, shown};
-use egress_warden::connection::{HTTPS, judged_port};
+use egress_warden::root_id::{self, Connections};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
@@ -15,8 +15,8 @@ const MAX_FILE: usize = 256 << 20;
 
 pub(super) struct CaseFile {
     document: Document,
-    /// Where its connections go.
-    pub(super) port: u16,
+    /// As which its connections are judged.
+    pub(super) connections: Connections,
     pub(super) cases: Vec<Case>,
 }
 
@@ -31,7 +31,7 @@ struct Text {
     _policy: Option<IgnoredAny>,
     #[serde(rename = "policies")]
     _policies: Option<IgnoredAny>,
-    /// That of the plugin that judges the connections: it names their port.
+    /// That of the plugin that judges the connections.
     root_id: Option<String>,
     cases: Vec<Case>,
 }
@@ -102,13 +102,13 @@ impl CaseFile {
         let document = Document::read(path, MAX_FILE, "a file of cases")?;
         let read: Text = document.read_as("write cases as `egress-warden test --help` shows")?;
         let root = document.root();
-        let port = match &read.root_id {
-            None => HTTPS,
-            Some(root_id) => judged_port(root_id.as_bytes()).ok().flatten().ok_or_else(|| {
+        let connections = match &read.root_id {
+            None => Connections::default(),
+            Some(id) => Connections::of_root_id(id.as_bytes()).ok().flatten().ok_or_else(|| {
                 let value = root.and_then(|root| root.get("root_id"));
                 let place = document.at(value.map_or(0, |value| value.span.start));
-                let problem = format!("`root_id: {root_id}` judges no connections");
-                Failure::new(place, problem, "write `connections`, or `connections:8443`")
+                let problem = format!("`root_id: {id}` judges no connections");
+                Failure::new(place, problem, root_id::REMEDY)
             })?,
         };
         let nodes = root.and_then(|root| root.get("cases")).map(Node::items).unwrap_or_default();
@@ -116,7 +116,7 @@ impl CaseFile {
         for (case, node) in cases.iter_mut().zip(nodes) {
             case.start = node.get("name").unwrap_or(node).span.start;
         }
-        let file = Self { document, port, cases };
+        let file = Self { document, connections, cases };
         if let Some(case) = file.cases.iter().find(|case| case.subjects().next().is_none()) {
             let problem = format!("the case `{}` has no request and no connection", case.name);
             let remedy = "write `request`, `requests`, `connection` or `connections`";

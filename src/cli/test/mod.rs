@@ -35,7 +35,7 @@ A file of cases:
 Of decision, rule, reason, would, would_rule and would_reason, what a case does not name must be absent
 (`reason: rule` may be left out). Status, body (the whole of it), grpc_message, upstream, line, level and policy
 are compared where they are named. `requests` in place of `request` takes a list, and so does `connections`. Connections
-go to port 443; `root_id: connections:8443` beside `cases` says otherwise.
+are judged as under the root id `connections`; `root_id: connections:8443` beside `cases` says otherwise.
 
 Exit codes: 0 all as expected, 1 not, 2 unreadable.")]
 pub(crate) struct Args {
@@ -95,7 +95,7 @@ fn test(args: &Args, console: &mut Console) -> Result<Outcome, Failure> {
     let mut tally = Tally::default();
     for path in &args.cases {
         let file = CaseFile::read(path)?;
-        let filters = Filters::new(Arc::clone(&config), file.port);
+        let filters = Filters::new(Arc::clone(&config), file.connections);
         for case in &file.cases {
             tally.test(&file, case, &filters, args.at);
         }
