@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use egress_warden::host::Authority;
+use egress_warden::root_id::Connections;
 use serde_json::{Map, Value, json};
 
 /// The Envoys that the project supports, as `build.sh` installs them under `target/envoy/`.
@@ -189,6 +191,40 @@ fn the_plugin_for_connections_stands_where_connections_arrive() {
     }
     let [entry] = <[Value; 1]>::try_from(documents(&istio("tls/service-entry.yaml"))).expect("one");
     assert_eq!(entry["spec"]["ports"][0]["number"], 443);
+}
+
+/// What leads a connection out of the gateway is a name that its plugin takes, as the bytes stand.
+#[test]
+fn every_server_name_that_leads_out_has_the_form_of_the_root_id() {
+    let root_id_of = |name: &Value| {
+        let judged = Connections::of_root_id(name.as_str().expect("a text").as_bytes());
+        judged.expect("a root id").expect("a root id of connections")
+    };
+    let istios = root_id_of(&document(&istio("tls/wasm-plugin.yaml"))["spec"]["pluginName"]);
+    let mutual = Way::read("mutual.yaml");
+    let istio_names = [
+        &Way::read("passthrough.yaml").routes["tls"][1]["match"][0]["sniHosts"],
+        &mutual.gateway["servers"][0]["hosts"],
+        &json!([mutual.tls()["sni"]]),
+        &documents(&istio("tls/wildcards.yaml"))[2]["spec"]["tls"][1]["match"][0]["sniHosts"],
+    ];
+    let mut names: Vec<_> = istio_names.map(|names| (istios, names.clone())).into();
+    let gateway = document(&envoy("gateway-tls.yaml"));
+    let listener = &gateway["static_resources"]["listeners"][0];
+    for chain in listener["filter_chains"].as_array().expect("chains") {
+        let judged = root_id_of(&chain["filters"][0]["typed_config"]["config"]["root_id"]);
+        names.push((judged, chain["filter_chain_match"]["server_names"].clone()));
+    }
+    let mut seen = 0;
+    for (judged, names) in &names {
+        for name in names.as_array().into_iter().flatten() {
+            let name = name.as_str().expect("a name").replace('*', "x");
+            let read = Authority::of_server_name(name.as_bytes(), judged.server_names);
+            assert!(read.is_ok(), "{name}: {read:?}");
+            seen += 1;
+        }
+    }
+    assert_eq!(seen, 6);
 }
 
 #[test]
