@@ -1,5 +1,6 @@
 //! Requests and connections that belong together: how many, and the first few of them.
 
+use super::plain::plain;
 use super::{Logged, Place, Tally};
 use serde::Serialize;
 
@@ -94,18 +95,6 @@ impl std::fmt::Display for Shown<'_> {
     }
 }
 
-/// On one line, without what a terminal would obey.
 fn cut(text: &str) -> String {
-    let mut cut = String::new();
-    for character in text.chars().take(SHOWN_CHARACTERS) {
-        if character.is_control() {
-            cut.extend(character.escape_default());
-        } else {
-            cut.push(character);
-        }
-    }
-    if text.chars().nth(SHOWN_CHARACTERS).is_some() {
-        cut.push('…');
-    }
-    cut
+    plain(text, SHOWN_CHARACTERS)
 }

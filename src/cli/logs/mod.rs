@@ -20,6 +20,7 @@ mod example;
 #[cfg(test)]
 mod forgery;
 mod line;
+mod plain;
 mod prefix;
 mod unread;
 

@@ -1,6 +1,7 @@
 //! Lines that are no logged request: how many, and what the first few look like.
 
 use super::Place;
+use super::plain::plain;
 use serde::Serialize;
 
 /// How many lines are shown.
@@ -131,22 +132,9 @@ struct Line<'a> {
     text: &'a str,
 }
 
-/// The start of a line: on one line, without what a terminal would obey.
+/// The start of a line.
 fn shown(line: &[u8]) -> String {
-    let head = line.get(..SHOWN_CHARACTERS * 4).unwrap_or(line);
-    let head = String::from_utf8_lossy(head);
-    let mut text = String::new();
-    for character in head.chars().take(SHOWN_CHARACTERS) {
-        if character.is_control()
-            || matches!(character, '\u{200b}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-        {
-            text.extend(character.escape_default());
-        } else {
-            text.push(character);
-        }
-    }
-    if line.len() > text.len() {
-        text.push('…');
-    }
-    text
+    // One character more than is shown.
+    let head = line.get(..(SHOWN_CHARACTERS + 1) * 4).unwrap_or(line);
+    plain(&String::from_utf8_lossy(head), SHOWN_CHARACTERS)
 }
