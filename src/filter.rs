@@ -54,6 +54,15 @@ pub struct LocalResponse<'a> {
 /// gRPC's PERMISSION_DENIED.
 const GRPC_PERMISSION_DENIED: u32 = 7;
 
+/// What became of a request at its headers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Judged {
+    /// Whether it goes on.
+    pub flow: Flow,
+    /// The rule that was named, by its index in the policy: its stamp governs the trailers too.
+    pub rule: Option<usize>,
+}
+
 /// A policy at work. It holds no state of a stream and is shared by all of them.
 #[derive(Debug)]
 pub struct Filter {
@@ -70,7 +79,7 @@ impl Filter {
     }
 
     /// Decides one request, leaves its record, and stamps or answers it.
-    pub fn on_request_headers(&self, proxy: &impl HttpProxy) -> Flow {
+    pub fn on_request_headers(&self, proxy: &impl HttpProxy) -> Judged {
         let headers = proxy.request_headers();
         let message = headers.as_ref().map(Message::read).unwrap_or_default();
         let connection = Downstream::new(proxy);
@@ -96,13 +105,14 @@ impl Filter {
         for counter in self.counters.of(&decision, &self.config.policy) {
             proxy.increment(counter);
         }
-        match decision.verdict.action {
+        let flow = match decision.verdict.action {
             Action::Allow => Flow::Continue,
             Action::Deny => {
                 stream.refuse(&decision.verdict, &record);
                 Flow::Stop
             }
-        }
+        };
+        Judged { flow, rule: decision.verdict.rule }
     }
 
     /// How the policy judges the same request, with all that it looks at. Nothing is written.
@@ -147,11 +157,11 @@ impl Filter {
         }
     }
 
-    /// Removes from the trailers of a request that passes what could pass for a stamp; a request
-    /// whose trailers the proxy does not give or write ends here.
-    pub fn on_request_trailers(&self, proxy: &impl HttpProxy) -> Flow {
+    /// Removes from the trailers of a request that passes what could pass for a stamp, `rule` being
+    /// the one that was named; a request whose trailers the proxy does not give or write ends here.
+    pub fn on_request_trailers(&self, proxy: &impl HttpProxy, rule: Option<usize>) -> Flow {
         let cleared = proxy.request_trailers().and_then(|trailers| {
-            let mut forged = self.config.stamps.forged_trailers(&trailers).into_iter();
+            let mut forged = self.config.stamps.forged_trailers(rule, &trailers).into_iter();
             forged.try_for_each(|name| proxy.remove_request_trailer(name))
         });
         match cleared {

@@ -213,15 +213,18 @@ impl Stamps {
         removed.into_iter().map(Operation::Remove).chain(connection).chain(sets)
     }
 
-    /// The names among a request's trailers that may not go on, each once. A trailer under a name
-    /// that any stamp of the policy sets or removes has no use but to pass for that header: some
-    /// upstreams merge trailers into the headers (RFC 9110, section 6.5.2).
-    pub fn forged_trailers<'a>(&self, trailers: &'a HeaderMap) -> Vec<&'a [u8]> {
+    /// The names among a request's trailers that may not go on, each once: those under which a header
+    /// of the request would be removed. Some upstreams merge trailers into the headers (RFC 9110,
+    /// section 6.5.2). What another rule stamps is none of this request's business.
+    pub fn forged_trailers<'a>(
+        &self,
+        rule: Option<usize>,
+        trailers: &'a HeaderMap,
+    ) -> Vec<&'a [u8]> {
         let mut seen = KeyTable::default();
         let names = trailers.iter().map(|(name, _)| name);
-        let forged =
-            names.filter(|name| self.governed.number(name).is_some() && is_new(&mut seen, name));
-        forged.collect()
+        let is_forged = |name: &&[u8]| self.governed.fate(rule, name) & (REMOVED | SET) != 0;
+        names.filter(|name| is_forged(name) && is_new(&mut seen, name)).collect()
     }
 
     /// What `Connection` becomes where it names a stamped header: the next hop would drop that.
@@ -740,13 +743,12 @@ mod tests {
             ("x-forwarded-client-cert", "1"),
             ("x-forwarded-for", "1"),
         ]);
-        let forged: Vec<_> = stamps
-            .forged_trailers(&trailers)
-            .into_iter()
-            .map(|name| std::str::from_utf8(name).unwrap())
-            .collect();
+        let forged = |rule| -> Vec<_> {
+            let names = stamps.forged_trailers(rule, &trailers).into_iter();
+            names.map(|name| std::str::from_utf8(name).unwrap()).collect()
+        };
         assert_eq!(
-            forged,
+            forged(Some(1)),
             [
                 "x_id",
                 "X.Id",
@@ -757,6 +759,9 @@ mod tests {
                 "x-forwarded-client-cert"
             ]
         );
+        let of_everybody = ["x_id", "X.Id", "x`id", "x-internal", "x-forwarded-client-cert"];
+        assert_eq!(forged(Some(2)), of_everybody, "the stamp of another rule");
+        assert_eq!(forged(None), of_everybody);
     }
 
     #[wasm_bindgen_test(unsupported = test)]

@@ -60,7 +60,7 @@ impl Plane for InMemory {
     fn send(&mut self, filter: &AnyFilter, request: &Request) -> Outcome {
         let AnyFilter::Requests(filter) = filter else { panic!("a filter of connections") };
         let proxy = MemoryProxy::new(request);
-        let flow = filter.on_request_headers(&proxy);
+        let flow = filter.on_request_headers(&proxy).flow;
         proxy.into_outcome(flow, lines::take())
     }
 

@@ -7,18 +7,20 @@ use proxy_wasm::types::Action;
 
 use super::hostcalls::{self, Status};
 use super::proxy::{RunningProxy, action};
-use crate::filter::{Filter, HttpProxy, LocalResponse};
+use crate::filter::{Filter, HttpProxy, Judged, LocalResponse};
 use crate::header_map::HeaderMap;
 use crate::proxy::{Failed, Flow};
 
 /// A stream, with the policy that its root had when the stream began.
 pub(super) struct HttpStream {
     filter: Option<Rc<Filter>>,
+    /// The rule that was named at the headers.
+    rule: Option<usize>,
 }
 
 impl HttpStream {
     pub(super) fn new(filter: Option<Rc<Filter>>) -> Self {
-        Self { filter }
+        Self { filter, rule: None }
     }
 }
 
@@ -29,7 +31,11 @@ impl HttpContext for HttpStream {
         #[cfg(egress_fault)]
         super::fault::strike(super::fault::Callback::RequestHeaders);
         let flow = match &self.filter {
-            Some(filter) => filter.on_request_headers(&RunningProxy),
+            Some(filter) => {
+                let Judged { flow, rule } = filter.on_request_headers(&RunningProxy);
+                self.rule = rule;
+                flow
+            }
             None => refuse_without_policy(&RunningProxy),
         };
         action(flow)
@@ -37,8 +43,8 @@ impl HttpContext for HttpStream {
 
     fn on_http_request_trailers(&mut self, _count: usize) -> Action {
         // Without a policy the request was refused before its trailers came.
-        let flow = self.filter.as_ref().map(|filter| filter.on_request_trailers(&RunningProxy));
-        action(flow.unwrap_or(Flow::Stop))
+        let trailers = |filter: &Rc<Filter>| filter.on_request_trailers(&RunningProxy, self.rule);
+        action(self.filter.as_ref().map_or(Flow::Stop, trailers))
     }
 }
 

@@ -56,7 +56,7 @@ fn what_leaves_carries_each_stamp_once_and_nothing_that_a_caller_forged() {
         for _ in 0..4 {
             let request = request(&mut bytes).expect("a request");
             let proxy = MemoryProxy::new(&request);
-            let flow = filter.on_request_headers(&proxy);
+            let flow = filter.on_request_headers(&proxy).flow;
             let outcome = proxy.into_outcome(flow, lines::take());
             assert!(outcome.passed, "{text}");
             let state = |wanted: &str| {

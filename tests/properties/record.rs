@@ -203,7 +203,7 @@ mod tests {
             for _ in 0..4 {
                 let request = request(&mut bytes).expect("a request");
                 let proxy = MemoryProxy::new(&request);
-                let flow = filter.on_request_headers(&proxy);
+                let flow = filter.on_request_headers(&proxy).flow;
                 let outcome = proxy.into_outcome(flow, lines::take());
                 let state = |wanted: &str| {
                     let mut values = outcome.filter_state.iter().filter(|(key, _)| key == wanted);

@@ -76,7 +76,7 @@ fn verdicts(policy: &Value, cases: &CaseFile) -> Vec<Vec<(String, Vec<u8>)>> {
     let requests = cases.cases.iter().flat_map(|case| case.requests());
     let verdicts = requests.map(|request| {
         let proxy = MemoryProxy::new(request);
-        let flow = filter.on_request_headers(&proxy);
+        let flow = filter.on_request_headers(&proxy).flow;
         let mut state = proxy.into_outcome(flow, lines::take()).filter_state;
         state.retain(|(key, _)| key != "egress_policy");
         state

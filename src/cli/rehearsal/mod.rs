@@ -90,7 +90,7 @@ impl Filters {
                 keys = record::OF_REQUESTS;
                 proxy = MemoryProxy::of_request(request, at);
                 trace = self.requests.trace(&proxy);
-                flow = self.requests.on_request_headers(&proxy);
+                flow = self.requests.on_request_headers(&proxy).flow;
             }
             Subject::Connection(connection) => {
                 keys = record::OF_CONNECTIONS;
