@@ -26,6 +26,9 @@ readonly EXPORTS=(
   # Never called for an HTTP request.
   proxy_on_new_connection
   proxy_on_downstream_data
+  proxy_on_upstream_data
+  # While a connection waits for its verdict.
+  proxy_on_tick
   proxy_on_delete
 )
 readonly CARGO_FUZZ=0.13.2

@@ -8,9 +8,9 @@
 
 use crate::config::Config;
 use crate::counters::Counters;
-use crate::policy::{Action, Decision, Request, Trace};
+use crate::policy::{Action, Decision, Policy, Request, Trace};
 use crate::proxy::{Downstream, Failed, Flow, Proxy};
-use crate::record::{Details, Record};
+use crate::record::{Details, Pair, Record};
 use crate::root_id::Connections;
 use std::sync::Arc;
 
@@ -58,28 +58,64 @@ impl ConnectionFilter {
 
     /// Decides a connection that was just made. `None`: where the gateway itself ends TLS, the mesh's
     /// around the application's own, its handshake is still to come and with it the caller. Then
-    /// [`Self::decide`] is to be asked when the first bytes are there, before they go on. To hold the
-    /// connection back until then would hold it for ever: Envoy's tcp_proxy has reading switched off
-    /// until its own connection stands, so that no handshake would come.
+    /// [`Self::decide_late`] is to be asked when the first bytes are there, before they go on. To hold
+    /// the connection back until then would hold it for ever: Envoy's tcp_proxy has reading switched
+    /// off until its own connection stands, so that no handshake would come. Until the verdict falls
+    /// the record says that there is none: it may end so.
     pub fn on_new_connection(&self, proxy: &impl ConnectionProxy) -> Option<Flow> {
-        (!Downstream::new(proxy).may_be_tls()).then(|| self.decide(proxy))
+        if !Downstream::new(proxy).may_be_tls() {
+            return Some(self.decide(proxy));
+        }
+        write(proxy, self.record(Decision::undecided()).filter_state());
+        None
     }
 
     /// Decides one connection, leaves its record, and closes it or lets it pass.
     pub fn decide(&self, proxy: &impl ConnectionProxy) -> Flow {
+        self.conclude(proxy, Policy::decide, |record| write(proxy, record.filter_state()))
+    }
+
+    /// The same for a connection that had to wait.
+    pub fn decide_late(&self, proxy: &impl ConnectionProxy) -> Flow {
+        self.conclude(proxy, Policy::decide, |record| write(proxy, record.filter_state_instead()))
+    }
+
+    /// Closes a connection that had to wait too long for a verdict, and leaves its record.
+    pub fn refuse_undecided(&self, proxy: &impl ConnectionProxy) -> Flow {
+        let undecided = |_: &Policy, _: &Request<'_>| Decision::undecided();
+        self.conclude(proxy, undecided, |record| write(proxy, record.filter_state_instead()))
+    }
+
+    /// Counts a connection that ended while it waited for its verdict. Of it nothing is asked any more.
+    pub fn count_undecided(&self, proxy: &impl Proxy) {
+        self.count(&Decision::undecided(), proxy);
+    }
+
+    /// Whether the policy would let a connection pass. Nothing is written.
+    pub fn lets_pass(&self, proxy: &impl ConnectionProxy) -> bool {
+        let Ok(server_name) = server_name(proxy) else { return false };
+        let downstream = Downstream::new(proxy);
+        let request = self.request(proxy, &server_name, &downstream);
+        self.config.policy.decide(&request).verdict.action == Action::Allow
+    }
+
+    fn conclude<P: ConnectionProxy>(
+        &self,
+        proxy: &P,
+        decide: impl FnOnce(&Policy, &Request<'_>) -> Decision,
+        write: impl FnOnce(&Record<'_>),
+    ) -> Flow {
         let policy = &self.config.policy;
         let downstream = Downstream::new(proxy);
         let server_name = server_name(proxy);
         let server_name = server_name.as_deref();
         let request = self.request(proxy, server_name.unwrap_or_default(), &downstream);
         let decision = match server_name {
-            Ok(_) => policy.decide(&request),
+            Ok(_) => decide(policy, &request),
             Err(&Failed) => Decision::proxy_error(),
         };
-        let record = Record::of_connection(decision, policy, &self.config.revision);
-        for (key, value) in record.filter_state() {
-            proxy.set_filter_state(key, value.as_bytes());
-        }
+        let record = self.record(decision);
+        write(&record);
         if let Some(level) = record.level(self.config.log) {
             let address = |side| proxy.property(&[side, "address"]).ok().flatten();
             let authority = request.authority.as_ref().ok();
@@ -95,15 +131,23 @@ impl ConnectionFilter {
             });
             log::log!(level, "{line}");
         }
-        for counter in self.counters.of(&decision, policy) {
-            proxy.increment(counter);
-        }
+        self.count(&decision, proxy);
         match decision.verdict.action {
             Action::Allow => Flow::Continue,
             Action::Deny => {
                 proxy.close();
                 Flow::Stop
             }
+        }
+    }
+
+    fn record(&self, decision: Decision) -> Record<'_> {
+        Record::of_connection(decision, &self.config.policy, &self.config.revision)
+    }
+
+    fn count(&self, decision: &Decision, proxy: &impl Proxy) {
+        for counter in self.counters.of(decision, &self.config.policy) {
+            proxy.increment(counter);
         }
     }
 
@@ -127,6 +171,12 @@ impl ConnectionFilter {
             now: reads.clock.then(|| proxy.now()).flatten(),
             ..Request::connection(server_name, self.connections)
         }
+    }
+}
+
+fn write<'a>(proxy: &impl Proxy, record: impl Iterator<Item = Pair<'a>>) {
+    for (key, value) in record {
+        proxy.set_filter_state(key, value.as_bytes());
     }
 }
 

@@ -60,7 +60,7 @@ const OF_CONNECTIONS: Names = Names {
 };
 
 const ACTIONS: usize = 2;
-const REASONS: usize = Reason::ProxyError as usize + 1;
+const REASONS: usize = Reason::Undecided as usize + 1;
 
 impl Counters {
     /// Those of requests. The first 1,000 rules by id have their own.

@@ -20,6 +20,7 @@ pub mod counters;
 pub mod filter;
 pub mod header_map;
 pub mod host;
+pub mod in_force;
 mod json_line;
 mod key_table;
 pub mod policy;

@@ -123,6 +123,12 @@ impl<'a> Record<'a> {
         self.keys(|reason| (reason != Reason::Rule).then(|| reason.as_str()))
     }
 
+    /// The same in the place of an earlier record of the same connection, whose reason must not stay:
+    /// filter state cannot be taken back.
+    pub fn filter_state_instead(&self) -> impl Iterator<Item = Pair<'a>> {
+        self.keys(|reason| Some(reason.as_str()))
+    }
+
     /// The JSON line, without its line end.
     pub fn line(&self, details: &Details<'_>) -> String {
         let start_time = details.start_time.map(rfc3339);

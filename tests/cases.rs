@@ -67,7 +67,7 @@ impl Plane for InMemory {
     fn connect(&mut self, filter: &AnyFilter, connection: &Connection) -> Outcome {
         let AnyFilter::Connections(filter) = filter else { panic!("a filter of requests") };
         let proxy = MemoryProxy::of_connection(connection);
-        let flow = filter.on_new_connection(&proxy).unwrap_or_else(|| filter.decide(&proxy));
+        let flow = filter.on_new_connection(&proxy).unwrap_or_else(|| filter.decide_late(&proxy));
         proxy.into_outcome(flow, lines::take())
     }
 }

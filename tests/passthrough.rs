@@ -17,6 +17,8 @@ mod shipped;
 mod tls;
 #[path = "passthrough/vectors.rs"]
 mod vectors;
+#[path = "passthrough/waiting.rs"]
+mod waiting;
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -48,6 +50,9 @@ use shipped::{
     no_connection_passes_the_guard_without_a_verdict, the_certificate_around_the_tls_is_the_caller,
     the_log_of_tcp_proxy_has_a_line_for_each,
 };
+use waiting::{
+    a_silent_caller_gets_no_byte_and_is_cut_off, whoever_speaks_is_dialled_for_after_the_verdict,
+};
 
 on_each_envoy![
     every_vector_comes_out_as_it_must,
@@ -63,6 +68,8 @@ on_each_envoy![
     the_certificate_around_the_tls_is_the_caller,
     callers_that_reset_at_any_phase_leave_no_byte_and_no_gap,
     ten_thousand_half_open_connections_hold_nobody_up,
+    a_silent_caller_gets_no_byte_and_is_cut_off,
+    whoever_speaks_is_dialled_for_after_the_verdict,
 ];
 
 mock::scenarios![every_vector_comes_out_as_it_must_on_the_mock_host];

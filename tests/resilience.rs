@@ -93,6 +93,7 @@ on! { every_envoy:
     logs::a_log_file_never_stalls,
     logs::without_lines_of_the_filter_nothing_stalls,
     connection_flips::what_stands_outlives_a_plugin_and_is_drained_with_its_listener,
+    connection_flips::a_silent_connection_is_judged_by_the_policy_in_force,
     connection_traps::a_trap_when_a_connection_begins_is_closed,
     connection_traps::a_trap_at_a_new_connection_is_closed,
     connection_traps::a_trap_at_the_first_bytes_is_closed,
@@ -121,6 +122,7 @@ on! { newest_envoy:
     memory::two_hundred_reloads_leave_the_memory_flat,
     connection_flips::every_connection_is_explained_by_one_of_two_flipping_policies,
     connection_memory::two_hundred_reloads_for_connections_leave_the_memory_flat,
+    connection_memory::connections_that_stand_keep_the_text_of_old_policies_alone,
 }
 
 /// Minutes; `./build.sh soak` runs it.

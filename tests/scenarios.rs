@@ -59,6 +59,11 @@ mock::scenarios![
     a_new_root_decides_new_connections,
     connections_have_counters_of_their_own,
     a_caller_whose_handshake_is_still_to_come_is_waited_for,
+    a_connection_that_waits_is_judged_by_the_policy_in_force,
+    where_either_policy_may_be_in_force_both_must_allow,
+    a_connection_without_a_verdict_is_ended_in_time,
+    no_byte_reaches_a_caller_before_the_verdict,
+    a_connection_that_ends_undecided_has_its_record,
 ];
 
 fn a_good_policy_is_accepted_in_silence<G: Guest>(worker: &mut Worker<G>) {
@@ -691,12 +696,132 @@ fn a_caller_whose_handshake_is_still_to_come_is_waited_for<G: Guest>(worker: &mu
 
     let outcome = worker.connect(root, made.clone().property(&peer, "spiffe://d/ns/n/sa/a"));
     assert!(outcome.passed, "{outcome:#?}");
-    assert_eq!(outcome.filter_state.len(), 3, "{:#?}", outcome.filter_state);
+    assert_eq!(outcome.state("egress_connection_reason"), Some("rule"));
+    assert_eq!(outcome.filter_state.len(), 4, "{:#?}", outcome.filter_state);
 
     let outcome = worker.connect(root, made);
     assert!(!outcome.passed);
     assert_eq!(outcome.closings, 1);
     assert_eq!(outcome.state("egress_connection_reason"), Some("identity"));
+}
+
+/// A connection whose caller is known once its handshake is over.
+fn within_tls(server_name: &str) -> Connection {
+    Connection::to(server_name).property(&["connection", "tls_version"], "TLSv1.3")
+}
+
+fn a_connection_that_waits_is_judged_by_the_policy_in_force<G: Guest>(worker: &mut Worker<G>) {
+    let old = worker.configure_as("connections", POLICY);
+    let mut waiting = [ALLOWED, "other.test"].map(|name| worker.begin(old, within_tls(name)));
+    let standing = worker.make(old, within_tls(ALLOWED));
+    let new = worker.configure_as(
+        "connections",
+        POLICY.replace(ALLOWED, "other.test").replace(r#""policy": "t""#, r#""policy": "new""#),
+    );
+    assert!(new.accepted);
+
+    waiting.iter_mut().for_each(|stream| worker.speak(stream));
+
+    let outcomes = waiting.map(|stream| worker.close(stream));
+    assert_eq!(outcomes.each_ref().map(|it| it.passed), [false, true]);
+    for outcome in &outcomes {
+        let policy = outcome.state("egress_connection_policy");
+        assert!(policy.is_some_and(|it| it.starts_with("new@")), "{policy:?}");
+    }
+    assert!(worker.close(standing).passed, "a verdict that fell stands");
+}
+
+/// While another listener is made ready Envoy begins connections under the old root.
+fn where_either_policy_may_be_in_force_both_must_allow<G: Guest>(worker: &mut Worker<G>) {
+    let both = POLICY.replace(ALLOWED, &format!(r#"{ALLOWED}", "both.test"#));
+    let old = worker.configure_as("connections", both);
+    let new =
+        worker.configure_as("connections", POLICY.replace(ALLOWED, r#"other.test", "both.test"#));
+    assert!(old.accepted && new.accepted);
+    for (name, passes) in [(ALLOWED, false), ("other.test", false), ("both.test", true)] {
+        assert_eq!(worker.connect(old, within_tls(name)).passed, passes, "{name}");
+    }
+    // In the clear the verdict falls when the connection begins: the old one is in force there.
+    assert!(worker.connect(old, Connection::to(ALLOWED)).passed);
+}
+
+fn a_connection_without_a_verdict_is_ended_in_time<G: Guest>(worker: &mut Worker<G>) {
+    let root = worker.configure_as("connections", POLICY);
+    assert!(!worker.tick(root), "nothing waits");
+    let silent = worker.begin(root, within_tls(ALLOWED));
+    let mut decided = worker.make(root, within_tls(ALLOWED));
+    for second in 1..10 {
+        assert!(worker.tick(root), "{second}");
+        assert!(!worker.is_closed(&silent), "{second}");
+    }
+    assert!(worker.tick(root) && worker.is_closed(&silent));
+    assert!(!worker.tick(root), "nothing waits any more");
+    worker.speak(&mut decided);
+    assert!(worker.close(decided).passed);
+
+    let outcome = worker.close(silent);
+    assert_eq!(outcome.closings, 1);
+    assert_eq!(outcome.state("egress_connection_decision"), Some("deny"));
+    assert_eq!(outcome.state("egress_connection_reason"), Some("undecided"));
+    assert_policy_name(outcome.state("egress_connection_policy"));
+    let [line] = outcome.lines.as_slice() else { panic!("{:#?}", outcome.lines) };
+    assert!(line.text.contains(r#""egress_connection_reason":"undecided""#), "{line:?}");
+    assert_eq!(worker.counter("egress_warden.connections.deny.undecided"), Some(1));
+}
+
+fn no_byte_reaches_a_caller_before_the_verdict<G: Guest>(worker: &mut Worker<G>) {
+    let root = worker.configure_as("connections", POLICY);
+    let mut silent = worker.begin(root, within_tls(ALLOWED));
+    assert!(!worker.hear(&mut silent));
+    let outcome = worker.close(silent);
+    assert_eq!(outcome.closings, 1);
+    assert_eq!(outcome.state("egress_connection_reason"), Some("undecided"));
+
+    let mut decided = worker.make(root, within_tls(ALLOWED));
+    assert!(worker.hear(&mut decided));
+    assert!(worker.close(decided).passed);
+}
+
+fn a_connection_that_ends_undecided_has_its_record<G: Guest>(worker: &mut Worker<G>) {
+    let root = worker.configure_as("connections", POLICY);
+    let stream = worker.begin(root, within_tls(ALLOWED));
+    let outcome = worker.close(stream);
+    assert_eq!(outcome.state("egress_connection_decision"), Some("deny"));
+    assert_eq!(outcome.state("egress_connection_reason"), Some("undecided"));
+    assert_policy_name(outcome.state("egress_connection_policy"));
+    assert_eq!(outcome.lines, [], "a probe of a port is no refusal");
+    assert_eq!(worker.counter("egress_warden.connections.deny.undecided"), Some(1));
+}
+
+/// The module alone has a memory of its own.
+#[test]
+fn connections_that_stand_keep_no_policy_alive() {
+    const NAMES: usize = 5_000;
+    const UPDATES: usize = 40;
+    fn scenario(worker: &mut Worker<mock::Module>) {
+        let policy = |update: usize| {
+            let hosts = (0..NAMES).map(|name| format!("{:?}", format!("h{name}.u{update}.test")));
+            let hosts = hosts.collect::<Vec<_>>().join(", ");
+            POLICY.replace(&format!("{ALLOWED:?}"), &format!("{ALLOWED:?}, {hosts}"))
+        };
+        let mut held = Vec::new();
+        let mut sizes = Vec::new();
+        for update in 0..UPDATES {
+            // As in Envoy, a root stays while its connections do.
+            let root = worker.configure_as("connections", policy(update));
+            assert!(root.accepted, "{:#?}", worker.lines());
+            held.push(worker.make(root, Connection::to(ALLOWED)));
+            held.push(worker.make(root, within_tls(ALLOWED)));
+            held.push(worker.begin(root, within_tls(ALLOWED)));
+            sizes.push(worker.memory_size().expect("linear memory"));
+        }
+        assert_eq!(sizes[UPDATES - 1], sizes[UPDATES / 2], "{sizes:?}");
+        for mut stream in held {
+            worker.speak(&mut stream);
+            assert!(worker.close(stream).passed);
+        }
+    }
+    mock::in_a_worker(scenario);
 }
 
 /// `t@` and twelve hexadecimal digits.

@@ -263,6 +263,24 @@ fn both_ways_of_a_connection_lead_through_the_gateway() {
 }
 
 #[test]
+fn within_mutual_tls_the_gateway_waits_for_the_verdict() {
+    let spec = &document(&istio("tls/wait.yaml"))["spec"];
+    assert_eq!(
+        spec["workloadSelector"],
+        document(&istio("tls/guard.yaml"))["spec"]["workloadSelector"]
+    );
+    let host = &document(&istio("tls/service-entry.yaml"))["spec"]["hosts"][0];
+    let patches = spec["configPatches"].as_array().expect("patches");
+    for patch in patches {
+        assert_eq!(&patch["match"]["listener"]["filterChain"]["sni"], host);
+        assert_eq!(patch["patch"]["operation"], "MERGE");
+    }
+    let proxy = &patches[0]["patch"]["value"]["typed_config"];
+    assert_eq!(proxy["upstream_connect_mode"], "ON_DOWNSTREAM_DATA");
+    assert!(patches[1]["patch"]["value"]["transport_socket_connect_timeout"].is_string());
+}
+
+#[test]
 fn names_under_a_wildcard_are_looked_up_behind_the_guard() {
     let documents = documents(&istio("tls/wildcards.yaml"));
     let specs: Vec<&Value> = documents.iter().map(|document| &document["spec"]).collect();

@@ -29,6 +29,8 @@ pub(super) enum Callback {
     RequestHeaders,
     NewConnection,
     DownstreamData,
+    UpstreamData,
+    Tick,
     /// The host is about to ask for memory, to return something into it.
     MemoryAllocate,
     Delete,
@@ -44,6 +46,8 @@ impl Callback {
             Self::RequestHeaders => "request_headers",
             Self::NewConnection => "new_connection",
             Self::DownstreamData => "downstream_data",
+            Self::UpstreamData => "upstream_data",
+            Self::Tick => "tick",
             Self::MemoryAllocate => "memory_allocate",
             Self::Delete => "delete",
             Self::RootDelete => "root_delete",

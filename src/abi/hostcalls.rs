@@ -55,13 +55,22 @@ pub(super) fn plugin_configuration(size: usize) -> Result<Vec<u8>, Status> {
     })
 }
 
-/// The id by which the plugin names its root. Its path takes no memory, and no fault strikes here:
-/// both count from the configuration on.
+/// The id by which the plugin names its root.
 pub(super) fn plugin_root_id() -> Result<Vec<u8>, Status> {
-    const PATH: &str = "plugin_root_id";
+    plugin_property("plugin_root_id")
+}
+
+/// The plugin's name.
+pub(super) fn plugin_name() -> Result<Vec<u8>, Status> {
+    plugin_property("plugin_name")
+}
+
+/// What the proxy says of the plugin itself. The path takes no memory, and no fault strikes here: both
+/// count from the configuration on.
+fn plugin_property(path: &'static str) -> Result<Vec<u8>, Status> {
     received_bytes(|data, size| {
         // SAFETY: as for `property`.
-        unsafe { proxy_get_property(PATH.as_ptr(), PATH.len(), data, size) }
+        unsafe { proxy_get_property(path.as_ptr(), path.len(), data, size) }
     })
 }
 
@@ -170,6 +179,16 @@ pub(super) fn close_downstream() -> Result<(), Status> {
     check(proxy_close_stream(StreamType::Downstream as u32))
 }
 
+/// Makes the proxy call the root of the running context back so often; 0 is never.
+pub(super) fn set_tick_period(milliseconds: u32) -> Result<(), Status> {
+    check(proxy_set_tick_period_milliseconds(milliseconds))
+}
+
+/// Makes the host calls of the callback that is running be about another context.
+pub(super) fn set_effective_context(context: u32) -> Result<(), Status> {
+    check(proxy_set_effective_context(context))
+}
+
 /// Defines a counter and returns its id. Every definition takes a new id, also of a known name.
 pub(super) fn define_counter(name: &str) -> Result<u32, Status> {
     let mut id = 0;
@@ -275,6 +294,8 @@ unsafe extern "C" {
         data: *mut *mut u8,
         size: *mut usize,
     ) -> u32;
+    safe fn proxy_set_tick_period_milliseconds(milliseconds: u32) -> u32;
+    safe fn proxy_set_effective_context(context: u32) -> u32;
     safe fn proxy_close_stream(stream_type: u32) -> u32;
     fn proxy_define_metric(
         metric_type: u32,

@@ -8,7 +8,7 @@ use proxy_wasm::types::ContextType;
 
 use super::hostcalls::{self, Status};
 use super::http::HttpStream;
-use super::tcp::TcpConnection;
+use super::tcp::{Plugin, TcpConnection};
 use crate::config::{self, Config, Faults};
 use crate::connection::ConnectionFilter;
 use crate::filter::Filter;
@@ -21,7 +21,7 @@ const LOGGED_FAULTS: usize = 1_000;
 /// Holds the policy that new streams or connections take; none until a configuration was good.
 pub(super) enum Root {
     Requests(Option<Rc<Filter>>),
-    Connections(Option<Rc<ConnectionFilter>>),
+    Connections(Option<Rc<Plugin>>),
 }
 
 impl Default for Root {
@@ -38,7 +38,8 @@ impl RootContext for Root {
         if super::fault::strike(super::fault::Callback::Configure) {
             return false;
         }
-        let Ok(connections) = judged_connections() else { return false };
+        let root_id = hostcalls::plugin_root_id().unwrap_or_default();
+        let Ok(connections) = judged_connections(&root_id) else { return false };
         // Before the policy is read: what comes under a bad one is to be refused as what it is.
         if connections.is_some() && !matches!(self, Self::Connections(_)) {
             *self = Self::Connections(None);
@@ -54,7 +55,8 @@ impl RootContext for Root {
                 if let Some(warning) = filter.warning() {
                     log::warn!("{warning}");
                 }
-                Self::Connections(Some(Rc::new(filter)))
+                let name = hostcalls::plugin_name().unwrap_or_default();
+                Self::Connections(Some(Rc::new(Plugin::new(&name, &root_id, filter))))
             }
         };
         true
@@ -70,14 +72,22 @@ impl RootContext for Root {
         Some(Box::new(HttpStream::new(filter)))
     }
 
-    fn create_stream_context(&self, _context_id: u32) -> Option<Box<dyn StreamContext>> {
+    fn create_stream_context(&self, context_id: u32) -> Option<Box<dyn StreamContext>> {
         #[cfg(egress_fault)]
         super::fault::strike(super::fault::Callback::ContextCreate);
-        let filter = match self {
+        let plugin = match self {
             Self::Requests(_) => None,
-            Self::Connections(filter) => filter.clone(),
+            Self::Connections(plugin) => plugin.as_ref(),
         };
-        Some(Box::new(TcpConnection::new(filter)))
+        Some(Box::new(TcpConnection::new(context_id, plugin)))
+    }
+
+    fn on_tick(&mut self) {
+        #[cfg(egress_fault)]
+        super::fault::strike(super::fault::Callback::Tick);
+        if let Self::Connections(Some(plugin)) = self {
+            plugin.on_tick();
+        }
     }
 
     fn get_type(&self) -> Option<ContextType> {
@@ -90,9 +100,8 @@ impl RootContext for Root {
 
 /// The connections that the plugin judges; `None`: it judges requests. A proxy that does not tell the
 /// root id has requests judged: a connection then meets no context, and is closed.
-fn judged_connections() -> Result<Option<Connections>, Malformed> {
-    let root_id = hostcalls::plugin_root_id().unwrap_or_default();
-    Connections::of_root_id(&root_id).inspect_err(|error| {
+fn judged_connections(root_id: &[u8]) -> Result<Option<Connections>, Malformed> {
+    Connections::of_root_id(root_id).inspect_err(|error| {
         let root_id = root_id.escape_ascii();
         log::error!("root id `{root_id}` refused: {error}; {}", root_id::REMEDY);
     })

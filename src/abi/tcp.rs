@@ -1,6 +1,7 @@
 //! One TCP connection: the proxy as the connection filter sees it.
 
-use std::rc::Rc;
+use std::cell::{Cell, RefCell};
+use std::rc::{Rc, Weak};
 
 use proxy_wasm::traits::{Context, StreamContext};
 use proxy_wasm::types::Action;
@@ -8,18 +9,96 @@ use proxy_wasm::types::Action;
 use super::hostcalls::{self, Status};
 use super::proxy::{RunningProxy, action};
 use crate::connection::{ConnectionFilter, ConnectionProxy};
+use crate::in_force::{InForce, Made, Root, Roots};
 use crate::proxy::Flow;
 
-/// A connection, with the policy that its root had when the connection was made.
+/// How often connections without a verdict are looked at, in milliseconds.
+const TICK: u32 = 1_000;
+
+/// How many ticks a connection may go without a verdict.
+const PATIENCE: u32 = 10;
+
+thread_local! {
+    static ROOTS: RefCell<Roots<ConnectionFilter>> = RefCell::default();
+}
+
+/// A policy for connections, and those that wait for their verdict.
+pub(super) struct Plugin {
+    root: Rc<Root<ConnectionFilter>>,
+    /// Some have their verdict by now. The proxy ticks while there are any.
+    waiting: RefCell<Vec<Weak<Connection>>>,
+}
+
+/// A connection of which the proxy has told.
 pub(super) struct TcpConnection {
-    filter: Option<Rc<ConnectionFilter>>,
+    /// None where the root never had a policy.
+    connection: Option<Rc<Connection>>,
+}
+
+struct Connection {
+    context: u32,
+    made: Made<ConnectionFilter>,
     /// What was decided, once it is.
-    flow: Option<Flow>,
+    flow: Cell<Option<Flow>>,
+    /// How many ticks it has waited.
+    ticks: Cell<u32>,
+    plugin: Rc<Plugin>,
+}
+
+impl Plugin {
+    /// Takes the policy of the plugin of this name and root id.
+    pub(super) fn new(name: &[u8], root_id: &[u8], filter: ConnectionFilter) -> Self {
+        let id = [name, root_id].join(&0);
+        let root = ROOTS.with_borrow_mut(|roots| roots.configure(&id, filter));
+        Self { root, waiting: RefCell::default() }
+    }
+
+    /// Ends the connections that have waited too long for their verdict, under the policy in force.
+    pub(super) fn on_tick(&self) {
+        let undecided = |it: &Weak<Connection>| it.upgrade().filter(|it| it.flow.get().is_none());
+        let overdue: Vec<_> = self.waiting.borrow().iter().filter_map(undecided).collect();
+        for connection in overdue {
+            connection.ticks.set(connection.ticks.get().saturating_add(1));
+            // The host calls about it are in its name, not in that of the root whose callback runs.
+            if connection.ticks.get() >= PATIENCE
+                && hostcalls::set_effective_context(connection.context).is_ok()
+            {
+                connection.refuse_undecided();
+            }
+        }
+        let mut waiting = self.waiting.borrow_mut();
+        waiting.retain(|it| undecided(it).is_some());
+        if waiting.is_empty() {
+            tick_every(0);
+        }
+    }
+
+    fn wait_for(&self, connection: &Rc<Connection>) {
+        let mut waiting = self.waiting.borrow_mut();
+        if waiting.is_empty() {
+            tick_every(TICK);
+        }
+        waiting.push(Rc::downgrade(connection));
+    }
 }
 
 impl TcpConnection {
-    pub(super) fn new(filter: Option<Rc<ConnectionFilter>>) -> Self {
-        Self { filter, flow: None }
+    pub(super) fn new(context: u32, plugin: Option<&Rc<Plugin>>) -> Self {
+        let connection = plugin.map(|plugin| {
+            Rc::new(Connection {
+                context,
+                made: ROOTS.with_borrow_mut(|roots| roots.connect(&plugin.root)),
+                flow: Cell::new(None),
+                ticks: Cell::new(0),
+                plugin: Rc::clone(plugin),
+            })
+        });
+        Self { connection }
+    }
+
+    /// What was decided; no policy is never "allow".
+    fn flow(&self) -> Option<Flow> {
+        self.connection.as_ref().map_or(Some(Flow::Stop), |connection| connection.flow.get())
     }
 }
 
@@ -29,16 +108,25 @@ impl StreamContext for TcpConnection {
     fn on_new_connection(&mut self) -> Action {
         #[cfg(egress_fault)]
         super::fault::strike(super::fault::Callback::NewConnection);
-        self.flow = match &self.filter {
-            Some(filter) => filter.on_new_connection(&RunningProxy),
-            // No policy is never "allow".
-            None => {
-                RunningProxy.close();
-                Some(Flow::Stop)
+        let policy = self.connection.as_ref().and_then(|connection| connection.made.policy());
+        match (&self.connection, policy) {
+            (Some(connection), Some(filter)) => {
+                connection.flow.set(filter.on_new_connection(&RunningProxy));
+                if connection.flow.get().is_none() {
+                    connection.plugin.wait_for(connection);
+                }
             }
-        };
+            (Some(connection), None) => {
+                log::error!(
+                    "a policy came back unchanged after many others, while connections stood under it, \
+                     and is not kept so long: change it, a note will do"
+                );
+                connection.close();
+            }
+            (None, _) => RunningProxy.close(),
+        }
         // Undecided it goes on, without a byte.
-        self.flow.map_or(Action::Continue, action)
+        self.flow().map_or(Action::Continue, action)
     }
 
     /// Whatever the callback before returned, Envoy goes on to the next filter when bytes come,
@@ -46,10 +134,75 @@ impl StreamContext for TcpConnection {
     fn on_downstream_data(&mut self, _size: usize, _end_of_stream: bool) -> Action {
         #[cfg(egress_fault)]
         super::fault::strike(super::fault::Callback::DownstreamData);
-        if let (None, Some(filter)) = (self.flow, &self.filter) {
-            self.flow = Some(filter.decide(&RunningProxy));
+        if let (None, Some(connection)) = (self.flow(), &self.connection) {
+            connection.decide();
         }
-        self.flow.map_or(Action::Pause, action)
+        self.flow().map_or(Action::Pause, action)
+    }
+
+    /// Bytes for a caller of whom nothing is decided: the upstream was dialled before it had to be,
+    /// and speaks first. To hold them back would hold all that the upstream sends in memory.
+    fn on_upstream_data(&mut self, _size: usize, _end_of_stream: bool) -> Action {
+        #[cfg(egress_fault)]
+        super::fault::strike(super::fault::Callback::UpstreamData);
+        if let (None, Some(connection)) = (self.flow(), &self.connection) {
+            connection.refuse_undecided();
+        }
+        self.flow().map_or(Action::Pause, action)
+    }
+}
+
+impl Connection {
+    /// Decides by the policy in force, which need not be the one that it began under.
+    fn decide(&self) {
+        match self.in_force() {
+            InForce::Nothing => self.close(),
+            InForce::One(filter) => self.flow.set(Some(filter.decide_late(&RunningProxy))),
+            InForce::Either(later, own) => {
+                let passes_later = later.lets_pass(&RunningProxy);
+                let filter =
+                    if passes_later && !own.lets_pass(&RunningProxy) { own } else { later };
+                self.flow.set(Some(filter.decide_late(&RunningProxy)));
+            }
+        }
+    }
+
+    /// Ends it without a verdict.
+    fn refuse_undecided(&self) {
+        match self.in_force() {
+            InForce::Nothing => self.close(),
+            InForce::One(filter) | InForce::Either(filter, _) => {
+                self.flow.set(Some(filter.refuse_undecided(&RunningProxy)));
+            }
+        }
+    }
+
+    fn close(&self) {
+        RunningProxy.close();
+        self.flow.set(Some(Flow::Stop));
+    }
+
+    fn in_force(&self) -> InForce<ConnectionFilter> {
+        ROOTS.with_borrow(|roots| roots.in_force(&self.made))
+    }
+}
+
+/// The proxy ends it. What says so of one that had no verdict is its record already; here it is
+/// counted. Nothing else may be asked of a connection that is being taken apart.
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if self.flow.get().is_none()
+            && let InForce::One(filter) | InForce::Either(filter, _) = self.in_force()
+        {
+            filter.count_undecided(&RunningProxy);
+        }
+    }
+}
+
+/// Makes the proxy tick for the root of the context that is running; 0 is never.
+fn tick_every(milliseconds: u32) {
+    if let Err(Status(status)) = hostcalls::set_tick_period(milliseconds) {
+        log::error!("the proxy does not tick for connections without a verdict: status {status}");
     }
 }
 

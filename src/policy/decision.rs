@@ -44,6 +44,8 @@ pub enum Reason {
     Expired,
     /// The proxy did not give the request's headers, or did not take what is written to them.
     ProxyError,
+    /// The connection ended before a verdict on it could be given.
+    Undecided,
 }
 
 impl Reason {
@@ -61,6 +63,7 @@ impl Reason {
             Self::Connect => "connect",
             Self::Expired => "expired",
             Self::ProxyError => "proxy_error",
+            Self::Undecided => "undecided",
         }
     }
 }
@@ -105,6 +108,11 @@ impl Decision {
     /// read or written might leave with what its caller forged.
     pub fn proxy_error() -> Self {
         Self { verdict: Verdict::deny(Reason::ProxyError), would: None }
+    }
+
+    /// The refusal, in every mode, of a connection that ends before a verdict on it could be given.
+    pub fn undecided() -> Self {
+        Self { verdict: Verdict::deny(Reason::Undecided), would: None }
     }
 }
 

@@ -47,4 +47,31 @@ impl Bootstrap {
         resources["clusters"] = Value::Array(clusters);
         Ok(())
     }
+
+    /// Makes every chain wait for its caller, as `envoy/istio/tls/wait.yaml` does; Envoy 1.36 cannot.
+    pub(crate) fn wait_for_callers(&mut self) -> Result<()> {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/envoy/istio/tls/wait.yaml");
+        let manifest: Value = serde_saphyr::from_str(&std::fs::read_to_string(path)?)?;
+        let patches = manifest["spec"]["configPatches"].as_array().context("a list of patches")?;
+        let listeners = &mut self.tree_mut()["static_resources"]["listeners"];
+        let listeners = listeners.as_array_mut().into_iter().flatten();
+        let chains = listeners.flat_map(|it| it["filter_chains"].as_array_mut()).flatten();
+        for chain in chains {
+            for patch in patches {
+                let place = match patch["applyTo"].as_str() {
+                    Some("FILTER_CHAIN") => Some(&mut *chain),
+                    _ => chain["filters"].as_array_mut().and_then(|filters| filters.last_mut()),
+                };
+                merge(place.context("a filter")?, &patch["patch"]["value"]);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn merge(into: &mut Value, value: &Value) {
+    match value.as_object() {
+        None => *into = value.clone(),
+        Some(fields) => fields.iter().for_each(|(key, value)| merge(&mut into[key], value)),
+    }
 }

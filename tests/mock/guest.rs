@@ -23,6 +23,9 @@ pub trait Guest: Sized {
     fn on_new_connection(&mut self, connection: u32) -> u32;
     /// The same for bytes from its caller.
     fn on_downstream_data(&mut self, connection: u32, size: u32, end_of_stream: bool) -> u32;
+    /// The same for bytes to its caller.
+    fn on_upstream_data(&mut self, connection: u32, size: u32, end_of_stream: bool) -> u32;
+    fn on_tick(&mut self, root: u32);
     /// Whether the context may be deleted at once.
     fn on_done(&mut self, context: u32) -> bool;
     fn on_log(&mut self, context: u32);

@@ -67,6 +67,10 @@ pub struct Host {
     /// The context whose callback is running.
     pub context: u32,
     pub streams: HashMap<u32, StreamState>,
+    /// The roots that are called back every so many milliseconds.
+    pub tick_periods: HashMap<u32, u32>,
+    /// The root of every stream.
+    pub roots: HashMap<u32, u32>,
     /// The ids by which plugins name their roots, by the root's context.
     pub root_ids: HashMap<u32, String>,
     /// The properties that outlive a redirect, by the root that said so.
@@ -81,7 +85,7 @@ pub struct StreamState {
     pub request_headers: Headers,
     /// Attributes by their path, its parts joined by NUL.
     pub properties: BTreeMap<String, Vec<u8>>,
-    /// In the order in which it was set; the last value of a key counts.
+    /// In the order in which its keys were first set.
     pub filter_state: Vec<(String, Vec<u8>)>,
     /// Every reply that was asked for; Envoy sends the first.
     pub local_replies: Vec<LocalReply>,
@@ -108,6 +112,8 @@ impl Default for Host {
             plugin_configuration: None,
             context: 0,
             streams: HashMap::new(),
+            tick_periods: HashMap::new(),
+            roots: HashMap::new(),
             root_ids: HashMap::new(),
             kept: BTreeSet::new(),
             metrics: Vec::new(),
@@ -185,16 +191,20 @@ impl Host {
         }
         let stream = self.stream().ok_or(Status::NotFound)?;
         let key = filter_state_key(path);
-        let state = || stream.filter_state.iter().rev().find(|(set, _)| *set == key);
+        let state = || stream.filter_state.iter().find(|(set, _)| *set == key);
         let value = stream.properties.get(path).or_else(|| Some(&state()?.1));
         value.cloned().ok_or(Status::NotFound)
     }
 
-    /// Kept as filter state under the whole path, NULs included.
+    /// Kept as filter state under the whole path, NULs included; a later value takes the place of an
+    /// earlier one.
     pub fn set_property(&mut self, path: &[u8], value: &[u8]) -> Result<(), Status> {
         let key = filter_state_key(&String::from_utf8_lossy(path));
         let stream = self.stream_mut().ok_or(Status::NotFound)?;
-        stream.filter_state.push((key, value.to_vec()));
+        match stream.filter_state.iter_mut().find(|(set, _)| *set == key) {
+            Some((_, earlier)) => *earlier = value.to_vec(),
+            None => stream.filter_state.push((key, value.to_vec())),
+        }
         Ok(())
     }
 
@@ -211,6 +221,22 @@ impl Host {
         });
         let declared = declared.ok_or(Status::BadArgument)?;
         self.kept.insert((self.context, declared)).then_some(()).ok_or(Status::BadArgument)
+    }
+
+    /// Of the root of the context that is running; 0 is never.
+    pub fn set_tick_period(&mut self, milliseconds: u32) -> Result<(), Status> {
+        let root = self.roots.get(&self.context).copied().unwrap_or(self.context);
+        match milliseconds {
+            0 => self.tick_periods.remove(&root),
+            period => self.tick_periods.insert(root, period),
+        };
+        Ok(())
+    }
+
+    /// Until the callback returns.
+    pub fn set_effective_context(&mut self, context: u32) -> Result<(), Status> {
+        let is_known = self.streams.contains_key(&context) || self.root_ids.contains_key(&context);
+        is_known.then(|| self.context = context).ok_or(Status::BadArgument)
     }
 
     pub fn send_local_reply(&mut self, reply: LocalReply) -> Result<(), Status> {

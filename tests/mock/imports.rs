@@ -159,6 +159,12 @@ fn answer(
             host.borrow_mut().call_foreign_function(&name, &arguments)?;
             give(memory, &[], data, size)
         }
+        ("proxy_set_tick_period_milliseconds", &[period]) => {
+            host.borrow_mut().set_tick_period(period as u32)
+        }
+        ("proxy_set_effective_context", &[context]) => {
+            host.borrow_mut().set_effective_context(context as u32)
+        }
         ("proxy_close_stream", &[kind]) => host.borrow_mut().close_stream(kind as u32),
         ("proxy_define_metric", &[kind, name, name_size, id]) => {
             let name = read(memory, name, name_size)?;

@@ -79,6 +79,15 @@ impl Guest for Module {
         self.call("proxy_on_downstream_data", parameters).unwrap_or(0)
     }
 
+    fn on_upstream_data(&mut self, connection: u32, size: u32, end_of_stream: bool) -> u32 {
+        let parameters = (connection, size, u32::from(end_of_stream));
+        self.call("proxy_on_upstream_data", parameters).unwrap_or(0)
+    }
+
+    fn on_tick(&mut self, root: u32) {
+        self.call::<_, ()>("proxy_on_tick", root);
+    }
+
     fn on_done(&mut self, context: u32) -> bool {
         self.call("proxy_on_done", context).is_none_or(truth)
     }

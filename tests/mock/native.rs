@@ -55,6 +55,14 @@ impl Guest for Native {
         proxy_on_downstream_data(connection, size as usize, end_of_stream)
     }
 
+    fn on_upstream_data(&mut self, connection: u32, size: u32, end_of_stream: bool) -> u32 {
+        proxy_on_upstream_data(connection, size as usize, end_of_stream)
+    }
+
+    fn on_tick(&mut self, root: u32) {
+        proxy_on_tick(root)
+    }
+
     fn on_done(&mut self, context: u32) -> bool {
         proxy_on_done(context)
     }
@@ -86,6 +94,8 @@ unsafe extern "C" {
     safe fn proxy_on_request_headers(stream: u32, count: usize, end_of_stream: bool) -> u32;
     safe fn proxy_on_new_connection(connection: u32) -> u32;
     safe fn proxy_on_downstream_data(connection: u32, size: usize, end_of_stream: bool) -> u32;
+    safe fn proxy_on_upstream_data(connection: u32, size: usize, end_of_stream: bool) -> u32;
+    safe fn proxy_on_tick(root: u32);
     safe fn proxy_on_done(context: u32) -> bool;
     safe fn proxy_on_log(context: u32);
     safe fn proxy_on_delete(context: u32);

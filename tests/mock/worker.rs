@@ -138,10 +138,16 @@ impl<G: Guest> Worker<G> {
         self.close(stream)
     }
 
-    /// Makes a connection under a root, and has its caller send a hello. As in Envoy, what stopped at
-    /// first goes on if it does not stop when bytes come; and of TLS that the gateway ends, the
-    /// certificate is there only then.
+    /// Makes a connection under a root, and has its caller send a hello.
     pub fn make(&mut self, root: Root, connection: Connection) -> Stream {
+        let mut stream = self.begin(root, connection);
+        self.speak(&mut stream);
+        stream
+    }
+
+    /// Makes a connection under a root; its caller has sent nothing yet. As in Envoy, the certificate
+    /// of TLS that the gateway ends is there only when bytes come.
+    pub fn begin(&mut self, root: Root, connection: Connection) -> Stream {
         let mut stream = self.open(root);
         {
             let mut host = self.host_mut();
@@ -152,19 +158,42 @@ impl<G: Guest> Worker<G> {
                 state.properties.remove("connection\0uri_san_peer_certificate");
             }
         }
-        let begun = self.guest.on_new_connection(stream.id);
-        let is_closed = {
-            let mut host = self.host_mut();
-            let state = host.streams.get_mut(&stream.id).expect("the connection is made");
-            state.properties = connection.properties;
-            state.closings > 0
-        };
-        // A connection that is closed has no bytes.
-        stream.action = Some(match is_closed {
-            true => begun,
-            false => self.guest.on_downstream_data(stream.id, 200, false),
-        });
+        stream.action = Some(self.guest.on_new_connection(stream.id));
+        let mut host = self.host_mut();
+        let state = host.streams.get_mut(&stream.id).expect("the connection is made");
+        state.properties = connection.properties;
         stream
+    }
+
+    /// Bytes from the caller. As in Envoy, what stopped at first goes on if it does not stop when bytes
+    /// come; a connection that is closed has none.
+    pub fn speak(&mut self, stream: &mut Stream) {
+        if !self.is_closed(stream) {
+            self.host_mut().context = stream.id;
+            stream.action = Some(self.guest.on_downstream_data(stream.id, 200, false));
+        }
+    }
+
+    /// Bytes from the upstream; whether they go on to the caller.
+    pub fn hear(&mut self, stream: &mut Stream) -> bool {
+        self.host_mut().context = stream.id;
+        let action = self.guest.on_upstream_data(stream.id, 200, false);
+        action == 0 && !self.is_closed(stream)
+    }
+
+    /// Whether the filter has closed the caller's connection.
+    pub fn is_closed(&self, stream: &Stream) -> bool {
+        self.host().streams[&stream.id].closings > 0
+    }
+
+    /// Lets a second go by for a root; whether it asked to be called back.
+    pub fn tick(&mut self, root: Root) -> bool {
+        let ticks = self.host().tick_periods.get(&root.id) == Some(&1_000);
+        if ticks {
+            self.host_mut().context = root.id;
+            self.guest.on_tick(root.id);
+        }
+        ticks
     }
 
     pub fn open(&mut self, root: Root) -> Stream {
@@ -172,6 +201,7 @@ impl<G: Guest> Worker<G> {
         // The proxy has the stream before the guest hears of it.
         let id = self.last_context + 1;
         self.host_mut().streams.insert(id, StreamState::default());
+        self.host_mut().roots.insert(id, root.id);
         assert_eq!(self.create(root.id), id);
         Stream { id, first_line, action: None }
     }
@@ -302,8 +332,8 @@ impl Outcome {
 
     /// The value of filter state that access logs and the guard read.
     pub fn state(&self, name: &str) -> Option<&str> {
-        let mut latest_first = self.filter_state.iter().rev();
-        latest_first.find(|(set, _)| set == name).map(|(_, value)| value.as_str())
+        let mut states = self.filter_state.iter();
+        states.find(|(set, _)| set == name).map(|(_, value)| value.as_str())
     }
 }
 

@@ -189,7 +189,7 @@ impl Account<'_> {
 /// Which of [`STEPS`] decides, from 1.
 pub(super) fn step(verdict: &Verdict) -> usize {
     match (verdict.reason, verdict.action) {
-        (Reason::Malformed, _) | (Reason::ProxyError, _) => 1,
+        (Reason::Malformed | Reason::ProxyError | Reason::Undecided, _) => 1,
         (Reason::Identity | Reason::Sni, _) => 2,
         (Reason::Rule, Action::Deny) => 3,
         (Reason::Rule, Action::Allow) => 4,

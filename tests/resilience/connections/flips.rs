@@ -2,15 +2,19 @@
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
 use super::{MORE, Outcome, Traffic, open, passes, plugin};
+use crate::envoy::certificates::Authority;
 use crate::envoy::testbed::Testbed;
 use crate::flips::{HOSTS, is_allowed};
 use crate::gateway::{Discovered, PATIENCE, Plan, soon};
 use crate::plugin::Plugin;
+use crate::tls::caller::Caller;
+use crate::tls::hello::Hello;
 use crate::tls::upstream::Upstream;
 
 const FLIPS: usize = 200;
@@ -104,6 +108,61 @@ pub(crate) async fn what_stands_outlives_a_plugin_and_is_drained_with_its_listen
             }
         }
         decides("two", address).await?;
+    }
+    Ok(())
+}
+
+/// Within the mesh's mutual TLS the verdict falls at the first byte. An update while a caller is silent
+/// takes the old policy's word away: once the new one has decided on others, and before it has.
+pub(crate) async fn a_silent_connection_is_judged_by_the_policy_in_force(
+    testbed: &Testbed,
+) -> Result<()> {
+    const ONES: &str = "one.example";
+    const TWOS: &str = "two.example";
+    let upstream = Upstream::start().await?;
+    let mesh = Authority::new(&[ONES, TWOS])?;
+    let caller = mesh.caller("spiffe://cluster.local/ns/shop/sa/front")?;
+    let config = mesh.client(Some(&caller), "istio")?;
+    let plugins = [flipping("two")?, flipping("one")?];
+    let plan = Plan::new(&plugins[1], Discovered::Plugin)?.require_mutual_tls(&mesh)?;
+    let gateway = plan.start(testbed, &upstream).await?;
+    let address = gateway.envoy.listener("egress")?;
+    let connect =
+        async |host| Caller::connect(address).await?.wrap(Arc::clone(&config), host).await;
+    for (plugin, policy, [closed, opened], is_seen) in
+        [(&plugins[0], "two", [ONES, TWOS], true), (&plugins[1], "one", [TWOS, ONES], false)]
+    {
+        let silent = [(closed, connect(closed).await?), (opened, connect(opened).await?)];
+        ensure!(gateway.update_plugin(plugin).await?);
+        if is_seen {
+            soon(async || {
+                let mut caller = connect(opened).await?;
+                let is_answered = caller.exchange(&Hello::to(opened).to_bytes()).await?;
+                ensure!(is_answered);
+                Ok(())
+            })
+            .await?;
+        } else {
+            // The worker takes it up, and nobody else connects.
+            tokio::time::sleep(Duration::from_secs(2)).await;
+        }
+        for (host, mut caller) in silent {
+            let is_answered = caller.exchange(&Hello::to(host).to_bytes()).await?;
+            ensure!(is_answered == (host == opened), "{host}, {policy}");
+            let address = caller.address.to_string();
+            drop(caller);
+            soon(async || {
+                let records = gateway.all_records()?;
+                let record = records.iter().find(|it| it["downstream_remote_address"] == *address);
+                let record = record.context("a record")?;
+                let decided_by = record["egress_connection_policy"].as_str().unwrap_or_default();
+                ensure!(decided_by.starts_with(policy), "{record}");
+                let decision = if is_answered { "allow" } else { "deny" };
+                ensure!(record["egress_connection_decision"] == decision, "{record}");
+                Ok(())
+            })
+            .await?;
+        }
     }
     Ok(())
 }
