@@ -32,7 +32,7 @@ readonly EXPORTS=(
   proxy_on_delete
 )
 readonly CARGO_FUZZ=0.13.2
-readonly FUZZ_TARGETS=(authority decide diff path policy_text record)
+readonly FUZZ_TARGETS=(authority decide diff fix path policy_text record)
 
 main() {
   local command=${1-module}

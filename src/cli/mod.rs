@@ -5,7 +5,7 @@
 //! or unreadable input.
 
 mod bundle;
-mod check;
+pub(crate) mod check;
 mod completions;
 mod console;
 mod cover;

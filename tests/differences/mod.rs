@@ -103,7 +103,7 @@ impl Pair {
     }
 
     /// Kind, old and new verdict.
-    fn difference(&self, request: &Request) -> Option<Value> {
+    pub fn difference(&self, request: &Request) -> Option<Value> {
         let facts = request.facts();
         let [old, new] = self.configs.each_ref().map(|config| config.policy.decide(&facts));
         let [before, after] = [old.verdict, new.verdict];

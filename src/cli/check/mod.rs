@@ -51,11 +51,11 @@ pub(crate) struct Args {
 
 /// What the proxy that a policy is for is like.
 #[derive(Clone, Copy, Debug)]
-struct Surroundings {
-    at: Time,
-    has_mutual_tls: bool,
-    is_dynamic_forward_proxy: bool,
-    judges_connections: bool,
+pub(crate) struct Surroundings {
+    pub(crate) at: Time,
+    pub(crate) has_mutual_tls: bool,
+    pub(crate) is_dynamic_forward_proxy: bool,
+    pub(crate) judges_connections: bool,
 }
 
 /// How bad a finding is.
@@ -160,15 +160,27 @@ fn examine(file: &PolicyFile, surroundings: Surroundings) -> Vec<Report> {
     reports
 }
 
-/// Applies edits until there is none left: behind one fault another may stand.
+/// Mends a policy where it stands; says how many edits that took.
 fn fix(
     path: &Path,
+    file: PolicyFile,
+    surroundings: Surroundings,
+) -> Result<(PolicyFile, usize), Failure> {
+    let before = file.text().to_owned();
+    let (file, fixed) = mended(file, surroundings)?;
+    if fixed > 0 && path != Path::new("-") {
+        rewriting::rewrite(path, before.as_bytes(), file.text().as_bytes())?;
+    }
+    Ok((file, fixed))
+}
+
+/// Applies edits until there is none left: behind one fault another may stand.
+pub(crate) fn mended(
     mut file: PolicyFile,
     surroundings: Surroundings,
 ) -> Result<(PolicyFile, usize), Failure> {
     const ROUNDS: usize = 8;
     let mut fixed = 0_usize;
-    let before = file.text().to_owned();
     for _ in 0..ROUNDS {
         let edits = examine(&file, surroundings).into_iter().filter_map(|report| report.edit);
         let edits: Vec<_> = edits.collect();
@@ -178,9 +190,6 @@ fn fix(
         let (next, count) = fix::apply(&file, edits)?;
         fixed = fixed.saturating_add(count);
         file = next;
-    }
-    if fixed > 0 && path != Path::new("-") {
-        rewriting::rewrite(path, before.as_bytes(), file.text().as_bytes())?;
     }
     Ok((file, fixed))
 }
