@@ -36,7 +36,8 @@ fn check_text(text: &str) {
     let comments = |text: &str| text.matches("# kept").count();
     assert_eq!(comments(text), comments(fixed.text()), "{text}\n{}", fixed.text());
     let Ok(old) = serde_saphyr::from_str::<Value>(text) else { return };
-    let new: Value = serde_saphyr::from_str(fixed.text()).expect(fixed.text());
+    let new: Value = serde_saphyr::from_str(fixed.text())
+        .unwrap_or_else(|error| panic!("{error}\n{text}\n{}", fixed.text()));
     assert!(is_mended(&old, &new), "{text}\n{}", fixed.text());
     if was_valid && old["rules"].is_array() {
         let Some(pair) = Pair::read(&old, &new) else { return };
