@@ -1,6 +1,8 @@
 //! Filter chains that are chosen by the server name: whatever the filter lets pass arrives where the
 //! chain of the very name leads that was judged.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
@@ -9,7 +11,7 @@ use crate::envoy::bootstrap::Bootstrap;
 use crate::envoy::passthrough::Lane;
 use crate::envoy::process::Envoy;
 use crate::envoy::testbed::Testbed;
-use crate::tls::caller::Caller;
+use crate::tls::caller::{Caller, PATIENCE};
 use crate::tls::hello::Hello;
 use crate::tls::upstream::Upstream;
 
@@ -160,9 +162,7 @@ impl Ways {
         }
         let [(chain, bytes)] = &arrived[..] else { panic!("{name}: {arrived:?}") };
         assert_eq!(**bytes, hello, "{name}");
-        let lines = self.gateway.filter_lines();
-        let line = lines.iter().find(|line| line["downstream_remote_address"] == address.as_str());
-        let judged = &line.context("a line of the filter")?["host"];
+        let judged = self.judged(&address).await?;
         let chosen_by = record["requested_server_name"].as_str().unwrap_or_default();
         assert!(
             judged.as_str().is_some_and(|host| match chosen_by.strip_prefix("outbound_.") {
@@ -172,6 +172,20 @@ impl Ways {
             "{name}: {judged}, {record}"
         );
         Ok(Some(chain.clone()))
+    }
+
+    /// The host in the filter's line about a caller, which is written apart from the access log.
+    async fn judged(&self, address: &str) -> Result<Value> {
+        let line = async {
+            loop {
+                let mut lines = self.gateway.filter_lines().into_iter();
+                if let Some(line) = lines.find(|it| it["downstream_remote_address"] == address) {
+                    return line["host"].clone();
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, line).await.context("a line of the filter")
     }
 
     async fn arrivals(&self) -> Result<Vec<Vec<Vec<u8>>>> {
