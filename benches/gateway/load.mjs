@@ -12,6 +12,7 @@ const RELOADS = 50;
 const LOOKS = [0, 2, 10, RELOADS];
 
 const OK = 0;
+const NOT_FOUND = 1;
 const PLUGIN_CONFIGURATION = 7;
 
 const [modulePath, ...policyPaths] = process.argv.slice(2);
@@ -35,6 +36,10 @@ const host = {
     view().setUint32(returnedSize, size, true);
     return OK;
   },
+  // The root id, among others: a plugin without one judges requests.
+  proxy_get_property: () => NOT_FOUND,
+  // What is declared of filter state means nothing where there are no requests.
+  proxy_call_foreign_function: () => OK,
   proxy_define_metric(type, name, size, id) {
     metrics += 1;
     view().setUint32(id, metrics, true);
