@@ -1,4 +1,5 @@
-//! An upstream that counts: it keeps what each connection sent, and answers its first bytes.
+//! An upstream that counts: it keeps what each connection sent, and answers all that comes. It can
+//! be told to speak without being asked.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 use super::caller::PATIENCE;
 
@@ -18,6 +20,8 @@ const PAUSE: Duration = Duration::from_millis(1);
 pub(crate) struct Upstream {
     pub(crate) address: SocketAddr,
     seen: Arc<Mutex<Seen>>,
+    /// Whether it speaks first.
+    speaks: watch::Sender<bool>,
 }
 
 #[derive(Default)]
@@ -30,7 +34,8 @@ struct Seen {
 impl Upstream {
     pub(crate) async fn start() -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let upstream = Self { address: listener.local_addr()?, seen: Arc::default() };
+        let address = listener.local_addr()?;
+        let upstream = Self { address, seen: Arc::default(), speaks: watch::Sender::new(false) };
         let serving = upstream.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -48,13 +53,27 @@ impl Upstream {
 
     async fn serve(self, mut stream: TcpStream, number: usize) {
         let mut buffer = vec![0; 1 << 16];
-        while let Ok(count @ 1..) = stream.read(&mut buffer).await {
-            self.lock().arrivals[number].extend(&buffer[..count]);
+        let mut speaks = self.speaks.subscribe();
+        let mut has_spoken = false;
+        loop {
+            tokio::select! {
+                read = stream.read(&mut buffer) => match read {
+                    Ok(count @ 1..) => self.lock().arrivals[number].extend(&buffer[..count]),
+                    _ => break,
+                },
+                () = until_true(&mut speaks), if !has_spoken => has_spoken = true,
+            }
             if stream.write_all(ANSWER).await.is_err() {
                 break;
             }
         }
         self.lock().open -= 1;
+    }
+
+    /// Whether it says its answer to each connection once before it is asked: to those that stand
+    /// now, and to those that come.
+    pub(crate) fn speak_first(&self, speaks: bool) {
+        self.speaks.send_replace(speaks);
     }
 
     /// What every connection so far has sent.
@@ -75,4 +94,9 @@ impl Upstream {
     fn lock(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+async fn until_true(value: &mut watch::Receiver<bool>) {
+    // The sender lives as long as the upstream, which is what waits.
+    let _ = value.wait_for(|it| *it).await;
 }

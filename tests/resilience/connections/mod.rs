@@ -108,23 +108,40 @@ impl Traffic {
 
     /// That nothing arrived but the hellos of those that were answered, and [`MORE`] after them.
     async fn assert_arrivals(&self, upstream: &Upstream) -> Result<()> {
-        let mut arrivals: BTreeMap<Vec<u8>, usize> = BTreeMap::new();
-        for mut arrival in upstream.all_arrivals().await? {
-            while arrival.ends_with(MORE) {
-                arrival.truncate(arrival.len() - MORE.len());
-            }
-            // A connection without a byte.
-            if !arrival.is_empty() {
-                *arrivals.entry(arrival).or_default() += 1;
-            }
-        }
         let mut answered: BTreeMap<Vec<u8>, usize> = BTreeMap::new();
         for (_, host, _) in self.connections.iter().filter(|it| it.2) {
             *answered.entry(Hello::to(host).to_bytes()).or_default() += 1;
         }
-        ensure!(arrivals == answered, "other bytes arrived than were answered");
+        ensure!(arrivals(upstream).await? == answered, "other bytes arrived than were answered");
         Ok(())
     }
+
+    /// The same where answers may be lost: that nothing arrived but the hellos of those that were
+    /// allowed, and those of all that were answered. How many were lost.
+    async fn lost_answers(&self, upstream: &Upstream, outcomes: &Outcomes) -> Result<usize> {
+        let mut arrivals = arrivals(upstream).await?;
+        let arrived = arrivals.remove(&Hello::to(ALLOWED).to_bytes()).unwrap_or(0);
+        ensure!(arrivals.is_empty(), "bytes arrived that no verdict let pass");
+        let allowed = outcomes.count(|it| it.host == ALLOWED && it.decision == "allow");
+        let answered = self.passed(ALLOWED);
+        ensure!((answered..=allowed).contains(&arrived), "{arrived} arrived: {outcomes}");
+        Ok(arrived - answered)
+    }
+}
+
+/// What arrived, and how often, without each [`MORE`] at its end.
+async fn arrivals(upstream: &Upstream) -> Result<BTreeMap<Vec<u8>, usize>> {
+    let mut arrivals: BTreeMap<Vec<u8>, usize> = BTreeMap::new();
+    for mut arrival in upstream.all_arrivals().await? {
+        while arrival.ends_with(MORE) {
+            arrival.truncate(arrival.len() - MORE.len());
+        }
+        // A connection without a byte.
+        if !arrival.is_empty() {
+            *arrivals.entry(arrival).or_default() += 1;
+        }
+    }
+    Ok(arrivals)
 }
 
 /// How many connections came to what.

@@ -44,6 +44,62 @@ pub(crate) async fn a_trap_at_the_first_bytes_within_tls_is_closed(
     fails_closed(testbed, faults, Way::within_tls()?).await
 }
 
+/// The answer to what the verdict let pass is lost.
+pub(crate) async fn a_trap_at_an_answer_is_closed(testbed: &Testbed) -> Result<()> {
+    let faults = ["trap/upstream_data/every/1", "trap/upstream_data/every/99"];
+    fails_closed(testbed, faults, Way::Clear).await
+}
+
+pub(crate) async fn a_trap_at_an_answer_within_tls_is_closed(testbed: &Testbed) -> Result<()> {
+    let faults = ["trap/upstream_data/every/1", "trap/upstream_data/every/99"];
+    fails_closed(testbed, faults, Way::within_tls()?).await
+}
+
+/// The upstream was dialled before the verdict, and speaks to callers that say nothing.
+pub(crate) async fn a_trap_at_an_upstream_that_speaks_first_is_closed(
+    testbed: &Testbed,
+) -> Result<()> {
+    const FAULT: &str = "trap/upstream_data/every/1";
+    for failure_policy in FAILURE_POLICIES {
+        let mut failing =
+            Failing::start(testbed, FAULT, failure_policy, &Way::within_tls()?).await?;
+        failing.upstream.speak_first(true);
+        let started = Instant::now();
+        let mut silent = 0;
+        while silent < 20
+            || (failure_policy == "FAIL_RELOAD" && failing.gateway.reloads().await? < 2)
+        {
+            for host in [ALLOWED, DENIED] {
+                ensure!(!failing.say(host, b"").await?, "a byte of the upstream passed");
+                silent += 1;
+            }
+            ensure!(started.elapsed() < PATIENCE, "no VM is replaced");
+            tokio::time::sleep(PAUSE).await;
+        }
+        let outcomes = failing.traffic.outcomes(&failing.gateway).await?;
+        ensure!(outcomes.count(|it| it.decision == "allow") == 0, "{outcomes}");
+        ensure!(failing.upstream.all_arrivals().await?.iter().all(Vec::is_empty));
+
+        failing.upstream.speak_first(false);
+        if failure_policy == "FAIL_CLOSED" {
+            ensure!(!failing.send(ALLOWED).await?, "the fault never struck");
+        }
+        failing.repair(failure_policy).await?;
+        failing.finish("trap/upstream_data before the verdict", failure_policy).await?;
+    }
+    Ok(())
+}
+
+/// The VM fails between two callbacks of a connection: while some that it knows wait for their
+/// verdict.
+pub(crate) async fn a_trap_while_connections_wait_is_closed(testbed: &Testbed) -> Result<()> {
+    tokio::try_join!(
+        closed_while_some_wait(testbed, "FAIL_CLOSED"),
+        closed_while_some_wait(testbed, "FAIL_RELOAD"),
+    )?;
+    Ok(())
+}
+
 pub(crate) async fn a_trap_in_the_allocator_at_a_connection_is_closed(
     testbed: &Testbed,
 ) -> Result<()> {
@@ -123,11 +179,17 @@ enum Way {
 
 impl Way {
     fn within_tls() -> Result<Self> {
-        let mesh = Authority::new(&[ALLOWED, DENIED])?;
-        let caller = mesh.caller("spiffe://cluster.local/ns/shop/sa/front")?;
-        let config = mesh.client(Some(&caller), "istio")?;
+        let (mesh, config) = mesh()?;
         Ok(Self::WithinTls(Arc::new(mesh), config))
     }
+}
+
+/// The mesh, and how one of its workloads begins TLS.
+fn mesh() -> Result<(Authority, Arc<ClientConfig>)> {
+    let mesh = Authority::new(&[ALLOWED, DENIED])?;
+    let caller = mesh.caller("spiffe://cluster.local/ns/shop/sa/front")?;
+    let config = mesh.client(Some(&caller), "istio")?;
+    Ok((mesh, config))
 }
 
 /// Each fault, which strikes at all calls or at one in a hundred, under each failure policy.
@@ -179,6 +241,47 @@ async fn closed_until_reloaded(
     failing.finish(fault, "FAIL_RELOAD").await
 }
 
+/// Each VM fails at its third tick: three seconds after somebody began to wait.
+async fn closed_while_some_wait(testbed: &Testbed, failure_policy: &str) -> Result<()> {
+    const FAULT: &str = "trap/tick/every/3";
+    let (mesh, config) = mesh()?;
+    let way = Way::WithinTls(Arc::new(mesh), Arc::clone(&config));
+    let mut failing = Failing::start(testbed, FAULT, failure_policy, &way).await?;
+    loop {
+        let mut silent = Vec::new();
+        for host in [ALLOWED, DENIED, ALLOWED, DENIED] {
+            let caller = Caller::connect(failing.gateway.envoy.listener("egress")?).await?;
+            silent.push((host, caller.wrap(Arc::clone(&config), host).await?));
+        }
+        ensure!(failing.send(ALLOWED).await?, "who waits holds up who does not");
+        failing.until_struck().await?;
+
+        let unasked = silent.split_off(2);
+        for (host, mut caller) in silent {
+            let is_answered = caller.exchange(&Hello::to(host).to_bytes()).await?;
+            failing.traffic.note(caller.address, host, is_answered);
+            ensure!(!is_answered, "it goes on without a filter");
+        }
+        failing.upstream.speak_first(true);
+        for (host, mut caller) in unasked {
+            let is_answered = caller.exchange(b"").await?;
+            failing.traffic.note(caller.address, host, is_answered);
+            ensure!(!is_answered, "a byte of the upstream passed");
+        }
+        failing.upstream.speak_first(false);
+        if failure_policy == "FAIL_CLOSED" {
+            ensure!(!failing.send(ALLOWED).await?);
+            break;
+        }
+        failing.until(true).await?;
+        if failing.gateway.reloads().await? >= 2 {
+            break;
+        }
+    }
+    failing.repair(failure_policy).await?;
+    failing.finish(FAULT, failure_policy).await
+}
+
 /// A gateway under a fault, and what became of the connections so far.
 struct Failing {
     gateway: Gateway,
@@ -207,20 +310,22 @@ impl Failing {
 
     /// Sends one hello; whether the upstream answered.
     async fn send(&mut self, host: &'static str) -> Result<bool> {
-        let address = self.gateway.envoy.listener("egress")?;
-        match &self.way {
-            Way::Clear => self.traffic.send(address, host).await,
-            Way::WithinTls(_, config) => {
-                let caller = Caller::connect(address).await?;
-                let address = caller.address;
-                let is_answered = match caller.wrap(Arc::clone(config), host).await {
-                    Ok(mut caller) => caller.exchange(&Hello::to(host).to_bytes()).await?,
-                    Err(_) => false,
-                };
-                self.traffic.note(address, host, is_answered);
-                Ok(is_answered)
-            }
-        }
+        self.say(host, &Hello::to(host).to_bytes()).await
+    }
+
+    /// Sends these bytes, or none, over a new connection; whether the upstream said its answer.
+    async fn say(&mut self, host: &'static str, bytes: &[u8]) -> Result<bool> {
+        let mut caller = Caller::connect(self.gateway.envoy.listener("egress")?).await?;
+        let address = caller.address;
+        let is_answered = match &self.way {
+            Way::Clear => caller.exchange(bytes).await?,
+            Way::WithinTls(_, config) => match caller.wrap(Arc::clone(config), host).await {
+                Ok(mut caller) => caller.exchange(bytes).await?,
+                Err(_) => false,
+            },
+        };
+        self.traffic.note(address, host, is_answered);
+        Ok(is_answered)
     }
 
     /// Sends hellos to both hosts until one to the allowed host comes out so.
@@ -235,6 +340,18 @@ impl Failing {
             }
             ensure!(started.elapsed() < PATIENCE, "nothing passed or everything: {passes}");
         }
+    }
+
+    /// Sends hellos to both hosts until the VM has failed: it refuses, or another takes its place at
+    /// once, for which it need only be a second old.
+    async fn until_struck(&mut self) -> Result<()> {
+        let (started, reloads) = (Instant::now(), self.gateway.reloads().await?);
+        while self.send(ALLOWED).await? && self.gateway.reloads().await? == reloads {
+            ensure!(!self.send(DENIED).await?);
+            ensure!(started.elapsed() < PATIENCE, "the fault never struck");
+            tokio::time::sleep(PAUSE).await;
+        }
+        Ok(())
     }
 
     /// Delivers the same plugin without a fault: it must work at once.
@@ -255,7 +372,18 @@ impl Failing {
     async fn finish(&self, fault: &str, failure_policy: &str) -> Result<()> {
         let outcomes = self.traffic.outcomes(&self.gateway).await?;
         println!("{fault}, {failure_policy}:\n{outcomes}");
-        self.traffic.assert_arrivals(&self.upstream).await?;
+        match fault.split('/').nth(1) {
+            Some("upstream_data") => {
+                let lost = self.traffic.lost_answers(&self.upstream, &outcomes).await?;
+                ensure!(lost > 0, "{outcomes}");
+            }
+            // It may strike between a hello and its answer, or this at the answer to a hello that the
+            // update was too late for.
+            Some("tick" | "upstream_data before the verdict") => {
+                self.traffic.lost_answers(&self.upstream, &outcomes).await?;
+            }
+            _ => self.traffic.assert_arrivals(&self.upstream).await?,
+        }
         ensure!(outcomes.count(|it| it.passed && it.decision != "allow") == 0, "{outcomes}");
         ensure!(outcomes.count(|it| it.host == DENIED && it.decision == "allow") == 0);
         Ok(())
