@@ -127,7 +127,7 @@ impl Iterator for Chunks<'_> {
 
 impl Log {
     pub(super) fn new(number: usize, bytes: Box<dyn Read + Send>) -> Self {
-        let parts = Parts::default();
+        let parts = Parts::START;
         Self { number, bytes, carry: Vec::new(), next_line: 1, parts, is_at_end: false }
     }
 

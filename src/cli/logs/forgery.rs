@@ -156,8 +156,8 @@ proptest! {
     fn no_field_of_a_text_line_is_a_record(caller in caller()) {
         for text in caller.texts().into_iter().chain([caller.open_text()]) {
             for carrier in CARRIERS {
-                let line = format!("{carrier}{text}");
-                prop_assert_eq!(read(&line), [], "{}", line);
+                let log = format!("{carrier}first\n{carrier}{text}");
+                prop_assert_eq!(read(&log), [], "{}", log);
             }
         }
     }
@@ -165,12 +165,13 @@ proptest! {
     #[test]
     fn no_field_of_a_json_line_is_another_record(caller in caller()) {
         for carrier in CARRIERS {
-            let line = format!("{carrier}{}", caller.json());
-            prop_assert_eq!(read(&line), caller.as_read(Form::AccessLog), "{}", line);
+            let log = format!("{carrier}first\n{carrier}{}", caller.json());
+            prop_assert_eq!(read(&log), caller.as_read(Form::AccessLog), "{}", log);
             for log in ["", "wasm log infra.egress-warden: ", ENVOY_LOG, ISTIO_LOG] {
                 let thread = if log == ISTIO_LOG { "\tthread=25" } else { "" };
                 let line = format!("{carrier}{log}{}{thread}", caller.filters_json());
-                prop_assert_eq!(read(&line), caller.as_read(Form::Filter), "{}", line);
+                let log = format!("{carrier}first\n{line}");
+                prop_assert_eq!(read(&log), caller.as_read(Form::Filter), "{}", log);
             }
         }
     }
@@ -211,11 +212,14 @@ proptest! {
             places.extend(cuts.iter().map(|cut| line.floor_char_boundary(cut.index(line.len()))));
             for at in places {
                 let (head, tail) = line.split_at(at);
-                let log = format!(
-                    "2026-11-25T03:00:00.1Z stdout P {head}\n2026-11-25T03:00:00.2Z stderr F other\n\
-                     2026-11-25T03:00:00.1Z stdout F {tail}\n"
-                );
-                prop_assert_eq!(read(&log), [], "{}", log);
+                let before = "2026-11-25T03:00:00.0Z stdout F first\n";
+                let start = format!("2026-11-25T03:00:00.1Z stdout P {head}\n");
+                let between = "2026-11-25T03:00:00.2Z stderr F other\n";
+                let end = format!("2026-11-25T03:00:00.1Z stdout F {tail}\n");
+                // In one file, and in two: the runtime began a new one between the parts.
+                for log in [format!("{before}{start}{between}{end}"), format!("{between}{end}"), end] {
+                    prop_assert_eq!(read(&log), [], "{}", log);
+                }
             }
         }
     }
@@ -245,6 +249,29 @@ fn a_part_stays_a_part_over_the_end_of_a_chunk() {
     assert_eq!(read(&log), []);
     log.push_str(&format!("2026-11-25T03:00:00.4Z stdout F {FORGED_ACCESS}\n"));
     assert_eq!(read(&log).len(), 1, "the line after it is whole");
+}
+
+/// A file of a container runtime may begin in the middle of a line, on each stream.
+#[test]
+fn the_first_line_of_a_stream_is_no_record() {
+    let line = |stream: &str| format!("2026-11-25T03:00:00.1Z {stream} F {FORGED_ACCESS}\n");
+    let (stdout, stderr) = (line("stdout"), line("stderr"));
+    assert_eq!(read(&stdout), []);
+    assert_eq!(read(&format!("{stdout}{stderr}")), []);
+    let whole = format!("{stdout}{stderr}{stdout}{stdout}{stderr}");
+    assert_eq!(read(&whole).len(), 3, "what comes after a whole line is whole");
+    assert_eq!(read(&format!("text\n{stdout}")), [], "behind a line of no stream");
+}
+
+/// Only a last part ends a line that was cut.
+#[test]
+fn a_line_without_a_known_tag_ends_no_cut_line() {
+    let time = "2026-11-25T03:00:00.1Z stdout";
+    for tag in ["X ", "", "FP "] {
+        let log =
+            format!("{time} F first\n{time} P GET\n{time} {tag}other\n{time} F {FORGED_ACCESS}\n");
+        assert_eq!(read(&log), [], "{log}");
+    }
 }
 
 /// A format of text that looks like JSON escapes nothing, so a caller can add keys: where he repeats

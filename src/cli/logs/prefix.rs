@@ -14,7 +14,8 @@
 //! | `[TIME][THREAD][LEVEL][wasm] [FILE:LINE] wasm log PLUGIN: ` | Envoy's own log; may stand behind all of these |
 //! | the same in Istio's form, or cut down to `wasm log PLUGIN: ` | Istio's proxy, Envoy with `--log-format %v` |
 //!
-//! Envoy's own log holds what other plugins say, too, so `PLUGIN` must be the filter's.
+//! Envoy's own log holds what other plugins say, too, so `PLUGIN` must be the filter's. Of a container
+//! runtime's lines, [`Parts`] tells which are not whole.
 
 use super::unread::Problem;
 use std::fmt;
@@ -123,16 +124,20 @@ impl fmt::Display for Prefix {
 }
 
 /// Which lines of a container runtime's log are parts of longer ones, told from the lines before
-/// them. A runtime cuts lines at 16 KiB or so, and a caller who knows his line can choose the byte at
-/// which its last part begins.
-#[derive(Clone, Copy, Debug, Default)]
+/// them in the same file. A runtime cuts lines at 16 KiB or so, and a caller who knows his line can
+/// choose the byte at which its last part begins.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Parts {
     is_stdout_open: bool,
     is_stderr_open: bool,
 }
 
 impl Parts {
-    /// Takes the next line, and says whether it is a part.
+    /// At the start of a file. What the file before ended with is not known, so the first line of
+    /// either stream may be the rest of a line.
+    pub(super) const START: Self = Self { is_stdout_open: true, is_stderr_open: true };
+
+    /// Takes the next line, and says whether it is, or may be, a part.
     pub(super) fn take(&mut self, line: &[u8]) -> bool {
         // Most lines are of no runtime's log.
         if !line.first().is_some_and(u8::is_ascii_digit) {
@@ -142,8 +147,13 @@ impl Parts {
         let head = head.utf8_chunks().next().map_or("", |chunk| chunk.valid());
         let Some((is_stderr, rest)) = stream(head) else { return false };
         let is_open = if is_stderr { &mut self.is_stderr_open } else { &mut self.is_stdout_open };
-        let is_first = rest.starts_with("P ") || rest.starts_with("P:");
-        std::mem::replace(is_open, is_first) || is_first
+        let was_open = *is_open;
+        match rest.split_once([' ', ':']) {
+            Some(("P", _)) => *is_open = true,
+            Some(("F", _)) => *is_open = false,
+            _ => {}
+        }
+        was_open || *is_open
     }
 }
 
@@ -164,17 +174,19 @@ fn stream(line: &str) -> Option<(bool, &str)> {
 fn kubectl(line: &str) -> Option<&str> {
     let (pod, rest) = line.strip_prefix("[pod/")?.split_once('/')?;
     let (container, rest) = rest.split_once("] ")?;
-    (is_name(pod) && is_name(container)).then_some(rest)
+    (is_name(pod) && is_label(container)).then_some(rest)
 }
 
 fn stern(line: &str) -> Option<&str> {
+    // Text access logs hold times, status codes and addresses there.
+    let is_word = |it: &str| is_label(it) && has_letter(it);
     let (first, rest) = line.split_once(' ')?;
     let (second, rest) = rest.split_once(' ')?;
-    if is_pod(first) && is_name(second) {
+    if is_pod(first) && is_word(second) {
         return Some(rest);
     }
     let (third, rest) = rest.split_once(' ')?;
-    (is_name(first) && is_pod(second) && is_name(third)).then_some(rest)
+    (is_word(first) && is_pod(second) && is_word(third)).then_some(rest)
 }
 
 fn compose(line: &str) -> Option<&str> {
@@ -182,7 +194,8 @@ fn compose(line: &str) -> Option<&str> {
     let rest = rest.trim_start_matches(' ').strip_prefix("| ")?;
     let (service, number) = name.rsplit_once(['-', '_'])?;
     let is_service_byte = |it: u8| it.is_ascii_alphanumeric() || matches!(it, b'-' | b'_' | b'.');
-    let is_service = !service.is_empty() && service.bytes().all(is_service_byte);
+    // A date has none.
+    let is_service = has_letter(service) && service.bytes().all(is_service_byte);
     let is_number = !number.is_empty() && number.bytes().all(|it| it.is_ascii_digit());
     (is_service && is_number).then_some(rest)
 }
@@ -259,11 +272,23 @@ fn is_pod(name: &str) -> bool {
     is_name(name) && (is_number(end) || end.len() == 5)
 }
 
-/// A name as Kubernetes has them (RFC 1123).
+/// A name of a pod: labels joined by dots (RFC 1123).
 fn is_name(name: &str) -> bool {
-    let is_name_byte =
-        |it: u8| it.is_ascii_lowercase() || it.is_ascii_digit() || matches!(it, b'-' | b'.');
-    !name.is_empty() && name.len() <= 253 && name.bytes().all(is_name_byte)
+    name.len() <= 253 && name.split('.').all(is_label)
+}
+
+/// A name of a namespace or a container: one label (RFC 1123).
+fn is_label(label: &str) -> bool {
+    let is_inner = |it: u8| it.is_ascii_lowercase() || it.is_ascii_digit() || it == b'-';
+    let is_outer = |it: Option<char>| it.is_some_and(|it| it.is_ascii_alphanumeric());
+    label.len() <= 63
+        && label.bytes().all(is_inner)
+        && is_outer(label.chars().next())
+        && is_outer(label.chars().next_back())
+}
+
+fn has_letter(text: &str) -> bool {
+    text.bytes().any(|it| it.is_ascii_alphabetic())
 }
 
 fn is_number(text: &str) -> bool {
@@ -296,6 +321,7 @@ mod tests {
             ("[pod/gw/envoy] 2026-11-25T03:00:00.123456789Z ", "[pod/POD/CONTAINER] TIME "),
             ("gw-6d9c7f8b54-x7k2p istio-proxy ", "POD CONTAINER "),
             ("infra gw-0 istio-proxy 2026-11-25T03:00:00.123456789Z ", "POD CONTAINER TIME "),
+            ("1a gw.2-0 envoy-2 ", "POD CONTAINER "),
             ("gateway-1  | ", "SERVICE | "),
             ("my_app_gateway_12 | 2026-11-25T03:00:00.123456789Z ", "SERVICE | TIME "),
             ("wasm log egress-warden: ", "wasm log PLUGIN: "),
@@ -334,7 +360,20 @@ mod tests {
             "200 | {}",
             "default | {}",
             "a.example 113ffafb-17ac-464a-9930-f8474545c66f {}",
+            // What an access log begins with, and two words of the caller.
+            "10.1.2.3 a-0 403 {}",
+            "1772439351 a-0 403 {}",
+            "1772439351 a-0 b {}",
+            "10.1.2.3 a-0 b {}",
+            "a-0 403 {}",
+            "a-0 b.example {}",
+            "-a a-0 b {}",
+            "a a-0 b- {}",
+            "a .a-0 b {}",
+            "a a..b-0 b {}",
+            "2026-03-02 | {}",
             "[pod/gw] {}",
+            "[pod/gw/istio.proxy] {}",
             "[pod/gw/istio-proxy]{}",
             "[pod/gw/istio proxy] {}",
             "wasm log: {}",

@@ -22,7 +22,8 @@ pub(crate) enum Problem {
     UnknownPrefix,
     /// Envoy's own log, with what another plugin says.
     OtherPlugin,
-    /// A container runtime has cut the line, and this is the start or the rest of it.
+    /// A container runtime has cut the line, and this is the start or the rest of it; or may be, since
+    /// the file holds nothing before it on its stream.
     Part,
     /// What looks like a JSON object is none.
     NotJson,
@@ -42,7 +43,7 @@ impl Problem {
             Self::NoObject => "no JSON object",
             Self::UnknownPrefix => "no record at its start",
             Self::OtherPlugin => "of a plugin that `--plugin` does not name",
-            Self::Part => "part of a line that the container runtime cut",
+            Self::Part => "part of a line that the container runtime cut, or first of its stream",
             Self::NotJson => "not JSON",
             Self::HalfWritten => "half-written",
             Self::RepeatedKey => "a JSON object with a repeated key",
