@@ -13,7 +13,6 @@ use super::host_map::{HostKeys, HostMap, Scope};
 use super::request::Facts;
 use super::rule::Rule;
 use crate::host::HostPattern;
-use crate::key_table::KeyTable;
 use std::cell::OnceCell;
 
 /// The hosts of each entry of a rule's `to`; `None` for an entry without hosts.
@@ -28,8 +27,6 @@ pub(super) struct Index {
     anywhere: Group,
     crowds: Vec<Crowd>,
     callers: Callers,
-    /// The chain of a crowd's candidates for one caller, by [`crowd_key`].
-    by_caller: KeyTable,
 }
 
 /// One way for one rule to match.
@@ -63,7 +60,7 @@ const NONE: u32 = u32::MAX;
 const CROWD: u32 = 1 << 31;
 
 /// The candidates of a host that has many.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Crowd {
     /// Those that are not found through callers.
     anyone: Chain,
@@ -72,12 +69,22 @@ struct Crowd {
     unknown_principal: Chain,
     /// The same for a caller whose namespace is unknown.
     unknown_namespace: Chain,
+    /// Those that are found through callers, in order. A rule that is has few keys ([`Keys`]), so
+    /// this is at most so many times as long as the host's list. It needs no limit over all hosts,
+    /// which the rules of one author could use up for all others.
+    by_caller: Box<[Called]>,
+}
+
+/// A candidate for one caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Called {
+    caller: u32,
+    /// Its place among the postings.
+    posting: u32,
 }
 
 /// A chain up to this length is walked.
 const SHORT: usize = 8;
-/// A crowd is left a chain where its callers would make the index larger than this.
-const MAX_BY_CALLER: usize = 1 << 20;
 
 impl Index {
     /// Takes the rules with the hosts of their `to`, in the same order.
@@ -89,7 +96,6 @@ impl Index {
             anywhere: NONE,
             crowds: Vec::new(),
             callers: Callers::default(),
-            by_caller: KeyTable::default(),
         };
         for (rule, entries) in (0..).zip(hosts) {
             if entries.is_empty() {
@@ -135,30 +141,26 @@ impl Index {
         groups.push((self.anywhere, None));
         let mut candidates = Vec::new();
         for ((group, scope), level) in groups.into_iter().zip(0..) {
-            for chain in self.chains(group) {
-                for Posting { rule, destination, .. } in chain_of(&self.postings, chain) {
-                    let destination = Some(destination).filter(|it| *it != NONE);
-                    candidates.push(Candidate { rule, destination, scope, level });
-                }
-            }
+            let (chain, by_caller) = match self.crowd(group) {
+                Some(crowd) => (crowd.anyone, &*crowd.by_caller),
+                None => (group, &[][..]),
+            };
+            let called = by_caller.iter().filter_map(|it| self.postings.get(it.posting as usize));
+            let anyone = chain_of(&self.postings, chain).map(|(_, posting)| posting);
+            candidates.extend(anyone.chain(called.copied()).map(|it| it.candidate(scope, level)));
         }
-        // Members of a crowd stand in the chains of several callers.
+        // Members of a crowd stand there once for each of several callers.
         candidates.sort_by_key(|it| (it.level, it.rule, it.destination));
         candidates.dedup();
         candidates
     }
 
-    /// The chains that together hold a group's candidates.
-    fn chains(&self, group: Group) -> Vec<Chain> {
+    /// The crowd that a group is, if it is one.
+    fn crowd(&self, group: Group) -> Option<&Crowd> {
         if group & CROWD == 0 || group == NONE {
-            return vec![group];
+            return None;
         }
-        let number = group & !CROWD;
-        let anyone = self.crowds.get(number as usize).map(|crowd| crowd.anyone);
-        let of_callers = (0..)
-            .take(self.callers.len())
-            .filter_map(|caller| self.by_caller.get(&crowd_key(number, caller)));
-        anyone.into_iter().chain(of_callers).collect()
+        self.crowds.get((group & !CROWD) as usize)
     }
 
     /// Shows the candidates of one group. `caller` holds the caller's numbers, once a crowd was met.
@@ -172,16 +174,11 @@ impl Index {
         visit: &mut impl FnMut(Candidate),
     ) {
         let mut walk = |chain| {
-            for Posting { rule, destination, .. } in chain_of(&self.postings, chain) {
-                let destination = Some(destination).filter(|it| *it != NONE);
-                visit(Candidate { rule, destination, scope, level });
+            for (_, posting) in chain_of(&self.postings, chain) {
+                visit(posting.candidate(scope, level));
             }
         };
-        if group & CROWD == 0 || group == NONE {
-            return walk(group);
-        }
-        let number = group & !CROWD;
-        let Some(crowd) = self.crowds.get(number as usize) else { return };
+        let Some(crowd) = self.crowd(group) else { return walk(group) };
         walk(crowd.anyone);
         if facts.principal.is_none() {
             walk(crowd.unknown_principal);
@@ -190,8 +187,10 @@ impl Index {
             walk(crowd.unknown_namespace);
         }
         for caller in caller.get_or_init(|| self.callers.of(facts)) {
-            if let Some(chain) = self.by_caller.get(&crowd_key(number, *caller)) {
-                walk(chain);
+            for posting in crowd.of_caller(*caller) {
+                if let Some(posting) = self.postings.get(posting as usize) {
+                    visit(posting.candidate(scope, level));
+                }
             }
         }
     }
@@ -220,40 +219,56 @@ impl Index {
 
     /// Makes a crowd of a chain, if its rules name callers; else it stays as it is.
     fn part(&mut self, chain: Chain, rules: &[Rule]) -> Group {
-        let members: Vec<Posting> = chain_of(&self.postings, chain).collect();
+        let members: Vec<(u32, Posting)> = chain_of(&self.postings, chain).collect();
         let keys_of = |member: &Posting| Keys::of(rules.get(member.rule as usize)?);
-        let more: usize = members.iter().filter_map(keys_of).map(|keys| keys.len()).sum();
         let Ok(number) = u32::try_from(self.crowds.len()) else { return chain };
-        if more == 0 || self.by_caller.len().saturating_add(more) > MAX_BY_CALLER {
+        if !members.iter().any(|(_, member)| keys_of(member).is_some()) {
             return chain;
         }
-        let mut crowd = Crowd { anyone: NONE, unknown_principal: NONE, unknown_namespace: NONE };
+        let [mut anyone, mut unknown_principal, mut unknown_namespace] = [NONE; 3];
+        let mut by_caller = Vec::new();
         // Chains grow at the front.
-        for member in members.iter().rev() {
+        for &(posting, member) in members.iter().rev() {
             let mut join = |chain: &mut Chain| {
                 *chain = prepend(&mut self.postings, *chain, member.rule, member.destination);
             };
-            let Some(keys) = keys_of(member) else {
-                join(&mut crowd.anyone);
+            let Some(keys) = keys_of(&member) else {
+                join(&mut anyone);
                 continue;
             };
             if rules.get(member.rule as usize).is_some_and(|rule| rule.action == Action::Deny) {
                 if keys.has_principals() {
-                    join(&mut crowd.unknown_principal);
+                    join(&mut unknown_principal);
                 }
                 if keys.has_namespaces() {
-                    join(&mut crowd.unknown_namespace);
+                    join(&mut unknown_namespace);
                 }
             }
-            for key in keys.iter() {
-                let Some(caller) = self.callers.intern(key) else { continue };
-                if let Some((chain, _)) = self.by_caller.entry(&crowd_key(number, caller), NONE) {
-                    join(chain);
-                }
-            }
+            let callers = keys.iter().filter_map(|key| self.callers.intern(key));
+            by_caller.extend(callers.map(|caller| Called { caller, posting }));
         }
-        self.crowds.push(crowd);
+        by_caller.sort_unstable();
+        // A rule may name a caller twice.
+        by_caller.dedup();
+        let by_caller = by_caller.into_boxed_slice();
+        self.crowds.push(Crowd { anyone, unknown_principal, unknown_namespace, by_caller });
         number | CROWD
+    }
+}
+
+impl Crowd {
+    /// The places of the postings for one caller.
+    fn of_caller(&self, caller: u32) -> impl Iterator<Item = u32> {
+        let start = self.by_caller.partition_point(|it| it.caller < caller);
+        let called = self.by_caller.get(start..).unwrap_or_default().iter();
+        called.take_while(move |it| it.caller == caller).map(|it| it.posting)
+    }
+}
+
+impl Posting {
+    fn candidate(self, scope: Option<Scope>, level: u32) -> Candidate {
+        let destination = Some(self.destination).filter(|it| *it != NONE);
+        Candidate { rule: self.rule, destination, scope, level }
     }
 }
 
@@ -271,15 +286,13 @@ fn prepend(postings: &mut Vec<Posting>, chain: Chain, rule: u32, destination: u3
     u32::try_from(postings.len()).map_or(chain, |length| length.wrapping_sub(1))
 }
 
-fn chain_of(postings: &[Posting], chain: Chain) -> impl Iterator<Item = Posting> {
+/// The postings of a chain, each behind its place.
+fn chain_of(postings: &[Posting], chain: Chain) -> impl Iterator<Item = (u32, Posting)> {
     let mut next = chain;
     std::iter::from_fn(move || {
-        let posting = *postings.get(next as usize)?;
+        let place = next;
+        let posting = *postings.get(place as usize)?;
         next = posting.next;
-        Some(posting)
+        Some((place, posting))
     })
-}
-
-fn crowd_key(crowd: u32, caller: u32) -> [u8; 8] {
-    (u64::from(crowd) << 32 | u64::from(caller)).to_le_bytes()
 }

@@ -37,10 +37,6 @@ impl<'a> Keys<'a> {
         (!keys.is_empty()).then_some(Self(keys))
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
-    }
-
     pub(super) fn iter(&self) -> impl Iterator<Item = Key<'a>> {
         self.0.iter().copied()
     }
@@ -111,7 +107,7 @@ impl Callers {
     }
 
     /// How many keys have a number; numbers start at 0.
-    pub(super) fn len(&self) -> usize {
+    fn len(&self) -> usize {
         let tables = [&self.principals, &self.directories, &self.namespaces];
         tables.iter().map(|table| table.len()).sum()
     }
