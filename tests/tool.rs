@@ -89,6 +89,7 @@ fn what_readers_of_yaml_take_differently_is_refused_by_every_command() {
         ("KEY: p\n<<: {KEY: p}\n", 2),
         ("# \u{2028}\nKEY: p\n", 1),
         ("%YAML 1.1\n---\nKEY: p\n", 1),
+        ("KEY: p\n---#x:\n  KEY: q\n", 2),
     ] {
         let [bad, bad_cases, bad_team] =
             kinds.map(|(key, rest)| format!("{}{rest}", odd.replace("KEY", key)));

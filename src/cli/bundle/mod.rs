@@ -30,7 +30,7 @@ A folder stands for the policies in it and below. A team.yaml says whose the pol
   namespaces: [payments]        # every rule must be for callers of these; absent: for any
 
 The nearest team.yaml counts, also one above the named folder. One below a team with `namespaces` can only narrow it.
-Symbolic links to folders and out of the named folder are errors.
+Symbolic links in a folder are errors.
 
 What a team with `namespaces` writes acts on its own callers only; what cannot be held to them is an error: settings, a
 rule for other callers, a deny rule without `identity: required` and `principals`, a stamp under a name `x-...`.

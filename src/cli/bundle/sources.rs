@@ -54,7 +54,7 @@ pub(super) fn read(paths: &[PathBuf]) -> Result<Vec<Source>, Failure> {
         }
         let place = path.canonicalize().map_err(|error| input::unreadable(path, &error))?;
         if place.is_dir() {
-            collect(path, &place, &mut files)?;
+            collect(path, &mut files)?;
         } else {
             files.push(Found::new(path, &place));
         }
@@ -94,9 +94,9 @@ impl Found {
     }
 }
 
-/// Finds the policies in a folder and below. `root` is the named folder without links: what a link
-/// leads to outside of it belongs to somebody else.
-fn collect(path: &Path, root: &Path, files: &mut Vec<Found>) -> Result<(), Failure> {
+/// Finds the policies in a folder and below. Links are errors: a team could bring in what belongs to
+/// somebody else, a file that is no policy there by its name among it.
+fn collect(path: &Path, files: &mut Vec<Found>) -> Result<(), Failure> {
     let unreadable = |error: io::Error| {
         Failure::new(input::name(path), error.to_string(), "name a folder that can be read")
     };
@@ -112,18 +112,15 @@ fn collect(path: &Path, root: &Path, files: &mut Vec<Found>) -> Result<(), Failu
             path.extension().is_some_and(|it| it == "yaml" || it == "yml" || it == "json")
                 && path.file_name().is_some_and(|name| name != TEAM_FILE);
         let is_folder = path.is_dir();
-        if is_folder && !kind.is_symlink() {
-            collect(&path, root, files)?;
-        } else if is_policy || is_folder {
+        if kind.is_symlink() && (is_policy || is_folder) {
+            let problem = "a symbolic link, which is not followed";
+            let remedy = "put what it leads to in its place, or name that on the command line";
+            return Err(Failure::new(input::name(&path), problem, remedy));
+        }
+        if is_folder {
+            collect(&path, files)?;
+        } else if is_policy {
             let place = path.canonicalize().map_err(|error| input::unreadable(&path, &error))?;
-            if kind.is_symlink() && (is_folder || !place.starts_with(root)) {
-                let problem = match is_folder {
-                    true => "a symbolic link to a folder, which is not followed",
-                    false => "a symbolic link out of the folder, which is not followed",
-                };
-                let remedy = "put what it leads to in its place, or name that on the command line";
-                return Err(Failure::new(input::name(&path), problem, remedy));
-            }
             files.push(Found::new(&path, &place));
         }
     }
@@ -217,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn no_link_leads_out_of_the_folder_or_away_from_its_team() {
+    fn no_link_in_a_folder_is_followed() {
         let root = folders();
         let link = root.path().join("all/platform/linked.yaml");
         let with_link = |target: &str| {
@@ -225,11 +222,16 @@ mod tests {
             symlink(root.path().join(target), &link).unwrap();
             teams(&root, &["all/platform"])
         };
-        // A file of the team in another's folder is the team's all the same.
-        with_link("all/pay/one.yaml").expect_err("out of the named folder");
-        let all = teams(&root, &["all"]).unwrap();
-        assert_eq!(all.iter().filter(|it| **it == ("one".into(), "pay".into())).count(), 2);
-        for target in ["outside/four.yaml", "missing.yaml", "all/pay/sub"] {
+        fs::write(root.path().join("all/platform/five.yaml.disabled"), "policy: five\nrules: []")
+            .unwrap();
+        for target in [
+            "all/pay/one.yaml",
+            "all/platform/three.yaml",
+            "all/platform/five.yaml.disabled",
+            "outside/four.yaml",
+            "missing.yaml",
+            "all/pay/sub",
+        ] {
             let failure = with_link(target).expect_err(target);
             assert!(failure.contains("linked.yaml"), "{failure}");
         }

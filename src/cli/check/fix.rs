@@ -32,8 +32,12 @@ enum Change {
 pub(super) fn of_fault(file: &PolicyFile, fault: &Finding) -> Option<Edit> {
     let written = one_line_scalar(file.document(), &fault.span)?;
     if file.document().is_doubtful(&fault.span) {
-        // Only a text can stand there: a policy in which one does is sound.
-        return file.is_sound_as_texts().then(|| Edit {
+        // Only a text can stand there: a policy in which one does is sound. Of what stands around the
+        // policy nothing is known.
+        let is_in_policy = file.tree().is_some_and(|policy| {
+            policy.span.start <= fault.span.start && fault.span.end <= policy.span.end
+        });
+        return (is_in_policy && file.is_sound_as_texts()).then(|| Edit {
             span: fault.span.clone(),
             replacement: quoted(written),
             change: Change::Text(written.to_owned()),

@@ -26,7 +26,7 @@ pub(super) struct Yaml {
 
 /// Reads the one document of a text, or says why there is none.
 pub(super) fn parse(text: &str) -> Result<Yaml, Finding> {
-    if let Some(finding) = odd_character(text) {
+    if let Some(finding) = odd_character(text).or_else(|| odd_separator(text)) {
         return Err(finding);
     }
     let mut options = Options::default();
@@ -81,6 +81,28 @@ fn odd_character(text: &str) -> Option<Finding> {
     let problem =
         format!("the character U+{:04X}, which readers of YAML take differently", u32::from(c));
     Some(Finding::whole(span, problem, "take it away, or write it as an escape in double quotes"))
+}
+
+/// A line that begins with `---` and says more than a comment. kubectl and kustomize part a file at each
+/// such line before they read any YAML, and drop the rest of it; YAML reads a key, or a text, or the
+/// beginning of a document there (YAML 1.2, section 9.1.2).
+fn odd_separator(text: &str) -> Option<Finding> {
+    let mut start = 0_usize;
+    for line in text.split_inclusive('\n') {
+        let rest = line.strip_prefix("---").map(str::trim_end);
+        let is_separator = |rest: &str| {
+            rest.is_empty() || rest.starts_with([' ', '\t']) && rest.trim_start().starts_with('#')
+        };
+        if rest.is_some_and(|rest| !is_separator(rest)) {
+            let span = start..start.saturating_add(line.trim_end().len());
+            let problem =
+                "a line that begins with `---`, where some readers begin another document";
+            let remedy = "put spaces before it, or `---` on a line of its own";
+            return Some(Finding::whole(span, problem, remedy));
+        }
+        start = start.saturating_add(line.len());
+    }
+    None
 }
 
 struct Builder<'t> {
@@ -362,6 +384,34 @@ mod tests {
                 yaml.errors.into_iter().map(|error| (error.span.start, error.problem)).collect()
             }
             Err(error) => vec![(error.span.start, error.problem)],
+        }
+    }
+
+    #[test]
+    fn no_line_is_a_separator_for_some_readers_only() {
+        for text in [
+            "---\na: 1\n",
+            "--- # a policy\na: 1\n",
+            "# a\n---\t# b\na: 1\n",
+            "a: 1\nb: |\n  ---x\n",
+            "a: '\n ---#'\n",
+            "a: --- b\n",
+            "--: 1\n",
+        ] {
+            read(text);
+        }
+        for (text, start) in [
+            ("a: 1\n---#x:\n  b: 2\n", 5),
+            ("---x: 1\n", 0),
+            ("a: 1\n---x: 2\n", 5),
+            ("a: \"1\n---#\"\n", 6),
+            ("# a\n--- {a: 1}\n", 4),
+            ("--- a\n", 0),
+            ("----\n", 0),
+        ] {
+            let [(found, problem)] = errors(text).try_into().expect(text);
+            assert_eq!(found, start, "{text}: {problem}");
+            assert!(problem.contains("`---`"), "{text}: {problem}");
         }
     }
 

@@ -94,6 +94,14 @@ impl PolicyFile {
         let mut findings: Vec<_> =
             self.document.errors().iter().map(|it| self.within(it)).collect();
         findings.extend(self.plugin().and_then(|plugin| connections_of(plugin).err()));
+        findings.extend(
+            self.document
+                .root()
+                .filter(|_| self.manifest.is_some())
+                .map(odd_keys)
+                .into_iter()
+                .flatten(),
+        );
         let read = match self.tree() {
             Some(tree) => self.ask_of(tree),
             None => Err(self.something_else().into_iter().collect()),
@@ -209,6 +217,20 @@ impl Manifest {
         plugin.get("pluginConfig")?;
         Some(Self { keys })
     }
+}
+
+/// Keys that no manifest has. kubectl takes an object with `items` for a list, whatever its kind, and
+/// drops what stands around it.
+fn odd_keys(manifest: &Node) -> Vec<Finding> {
+    const KEYS: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
+    let Value::Object(members) = &manifest.value else { return Vec::new() };
+    let odd = members.iter().filter(|member| !KEYS.contains(&&*member.key));
+    odd.map(|member| {
+        let problem = format!("the key `{}`, which no manifest has", member.key.escape_debug());
+        let remedy = "leave it out: kubectl may read another policy than the one under `spec`";
+        Finding::whole(member.key_span.clone(), problem, remedy)
+    })
+    .collect()
 }
 
 /// The connections that a plugin of a manifest judges, `None` where it judges requests; or why it
