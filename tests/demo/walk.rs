@@ -208,7 +208,7 @@ impl<'a> Walk<'a> {
         self.expect("status, inside the TLS", 301, answer.status);
         let is_named = |it: &Value| it["requested_server_name"] == "allowed.example";
         let record = gateway.first_record(is_named).await?;
-        self.expect_verdict(&record, "allow", "shop-to-allowed", "");
+        self.expect_verdict("egress_connection", &record, ["allow", "shop-to-allowed", ""]);
         println!("  {record}");
 
         self.step("   A server name that the policy does not know is cut off, without an answer");
@@ -218,7 +218,7 @@ impl<'a> Walk<'a> {
         self.expect("connections upstream", 0, service.callers() - callers);
         let is_named = |it: &Value| it["requested_server_name"] == "denied.example";
         let record = gateway.first_record(is_named).await?;
-        self.expect_verdict(&record, "deny", "", "default");
+        self.expect_verdict("egress_connection", &record, ["deny", "", "default"]);
         if let Some(line) = gateway.filter_lines().last() {
             println!("  the filter's own line in the gateway's log:\n    {line}");
         }
@@ -245,17 +245,18 @@ impl<'a> Walk<'a> {
         reason: &str,
     ) -> Result<()> {
         let record = self.mesh.gateway.access_log(path).await?;
-        self.expect_verdict(&record, decision, rule, reason);
+        self.expect_verdict("egress", &record, [decision, rule, reason]);
         Ok(())
     }
 
-    fn expect_verdict(&mut self, record: &Value, decision: &str, rule: &str, reason: &str) {
-        let fields =
-            [("egress_decision", decision), ("egress_rule", rule), ("egress_reason", reason)];
-        for (field, expected) in fields {
-            self.expect(&format!("{field} logged"), expected, record[field].as_str().unwrap_or(""));
+    /// `keys` is what the record's keys begin with: a connection's begin otherwise than a request's.
+    fn expect_verdict(&mut self, keys: &str, record: &Value, [decision, rule, reason]: [&str; 3]) {
+        for (field, expected) in [("decision", decision), ("rule", rule), ("reason", reason)] {
+            let came = record[format!("{keys}_{field}")].as_str().unwrap_or("");
+            self.expect(&format!("{keys}_{field}"), expected, came);
         }
-        println!("  egress_policy: {}", record["egress_policy"].as_str().unwrap_or("absent"));
+        let policy = format!("{keys}_policy");
+        println!("  {policy}: {}", record[&policy].as_str().unwrap_or("absent"));
     }
 
     async fn gateway_requests(&self) -> Result<u64> {
@@ -278,7 +279,7 @@ impl<'a> Walk<'a> {
         let (expected, came) = (absent_as_dash(&expected), absent_as_dash(&came));
         let mark = if expected == came { "ok" } else { "DIFFERS" };
         self.differences += usize::from(expected != came);
-        println!("  {what:<26} expected {expected:<16} came {came:<16} {mark}");
+        println!("  {what:<29} expected {expected:<16} came {came:<16} {mark}");
     }
 
     fn print_invitation(&self) {
