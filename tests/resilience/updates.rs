@@ -77,16 +77,18 @@ pub(crate) async fn a_plugin_that_comes_again_unchanged_is_not_tried_again(
     let upstream = upstream().await?;
     let modules = Modules::write()?;
     let late = modules.file("late.wasm");
-    let plan = Plan::new(&new()?.module(&late), Discovered::Plugin)?;
+    // Something good comes first: Envoy 1.37.0 crashes where its first VM of all starts after its workers.
+    let plan = Plan::new(&new()?, Discovered::Plugin)?;
     let gateway = plan.start(testbed, &upstream).await?;
     let address = gateway.envoy.listener("egress")?;
-    assert_all_answered(500, address).await?;
+    ensure!(!gateway.update_plugin(&old()?.module(&late)).await?);
+    assert_passes_only(NEW, address).await?;
 
     std::fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/target/egress_warden.wasm"), &late)?;
-    gateway.update_plugin(&new()?.module(&late)).await?;
-    assert_all_answered(500, address).await?;
-    ensure!(upstream.bytes() == 0);
+    gateway.update_plugin(&old()?.module(&late)).await?;
+    assert_passes_only(NEW, address).await?;
 
+    ensure!(gateway.update_plugin(&new()?.module(&late)).await?);
     ensure!(gateway.update_plugin(&old()?.module(&late)).await?);
     assert_passes_only_soon(OLD, address).await?;
     assert_no_stray(&upstream)
