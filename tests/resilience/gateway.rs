@@ -98,8 +98,18 @@ impl Plan {
         Ok(self)
     }
 
-    /// Discovery of the plugin answers that there is none.
+    /// Discovery of the plugin answers that there is none. A VM of its own starts before the workers:
+    /// where the first of all starts after them, Envoy 1.37.0 crashes (SECURITY.md).
     pub(crate) fn with_empty_discovery(mut self) -> Self {
+        let other = self.plugin.clone().vm_id("other");
+        self.bootstrap.tree_mut()["bootstrap_extensions"] = json!([{
+            "name": "envoy.bootstrap.wasm",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.wasm.v3.WasmService",
+                "singleton": true,
+                "config": other.config()["config"],
+            },
+        }]);
         self.is_delivered = false;
         self
     }

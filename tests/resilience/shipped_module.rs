@@ -6,7 +6,7 @@ use std::path::Path;
 use wasmi::{Engine, Module};
 
 /// Everything that a proxy can call.
-const EXPORTS: [&str; 11] = [
+const EXPORTS: [&str; 13] = [
     "_initialize",
     "memory",
     "proxy_abi_version_0_2_1",
@@ -18,11 +18,13 @@ const EXPORTS: [&str; 11] = [
     "proxy_on_new_connection",
     "proxy_on_request_headers",
     "proxy_on_request_trailers",
+    "proxy_on_tick",
+    "proxy_on_upstream_data",
 ];
 
 /// Everything that the module can call. The SDK's traits have methods that nobody calls, and every
 /// implementation of a trait keeps them.
-const IMPORTS: [&str; 37] = [
+const IMPORTS: [&str; 38] = [
     "env.proxy_add_header_map_value",
     "env.proxy_call_foreign_function",
     "env.proxy_close_stream",
@@ -52,6 +54,7 @@ const IMPORTS: [&str; 37] = [
     "env.proxy_resolve_shared_queue",
     "env.proxy_send_local_response",
     "env.proxy_set_buffer_bytes",
+    "env.proxy_set_effective_context",
     "env.proxy_set_header_map_pairs",
     "env.proxy_set_property",
     "env.proxy_set_shared_data",
