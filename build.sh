@@ -31,6 +31,8 @@ readonly EXPORTS=(
   proxy_on_tick
   proxy_on_delete
 )
+# The library's tests and the cases run in V8 too.
+readonly IN_V8=(--package egress-warden --package egress-warden-tests --lib --test cases --target wasm32-unknown-unknown)
 readonly CARGO_FUZZ=0.13.2
 readonly FUZZ_TARGETS=(authority decide diff fix path policy_text record)
 
@@ -78,7 +80,7 @@ build_module() {
 }
 
 build_tool() {
-  cargo build --quiet --release --bin egress-warden
+  cargo build --quiet --release --package egress-warden-tool
   echo "$TOOL: $(wc -c <"$TOOL") bytes; \`$TOOL help\` lists its commands"
 }
 
@@ -128,7 +130,7 @@ bench() {
     install_envoy "${ENVOYS[0]}"
   fi
   if [[ $part == @(all|native) ]]; then
-    cargo bench --bench policy
+    cargo bench --package egress-warden-benches --bench policy
   fi
   if [[ $part == @(all|envoy) ]]; then
     run_bench gateway "$@"
@@ -140,7 +142,7 @@ bench() {
 
 run_bench() {
   local program
-  program=$(build_program bench "$1")
+  program=$(build_program egress-warden-benches bench "$1")
   "$program" "${@:2}"
 }
 
@@ -152,15 +154,15 @@ demo() {
   build_module
   install_envoy "${ENVOYS[0]}"
   local program
-  program=$(build_program test demo)
+  program=$(build_program egress-warden-envoy-tests test demo)
   # Run by itself, not by Cargo, so that a signal sent to this process reaches it.
   exec "$program" "$@"
 }
 
-# A target of `cargo test` or `cargo bench` that is a program of its own; its file's name. Cargo builds the tool too.
+# A package's test or benchmark that is a program of its own; its file's name.
 build_program() {
-  cargo "$1" --quiet --no-run "--$1" "$2" --message-format=json-render-diagnostics |
-    sed -n "/\"kind\":\[\"$1\"\]/s/.*\"executable\":\"\([^\"]*\)\".*/\1/p"
+  cargo "$2" --quiet --no-run --package "$1" "--$2" "$3" --message-format=json-render-diagnostics |
+    sed -n "/\"kind\":\[\"$2\"\]/s/.*\"executable\":\"\([^\"]*\)\".*/\1/p"
 }
 
 fuzz() {
@@ -178,7 +180,7 @@ soak() {
   build_module
   install_envoy "${ENVOYS[0]}"
   EGRESS_WARDEN_ENVOYS=${EGRESS_WARDEN_ENVOYS-${ENVOYS[0]}} \
-    cargo test --test resilience -- --ignored --nocapture millions_of_requests_leave_the_memory_flat
+    cargo test -p egress-warden-envoy-tests --test resilience -- --ignored --nocapture millions_of_requests_leave_the_memory_flat
 }
 
 # What is quick to fail comes first.
@@ -191,25 +193,25 @@ run_tests() {
   need node nodejs
   command -v docker-compose >/dev/null ||
     echo "docker-compose is not installed: whether it reads envoy/docker-compose.yaml as it is written is not tested"
-  step "formatting" cargo fmt --check
+  step "formatting" cargo fmt --all --check
   step "the module" build_module
   step "loads in V8" check_load
   step "the module, faulty" build_fault_module
-  step "lints, native" cargo clippy --quiet --all-targets -- -D warnings
+  step "lints, native" cargo clippy --quiet --workspace --all-targets -- -D warnings
   step "lints, module" cargo clippy --quiet --lib --target wasm32-wasip1 -- -D warnings
   step "lints, faulty" cargo clippy --quiet --lib --target wasm32-wasip1 --target-dir target/fault \
     -- --cfg egress_fault -D warnings
-  step "lints, V8" cargo clippy --quiet --lib --tests --target wasm32-unknown-unknown -- -D warnings
-  step "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps
+  step "lints, V8" cargo clippy --quiet "${IN_V8[@]}" -- -D warnings
+  step "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps
   for version in "${ENVOYS[@]}" "${others[@]}"; do
     step "Envoy $version" install_envoy "$version"
   done
   step "the runner for V8" install_test_runner
-  step "tests in V8" cargo test --lib --tests --target wasm32-unknown-unknown
-  step "tests, native" cargo test
+  step "tests in V8" cargo test "${IN_V8[@]}"
+  step "tests, native" cargo test --workspace
   if ((${#others[@]})); then
-    step "other Envoys" cargo test --test envoy --test hostile --test originate --test passthrough --test routes --test terminated -- --ignored
-    step "other Envoys, faults" env EGRESS_WARDEN_ENVOYS="${others[*]}" cargo test --test resilience
+    step "other Envoys" cargo test -p egress-warden-envoy-tests --test gateway --test hostile --test originate --test passthrough --test routes --test terminated -- --ignored
+    step "other Envoys, faults" env EGRESS_WARDEN_ENVOYS="${others[*]}" cargo test -p egress-warden-envoy-tests --test resilience
   fi
   step "cargo-fuzz" install_cargo_fuzz
   step "fuzz targets" run_fuzz_targets 5 "${FUZZ_TARGETS[@]}"

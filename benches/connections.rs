@@ -9,8 +9,6 @@
 mod callers;
 #[path = "gateway/cpu.rs"]
 mod cpu;
-#[path = "../tests/envoy/mod.rs"]
-mod envoy;
 #[path = "gateway/figure.rs"]
 mod figure;
 #[path = "gateway/machine.rs"]
@@ -34,7 +32,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use envoy::testbed::Testbed;
+use envoy_kit::testbed::Testbed;
 use report::{Cost, Report};
 use running::Running;
 use setup::Setup;
@@ -82,7 +80,7 @@ async fn run(testbed: &Testbed, schedule: Schedule) -> Result<()> {
         }
     }
     let report = Report { machine: machine::Machine::describe(program::ENVOY)?, costs };
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("target").join(schedule.folder);
+    let path = Path::new(kit::REPOSITORY).join("target").join(schedule.folder);
     std::fs::create_dir_all(&path).with_context(|| format!("make {}", path.display()))?;
     std::fs::write(path.join("connections.json"), report.json())?;
     std::fs::write(path.join("connections.md"), report.markdown())?;

@@ -9,8 +9,6 @@
 mod cpu;
 #[path = "gateway/decide.rs"]
 mod decide;
-#[path = "../tests/envoy/mod.rs"]
-mod envoy;
 #[path = "gateway/figure.rs"]
 mod figure;
 #[path = "gateway/goals.rs"]
@@ -51,7 +49,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 
-use envoy::testbed::Testbed;
+use envoy_kit::testbed::Testbed;
 use report::Report;
 use rounds::Schedule;
 
@@ -73,7 +71,7 @@ async fn run(testbed: &Testbed, schedule: Schedule) -> Result<()> {
         module,
     };
     let directory = format!("target/bench{}", schedule.folder);
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(&directory);
+    let path = Path::new(kit::REPOSITORY).join(&directory);
     std::fs::create_dir_all(&path).with_context(|| format!("make {directory}"))?;
     std::fs::write(path.join("gateway.json"), report.json())?;
     std::fs::write(path.join("gateway.md"), report.markdown())?;

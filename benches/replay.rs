@@ -1,13 +1,8 @@
 //! What `egress-warden replay` costs on a large log: records a second and memory at its highest.
 //!
-//! `cargo bench --bench replay` runs it. The log of the tests' fleet, repeated to a
+//! `cargo bench -p egress-warden-tool --bench replay` runs it. The log of the tests' fleet, repeated to a
 //! million records, lies in the build's own folder meanwhile. Figures compare on one machine that has
 //! nothing else to do.
-
-#[path = "../tests/access_log/mod.rs"]
-mod access_log;
-#[path = "../tests/fleet/mod.rs"]
-mod fleet;
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -26,8 +21,11 @@ fn main() -> std::io::Result<()> {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let (log, policy) = (folder.join("replay.log"), folder.join("replay.yaml"));
     let size = write_log(&log)?;
-    let learnt =
-        Command::new(env!("CARGO_BIN_EXE_egress-warden")).arg("learn").arg(&log).output()?;
+    let learnt = Command::new(env!("CARGO_BIN_EXE_egress-warden"))
+        .current_dir(kit::REPOSITORY)
+        .arg("learn")
+        .arg(&log)
+        .output()?;
     std::fs::write(&policy, &learnt.stdout)?;
     println!("{RECORDS} records of {} bytes", size / RECORDS as u64);
     for _ in 0..RUNS {
@@ -44,10 +42,10 @@ fn main() -> std::io::Result<()> {
 
 /// Its size in bytes.
 fn write_log(path: &Path) -> std::io::Result<u64> {
-    let traffic = fleet::traffic(1);
+    let traffic = kit::fleet::traffic(1);
     let mut file = BufWriter::new(File::create(path)?);
     for (number, (_, sent)) in traffic.iter().cycle().take(RECORDS).enumerate() {
-        writeln!(file, "{}", access_log::line(number, sent))?;
+        writeln!(file, "{}", kit::access_log::line(number, sent))?;
     }
     file.flush()?;
     Ok(std::fs::metadata(path)?.len())
@@ -57,6 +55,7 @@ fn write_log(path: &Path) -> std::io::Result<u64> {
 fn replay(policy: &Path, log: &Path) -> std::io::Result<(Duration, u64)> {
     let start = Instant::now();
     let mut tool = Command::new(env!("CARGO_BIN_EXE_egress-warden"))
+        .current_dir(kit::REPOSITORY)
         .arg("replay")
         .args([policy, log])
         .stdout(Stdio::null())

@@ -4,19 +4,17 @@
 //! The same files run natively and in V8, through the pure filter over an in-memory proxy. Every
 //! case that differs is listed, not the first alone.
 
-mod case;
-
-use case::connection::Connection;
-use case::fault::{FaultCase, Reading};
-use case::files::{self, File};
-use case::lines;
-use case::plane::{Plane, failing_cases};
-use case::proxy::{MemoryProxy, Outcome};
-use case::request::Request;
 use egress_warden::config;
 use egress_warden::connection::ConnectionFilter;
 use egress_warden::filter::Filter;
 use egress_warden::root_id::Connections;
+use kit::case::connection::Connection;
+use kit::case::fault::{FaultCase, Reading};
+use kit::case::files::{self, File};
+use kit::case::lines;
+use kit::case::plane::{Plane, failing_cases};
+use kit::case::proxy::{MemoryProxy, Outcome};
+use kit::case::request::Request;
 use wasm_bindgen_test::wasm_bindgen_test;
 
 #[wasm_bindgen_test(unsupported = test)]

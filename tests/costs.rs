@@ -7,13 +7,11 @@
 //! committed anew, so that it is not lost in the margin.
 #![cfg(not(target_family = "wasm"))]
 
-mod mock;
-
-use mock::{Connection, Guest, Module, Request, Root, Worker, in_a_worker};
+use kit::mock::{Connection, Guest, Module, Request, Root, Worker, in_a_worker};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-mock::scenarios![
+kit::scenarios![
     an_allowed_request_costs_nine_calls,
     a_denied_request_costs_six_calls,
     a_line_of_json_costs_five_calls_more,

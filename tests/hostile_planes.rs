@@ -6,11 +6,8 @@
 //! trailing dot's cut those that expect the verdict of the canonical name.
 #![cfg(not(target_family = "wasm"))]
 
-mod hostile_vectors;
-mod mock;
-
-use hostile_vectors::{Gateway, Message, Outcome, Request, Vector, VectorFile, Word};
-use mock::{Guest, Module, Native, Root, Worker};
+use kit::hostile_vectors::{Gateway, Message, Outcome, Request, Vector, VectorFile, Word};
+use kit::mock::{Guest, Module, Native, Root, Worker};
 
 #[test]
 fn every_vector_comes_out_as_it_must_on_the_library() {
@@ -23,7 +20,7 @@ fn every_vector_comes_out_as_it_must_on_the_module() {
 }
 
 fn assert_no_failures<G: Guest>() {
-    let files = hostile_vectors::read();
+    let files = kit::hostile_vectors::read();
     let failures: Vec<_> = files.iter().flat_map(failures_of::<G>).collect();
     assert!(failures.is_empty(), "{} failed\n\n{}\n", failures.len(), failures.join("\n\n"));
 }
@@ -33,7 +30,7 @@ fn failures_of<G: Guest>(file: &VectorFile) -> Vec<String> {
     if !file.holds_for_paths_as_sent() {
         return Vec::new();
     }
-    mock::in_a_worker::<G, _>(|worker| {
+    kit::mock::in_a_worker::<G, _>(|worker| {
         let mut failures = Vec::new();
         for (policy_name, policy) in &file.policies {
             let root = worker.configure(policy.to_string());
@@ -114,10 +111,10 @@ impl Plane<'_> {
             .then(|| format!("expected a refusal, got {decision:?} for the reason {reason}"))
     }
 
-    fn send<G: Guest>(&self, worker: &mut Worker<G>, request: &Request) -> mock::Outcome {
+    fn send<G: Guest>(&self, worker: &mut Worker<G>, request: &Request) -> kit::mock::Outcome {
         let pairs = request.header_pairs();
         let mut sent =
-            mock::Request::new(pairs.iter().map(|(name, value)| (&name[..], &value[..])));
+            kit::mock::Request::new(pairs.iter().map(|(name, value)| (&name[..], &value[..])));
         if self.gateway.port.is_some() {
             let cluster = self.gateway.cluster_name("subset");
             sent = sent.property(&["xds", "cluster_name"], cluster);

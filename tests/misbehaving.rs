@@ -4,15 +4,13 @@
 //! proxy did not give, none is spared by it, and none leaves with a header that its caller forged.
 #![cfg(not(target_family = "wasm"))]
 
-mod mock;
-
 use egress_warden::header_map::HeaderMap;
-use mock::{
+use kit::mock::{
     Calls, Connection, Guest, IMPORTS, Level, Misbehaviour, Outcome, Request, Root, Worker,
 };
 use serde_json::{Value, json};
 
-mock::scenarios![
+kit::scenarios![
     no_status_of_any_call_traps_a_configuration,
     no_status_of_all_calls_traps_a_configuration,
     a_configuration_that_is_promised_and_not_given_is_none,
@@ -498,7 +496,7 @@ fn headers_are_read_and_written_or_the_request_refused_in_monitor_mode_too<G: Gu
 }
 
 /// There is nobody to tell. Without the verdict the native guard behind the filter refuses it, which
-/// tests/envoy.rs shows.
+/// tests/envoy/gateway.rs shows.
 fn a_request_without_a_verdict_in_filter_state_is_the_guards<G: Guest>(worker: &mut Worker<G>) {
     let root = configure(worker, strict());
     for error in errors() {

@@ -5,15 +5,12 @@
 //! path, filter state, the local reply, counters and the log as the host has them afterwards.
 #![cfg(not(target_family = "wasm"))]
 
-mod case;
-mod mock;
-
-use case::connection::Connection;
-use case::files::{self, File};
-use case::plane::{Plane, failing_cases};
-use case::proxy::{Answer, Headers, Outcome};
-use case::request::Request;
-use mock::{Guest, Level, Module, Native, Root, Worker};
+use kit::case::connection::Connection;
+use kit::case::files::{self, File};
+use kit::case::plane::{Plane, failing_cases};
+use kit::case::proxy::{Answer, Headers, Outcome};
+use kit::case::request::Request;
+use kit::mock::{Guest, Level, Module, Native, Root, Worker};
 
 #[test]
 fn the_library_in_the_mock_host_decides_as_the_cases_say() {
@@ -34,34 +31,38 @@ fn assert_no_failures<G: Guest>() {
 
 /// A fresh VM for each file.
 fn failures_of<G: Guest>(file: &File) -> Vec<String> {
-    mock::in_a_worker::<G, _>(|worker| failing_cases(file, worker))
+    kit::mock::in_a_worker::<G, _>(|worker| failing_cases(file, &mut InHost(worker)))
 }
 
-impl<G: Guest> Plane for Worker<G> {
+/// The mock host as a place where cases run.
+struct InHost<'w, G>(&'w mut Worker<G>);
+
+impl<G: Guest> Plane for InHost<'_, G> {
     type Policy = Root;
 
     fn load(&mut self, root_id: &str, text: &str) -> Result<Root, Vec<String>> {
-        let root = self.configure_as(root_id, text);
-        let faults = || self.lines().into_iter().map(|line| line.text).collect();
+        let root = self.0.configure_as(root_id, text);
+        let faults = || self.0.lines().into_iter().map(|line| line.text).collect();
         root.accepted.then_some(root).ok_or_else(faults)
     }
 
     fn send(&mut self, root: &Root, request: &Request) -> Outcome {
         let arrived = request.header_pairs();
         let sent = request.properties().fold(
-            mock::Request::new(arrived.iter().map(|(name, value)| (&name[..], &value[..]))),
+            kit::mock::Request::new(arrived.iter().map(|(name, value)| (&name[..], &value[..]))),
             |sent, (path, value)| sent.property(path, value),
         );
-        self.set_clock(request.clock());
-        observe(self, arrived, |worker| Worker::send(worker, *root, sent))
+        self.0.set_clock(request.clock());
+        observe(self.0, arrived, |worker| Worker::send(worker, *root, sent))
     }
 
     fn connect(&mut self, root: &Root, connection: &Connection) -> Outcome {
-        self.set_clock(connection.clock());
+        self.0.set_clock(connection.clock());
         let properties = connection.properties();
-        let made = properties
-            .fold(mock::Connection::default(), |made, (path, value)| made.property(path, value));
-        observe(self, Vec::new(), |worker| Worker::connect(worker, *root, made))
+        let made = properties.fold(kit::mock::Connection::default(), |made, (path, value)| {
+            made.property(path, value)
+        });
+        observe(self.0, Vec::new(), |worker| Worker::connect(worker, *root, made))
     }
 }
 
@@ -69,7 +70,7 @@ impl<G: Guest> Plane for Worker<G> {
 fn observe<G: Guest>(
     worker: &mut Worker<G>,
     arrived: Headers,
-    run: impl FnOnce(&mut Worker<G>) -> mock::Outcome,
+    run: impl FnOnce(&mut Worker<G>) -> kit::mock::Outcome,
 ) -> Outcome {
     let before = worker.counters();
     let outcome = run(worker);
@@ -93,7 +94,7 @@ fn observe<G: Guest>(
     }
 }
 
-fn answer(reply: mock::LocalReply) -> Answer {
+fn answer(reply: kit::mock::LocalReply) -> Answer {
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("the filter's own headers");
     Answer {
         status: u16::try_from(reply.status).expect("a status has three digits"),
@@ -104,7 +105,7 @@ fn answer(reply: mock::LocalReply) -> Answer {
     }
 }
 
-fn pairs(headers: &mock::Headers) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
+fn pairs(headers: &kit::mock::Headers) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
     headers.iter().map(|(name, value)| (name.to_vec(), value.to_vec()))
 }
 

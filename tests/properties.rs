@@ -1,13 +1,10 @@
 //! What holds of every policy and every request, tried on many of them.
 //!
-//! Beside the filter's own matcher stands a naive one (`tests/naive`). Policies and requests are
+//! Beside the filter's own matcher stands a naive one (`tests/kit/naive`). Policies and requests are
 //! made of random bytes over a small alphabet, the same way here and in the fuzz targets of
 //! `tests/fuzz`, so that what either finds is told by one seed or one file.
 
 #![cfg(not(target_family = "wasm"))]
-
-mod case;
-mod naive;
 
 mod properties {
     mod addresses;

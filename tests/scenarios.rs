@@ -3,9 +3,7 @@
 //! What a policy means is tested elsewhere; here it matters that the verdict arrives.
 #![cfg(not(target_family = "wasm"))]
 
-mod mock;
-
-use mock::{Connection, Guest, Level, Native, Request, Root, Worker};
+use kit::mock::{Connection, Guest, Level, Native, Request, Root, Worker};
 use serde_json::json;
 
 const POLICY: &str = r#"{
@@ -21,7 +19,7 @@ const POLICY: &str = r#"{
 const ALLOWED: &str = "api.allow.test";
 const DENIED: &str = "deny.test";
 
-mock::scenarios![
+kit::scenarios![
     a_good_policy_is_accepted_in_silence,
     a_policy_with_faults_is_refused_and_each_fault_logged_once,
     an_absent_policy_is_refused,
@@ -547,7 +545,7 @@ fn a_hundred_thousand_hosts_are_counted_by_no_more_counters() {
         assert_eq!(worker.calls("proxy_define_metric"), 3);
         assert_eq!(worker.counter("egress_warden.rule.a.allow"), Some(50_000));
     }
-    mock::in_a_worker(scenario);
+    kit::mock::in_a_worker(scenario);
 }
 
 fn the_root_id_tells_connections_from_requests<G: Guest>(worker: &mut Worker<G>) {
@@ -798,7 +796,7 @@ fn a_connection_that_ends_undecided_has_its_record<G: Guest>(worker: &mut Worker
 fn connections_that_stand_keep_no_policy_alive() {
     const NAMES: usize = 5_000;
     const UPDATES: usize = 40;
-    fn scenario(worker: &mut Worker<mock::Module>) {
+    fn scenario(worker: &mut Worker<kit::mock::Module>) {
         let policy = |update: usize| {
             let hosts = (0..NAMES).map(|name| format!("{:?}", format!("h{name}.u{update}.test")));
             let hosts = hosts.collect::<Vec<_>>().join(", ");
@@ -821,7 +819,7 @@ fn connections_that_stand_keep_no_policy_alive() {
             assert!(worker.close(stream).passed);
         }
     }
-    mock::in_a_worker(scenario);
+    kit::mock::in_a_worker(scenario);
 }
 
 /// `t@` and twelve hexadecimal digits.

@@ -643,8 +643,8 @@ fn istio(file: &str) -> PathBuf {
     repository().join("envoy/istio").join(file)
 }
 
-fn repository() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+fn repository() -> PathBuf {
+    std::fs::canonicalize(kit::REPOSITORY).expect("a repository")
 }
 
 /// The only document of a YAML file.

@@ -13,13 +13,13 @@ use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::client::Resumption;
 
 use crate::callers::Callers;
-use crate::envoy::bootstrap::Bootstrap;
-use crate::envoy::certificates::Authority;
-use crate::envoy::passthrough::Lane;
-use crate::envoy::process::Envoy;
-use crate::envoy::testbed::Testbed;
 use crate::setup::{self, Asked, CALLER, Setup, Way};
 use crate::upstream;
+use envoy_kit::bootstrap::Bootstrap;
+use envoy_kit::certificates::Authority;
+use envoy_kit::passthrough::Lane;
+use envoy_kit::process::Envoy;
+use envoy_kit::testbed::Testbed;
 
 const EMPTY_FILTER: &str = include_str!("empty.wat");
 /// The load on each set-up before the first round.

@@ -42,7 +42,7 @@ pub(crate) fn goals() -> Vec<Goal> {
 /// Nanoseconds of `decide/{case}/{hosts}`.
 fn time(case: &str, hosts: usize) -> Option<Figure> {
     let path = format!("target/criterion/decide_{case}/{hosts}/new/estimates.json");
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    let path = Path::new(kit::REPOSITORY).join(path);
     let estimates: Value = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
     let median = &estimates["median"];
     let interval = &median["confidence_interval"];

@@ -12,8 +12,8 @@ use crate::policy;
 use crate::rounds::Schedule;
 use crate::setup::MANY;
 
-const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/gateway/load.mjs");
-const MODULE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/egress_warden.wasm");
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/gateway/load.mjs");
+const MODULE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/egress_warden.wasm");
 
 /// What `load.mjs` prints: one VM, loaded and reloaded.
 #[derive(Debug, Deserialize)]

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
-const MODULE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/egress_warden.wasm");
+const MODULE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/egress_warden.wasm");
 
 /// Bytes, as built and as an image's layer has them.
 #[derive(Clone, Copy, Debug)]

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::envoy::testbed::Testbed;
+use envoy_kit::testbed::Testbed;
 
 /// The version that `build.sh` installs for the benchmarks.
 pub(crate) const ENVOY: &str = "1.40.0";

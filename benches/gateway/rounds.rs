@@ -10,10 +10,10 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::cpu;
-use crate::envoy::testbed::Testbed;
 use crate::running::{self, Running};
 use crate::setup::{self, Setup};
 use crate::wrk::Wrk;
+use envoy_kit::testbed::Testbed;
 
 /// How long Envoy may need for what is under way when the load pauses.
 const DRAIN: Duration = Duration::from_millis(20);

@@ -8,15 +8,15 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::envoy::ACCESS_LOG_FIELDS;
-use crate::envoy::bootstrap::Bootstrap;
-use crate::envoy::call::{Call, seen};
-use crate::envoy::certificates::Authority;
-use crate::envoy::process::Envoy;
-use crate::envoy::testbed::Testbed;
 use crate::policy::{POLICY, RULE, TEAM, caller};
 use crate::setup::{Setup, Way, native_hosts};
 use crate::{native, sidecar, upstream};
+use envoy_kit::ACCESS_LOG_FIELDS;
+use envoy_kit::bootstrap::Bootstrap;
+use envoy_kit::call::{Call, seen};
+use envoy_kit::certificates::Authority;
+use envoy_kit::process::Envoy;
+use envoy_kit::testbed::Testbed;
 
 /// Counts the gateway's answers.
 const REQUESTS: &str = "http.outbound_0.0.0.0_80.downstream_rq_completed";

@@ -7,8 +7,8 @@ use std::net::SocketAddr;
 use anyhow::Result;
 use serde_json::json;
 
-use crate::envoy::bootstrap::Bootstrap;
-use crate::envoy::certificates::{Authority, Identity};
+use envoy_kit::bootstrap::Bootstrap;
+use envoy_kit::certificates::{Authority, Identity};
 
 /// The gateway's name in its certificate.
 pub(crate) const SERVER_NAME: &str = "gateway.example";

@@ -16,7 +16,7 @@ const DURATION: &str = "1h";
 /// Longer than any pause: answers that wait for its end are not late. wrk reserves memory by it.
 const TIMEOUT: &str = "60s";
 const PAUSE: Duration = Duration::from_millis(150);
-const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/gateway/hosts.lua");
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/gateway/hosts.lua");
 
 /// What wrk says of a load, in the last line that `hosts.lua` prints.
 #[derive(Debug, Deserialize)]

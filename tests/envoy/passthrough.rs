@@ -1,77 +1,226 @@
-//! The passthrough gateway, `envoy/gateway-tls.yaml`, and what tests change in it.
+//! TLS that is not terminated, on real Envoys: the shipped passthrough gateway, callers that send
+//! any bytes, and an upstream that counts them.
+//!
+//! Of a connection that is refused no byte may arrive. Of one that passes every byte must.
 
-use std::net::SocketAddr;
+#[path = "passthrough/chains.rs"]
+mod chains;
+#[path = "passthrough/pressure.rs"]
+mod pressure;
+#[path = "passthrough/shipped.rs"]
+mod shipped;
+#[path = "passthrough/vectors.rs"]
+mod vectors;
+#[path = "passthrough/waiting.rs"]
+mod waiting;
+
+use std::collections::BTreeMap;
+use std::process::Command;
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
-use super::bootstrap::Bootstrap;
+use envoy_kit::bootstrap::Bootstrap;
+use envoy_kit::on_each_envoy;
+use envoy_kit::passthrough::Lane;
+use envoy_kit::testbed::Testbed;
+use envoy_kit::tls::caller::Caller;
+use envoy_kit::tls::upstream::Upstream;
+use kit::mock::{Connection, Guest, Worker};
+use vectors::Word;
 
-/// One listener that takes every server name, with a policy and an upstream of its own.
-pub(crate) struct Lane<'a> {
-    pub(crate) name: &'a str,
-    pub(crate) policy: &'a Value,
-    pub(crate) upstream: SocketAddr,
-}
+use chains::{
+    each_name_in_the_meshs_form_arrives_where_its_own_chain_leads_or_nowhere,
+    each_server_name_arrives_where_its_own_chain_leads_or_nowhere,
+};
+use pressure::{
+    callers_that_reset_at_any_phase_leave_no_byte_and_no_gap,
+    ten_thousand_half_open_connections_hold_nobody_up,
+};
+use shipped::{
+    a_real_tls_client_passes_untouched_or_is_cut_off,
+    an_allowed_name_without_a_way_out_goes_nowhere, both_records_of_a_connection_agree,
+    each_connection_is_counted, names_under_a_wildcard_are_looked_up_once_they_may_pass,
+    no_connection_passes_the_guard_without_a_verdict, the_certificate_around_the_tls_is_the_caller,
+    the_log_of_tcp_proxy_has_a_line_for_each,
+};
+use waiting::{
+    a_silent_caller_gets_no_byte_and_is_cut_off, whoever_speaks_is_dialled_for_after_the_verdict,
+};
 
-impl Bootstrap {
-    /// Puts listeners in the place of the shipped one that have its last chain alone, the one that
-    /// takes every name, here with a way out: whatever the filter lets pass arrives.
-    pub(crate) fn take_every_name(&mut self, lanes: &[Lane<'_>]) -> Result<()> {
-        let resources = &self.tree_mut()["static_resources"];
-        let shipped = resources["listeners"][0].clone();
-        let mut cluster = resources["clusters"][0].clone();
-        let filters = shipped["filter_chains"].as_array().and_then(|chains| chains.last());
-        let filters = filters.context("a listener with chains")?["filters"].clone();
-        let mut listeners = Vec::new();
-        let mut clusters = Vec::new();
-        for Lane { name, policy, upstream } in lanes {
-            let mut filters = filters.clone();
-            filters[0]["typed_config"]["config"]["configuration"]["value"] =
-                json!(policy.to_string());
-            filters[2]["typed_config"]["cluster"] = json!(name);
-            let mut listener = shipped.clone();
-            listener["name"] = json!(name);
-            listener["address"]["socket_address"]["port_value"] = json!(0);
-            listener["filter_chains"] = json!([{"filters": filters}]);
-            listeners.push(listener);
-            cluster["name"] = json!(name);
-            cluster["load_assignment"]["cluster_name"] = json!(name);
-            let endpoint =
-                &mut cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"];
-            endpoint["address"]["socket_address"]["port_value"] = json!(upstream.port());
-            clusters.push(cluster.clone());
-        }
-        let resources = &mut self.tree_mut()["static_resources"];
-        resources["listeners"] = Value::Array(listeners);
-        resources["clusters"] = Value::Array(clusters);
-        Ok(())
-    }
+on_each_envoy![
+    every_vector_comes_out_as_it_must,
+    each_server_name_arrives_where_its_own_chain_leads_or_nowhere,
+    each_name_in_the_meshs_form_arrives_where_its_own_chain_leads_or_nowhere,
+    a_real_tls_client_passes_untouched_or_is_cut_off,
+    an_allowed_name_without_a_way_out_goes_nowhere,
+    both_records_of_a_connection_agree,
+    each_connection_is_counted,
+    names_under_a_wildcard_are_looked_up_once_they_may_pass,
+    the_log_of_tcp_proxy_has_a_line_for_each,
+    no_connection_passes_the_guard_without_a_verdict,
+    the_certificate_around_the_tls_is_the_caller,
+    callers_that_reset_at_any_phase_leave_no_byte_and_no_gap,
+    ten_thousand_half_open_connections_hold_nobody_up,
+    a_silent_caller_gets_no_byte_and_is_cut_off,
+    whoever_speaks_is_dialled_for_after_the_verdict,
+];
 
-    /// Makes every chain wait for its caller, as `envoy/istio/tls/wait.yaml` does; Envoy 1.36 cannot.
-    pub(crate) fn wait_for_callers(&mut self) -> Result<()> {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/envoy/istio/tls/wait.yaml");
-        let manifest: Value = serde_saphyr::from_str(&std::fs::read_to_string(path)?)?;
-        let patches = manifest["spec"]["configPatches"].as_array().context("a list of patches")?;
-        let listeners = &mut self.tree_mut()["static_resources"]["listeners"];
-        let listeners = listeners.as_array_mut().into_iter().flatten();
-        let chains = listeners.flat_map(|it| it["filter_chains"].as_array_mut()).flatten();
-        for chain in chains {
-            for patch in patches {
-                let place = match patch["applyTo"].as_str() {
-                    Some("FILTER_CHAIN") => Some(&mut *chain),
-                    _ => chain["filters"].as_array_mut().and_then(|filters| filters.last_mut()),
+kit::scenarios![every_vector_comes_out_as_it_must_on_the_mock_host];
+
+/// Each connection alone, so that what arrives is its own.
+async fn every_vector_comes_out_as_it_must(testbed: &Testbed) -> Result<()> {
+    let mut failures = Vec::new();
+    for (name, policy) in vectors::policies() {
+        let upstream = Upstream::start().await?;
+        let mut gateway = Bootstrap::gateway_tls()?;
+        let lane = Lane { name: &name, policy: &policy, upstream: upstream.address };
+        gateway.take_every_name(&[lane])?;
+        gateway.bind_free_ports();
+        let gateway = testbed.start(&gateway).await?;
+
+        let mut sent = Vec::new();
+        let mut arrived = 0;
+        for vector in vectors::read() {
+            for opening in vector.openings() {
+                let mut caller = Caller::connect(gateway.listener(&name)?).await?;
+                let answered = caller.exchange_in_parts(&opening, vector.writes).await?;
+                let address = caller.address.to_string();
+                drop(caller);
+                let arrivals = upstream.all_arrivals().await?;
+                let (expected, came) = match vector.expected(&name) {
+                    Word::Allow => ((true, vec![opening.clone()]), arrivals.get(arrived..)),
+                    _ => ((false, Vec::new()), arrivals.get(arrived..)),
                 };
-                merge(place.context("a filter")?, &patch["patch"]["value"]);
+                let came = (answered, came.unwrap_or_default().to_vec());
+                arrived = arrivals.len();
+                let what = format!("{name}, {}, {}", vector.name, shown(&opening));
+                if came != expected {
+                    let lengths: Vec<_> = came.1.iter().map(Vec::len).collect();
+                    failures.push(format!("{what}: answered {}, arrived {lengths:?}", came.0));
+                }
+                let reason = vector.reason(&name).map(str::to_owned);
+                sent.push((what, address, vector.expected(&name), reason));
             }
         }
-        Ok(())
+
+        // One record each, by the address of its caller.
+        let records = gateway.records(sent.len()).await?;
+        let replayed = replay(&policy, &gateway.access_log_after(0))?;
+        let by_caller = |lines: Vec<Value>| {
+            let mut of: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+            for line in lines {
+                let caller = line["downstream_remote_address"].as_str().unwrap_or_default();
+                of.entry(caller.to_owned()).or_default().push(line);
+            }
+            of
+        };
+        let (records, lines) = (by_caller(records), by_caller(gateway.filter_lines()));
+        let mut verdicts = 0;
+        for (what, address, expected, reason) in &sent {
+            let [record] = records.get(address).map_or(&[][..], Vec::as_slice) else {
+                failures.push(format!("{what}: not one record: {:#?}", records.get(address)));
+                continue;
+            };
+            let decision = record["egress_connection_decision"].as_str();
+            let is_expected = match expected {
+                Word::Allow => decision == Some("allow"),
+                Word::Deny => decision == Some("deny"),
+                Word::Refused => decision != Some("allow"),
+                Word::Rejected => decision.is_none(),
+            };
+            let recorded = record["egress_connection_reason"].as_str().unwrap_or("rule");
+            let is_reason =
+                reason.as_deref().is_none_or(|it| it == recorded || decision != Some("deny"));
+            if !is_expected || !is_reason {
+                failures.push(format!("{what}: {record}"));
+            }
+            verdicts += usize::from(decision.is_some());
+            let of_filter = lines.get(address).map_or(0, Vec::len);
+            if of_filter != usize::from(decision == Some("deny")) {
+                failures.push(format!("{what}: {of_filter} lines of the filter, {record}"));
+            }
+        }
+        let counters = gateway
+            .counters(|name| {
+                name.starts_with("wasmcustom.egress_warden.connections.")
+                    && !name.contains(".rule.")
+            })
+            .await?;
+        let counted = counters.values().sum::<u64>();
+        if counted != verdicts as u64 {
+            failures.push(format!("{name}: {counted} counted, {verdicts} recorded"));
+        }
+        let agreed = json!({"same": verdicts, "other_reason": 0, "other_decision": 0, "none": sent.len() - verdicts, "unlisted": 0});
+        if replayed["logged"] != agreed || replayed["lines"]["connections"] != sent.len() {
+            failures.push(format!("{name}: the tool judges otherwise: {replayed:#}"));
+        }
+        failures.extend(gateway.errors());
+        eprintln!("{name}: {} connections, {verdicts} met the filter", sent.len());
     }
+    assert!(failures.is_empty(), "{} failed\n\n{}\n", failures.len(), failures.join("\n\n"));
+    Ok(())
 }
 
-fn merge(into: &mut Value, value: &Value) {
-    match value.as_object() {
-        None => *into = value.clone(),
-        Some(fields) => fields.iter().for_each(|(key, value)| merge(&mut into[key], value)),
+/// What Envoy shows of them.
+fn every_vector_comes_out_as_it_must_on_the_mock_host<G: Guest>(worker: &mut Worker<G>) {
+    let mut failures = Vec::new();
+    for (policy_name, policy) in vectors::policies() {
+        let root = worker.configure_as("connections", policy.to_string());
+        assert!(root.accepted, "{:#?}", worker.lines());
+        for vector in vectors::read() {
+            let expected = match vector.expected(&policy_name) {
+                Word::Allow => true,
+                Word::Deny => false,
+                Word::Refused | Word::Rejected => continue,
+            };
+            for server_name in vector.shown() {
+                let outcome = worker.connect(root, Connection::to(&server_name));
+                let reason = outcome.state("egress_connection_reason").unwrap_or("rule");
+                let is_reason =
+                    vector.reason(&policy_name).is_none_or(|it| it == reason || outcome.passed);
+                if outcome.passed != expected || !is_reason {
+                    let shown = shown(&server_name);
+                    failures.push(format!("{policy_name}, {}, {shown}: {reason}", vector.name));
+                }
+            }
+        }
     }
+    assert!(failures.is_empty(), "{} failed\n\n{}\n", failures.len(), failures.join("\n\n"));
+}
+
+/// What the tool makes of the gateway's access log.
+fn replay(policy: &Value, log: &[String]) -> Result<Value> {
+    let folder = tempfile::tempdir()?;
+    let [policy_path, log_path] =
+        ["policy.json", "access.log"].map(|name| folder.path().join(name));
+    std::fs::write(&policy_path, policy.to_string())?;
+    std::fs::write(&log_path, log.join("\n"))?;
+    let output = Command::new(kit::tool())
+        .args(["replay", "--format", "json"])
+        .args([&policy_path, &log_path])
+        .output()?;
+    serde_json::from_slice(&output.stdout)
+        .with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+fn shown(bytes: &[u8]) -> String {
+    let start = bytes.get(..120).unwrap_or(bytes);
+    format!("{} ({} bytes)", start.escape_ascii(), bytes.len())
+}
+
+/// A policy that lets connections to `hosts` pass, and none else.
+fn policy(name: &str, hosts: &[&str]) -> Value {
+    json!({
+        "policy": name,
+        "rules": [{"id": "open", "action": "allow", "to": [{"hosts": hosts, "ports": [443]}]}],
+    })
+}
+
+/// The value of one field of the record of a caller.
+async fn record_of(gateway: &envoy_kit::process::Envoy, caller: &str) -> Result<Value> {
+    gateway
+        .first_record(|record| record["downstream_remote_address"] == caller)
+        .await
+        .with_context(|| format!("the record of {caller}"))
 }

@@ -1,11 +1,11 @@
 //! Hosts and addresses against other parsers and the registries.
 
 use crate::for_all_bytes;
-use crate::naive::comparison::{compare_authority, compare_server_name};
-use crate::naive::host::{Host, MAPPED};
-use crate::naive::{registry, sample};
 use arbitrary::{Result, Unstructured};
 use egress_warden::host::Authority;
+use kit::naive::comparison::{compare_authority, compare_server_name};
+use kit::naive::host::{Host, MAPPED};
+use kit::naive::{registry, sample};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// What authorities are made of, beside any byte.

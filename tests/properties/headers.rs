@@ -1,14 +1,14 @@
 //! What leaves a request that passes: nothing that a caller sent under a stamped name, under any
 //! alias, and each stamp once.
 
-use crate::case::bytes::Bytes;
-use crate::case::lines;
-use crate::case::proxy::{Headers, MemoryProxy};
-use crate::case::request::Request;
 use crate::for_all_bytes;
 use arbitrary::{Result, Unstructured};
 use egress_warden::config;
 use egress_warden::filter::Filter;
+use kit::case::bytes::Bytes;
+use kit::case::lines;
+use kit::case::proxy::{Headers, MemoryProxy};
+use kit::case::request::Request;
 use serde_json::{Map, Value, json};
 
 /// Names that may be stamped; some fall together.

@@ -129,15 +129,15 @@ fn cut(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::{Line, check};
-    use crate::case::bytes::Bytes;
-    use crate::case::lines;
-    use crate::case::proxy::MemoryProxy;
-    use crate::case::request::Request;
     use crate::for_all_bytes;
-    use crate::naive::sample;
     use arbitrary::{Result, Unstructured};
     use egress_warden::config;
     use egress_warden::filter::Filter;
+    use kit::case::bytes::Bytes;
+    use kit::case::lines;
+    use kit::case::proxy::MemoryProxy;
+    use kit::case::request::Request;
+    use kit::naive::sample;
 
     /// What facts are made of, beside any byte.
     const PARTS: [&[u8]; 24] = [

@@ -1,12 +1,12 @@
 //! A policy decides alike in whatever way it is written.
 
 use crate::for_all_bytes;
-use crate::naive::Request;
-use crate::naive::comparison::facts;
-use crate::naive::sample;
 use arbitrary::{Result, Unstructured};
 use egress_warden::config;
 use egress_warden::policy::{Action, Reason, Verdict};
+use kit::naive::Request;
+use kit::naive::comparison::facts;
+use kit::naive::sample;
 use serde_json::{Value, json};
 
 #[test]

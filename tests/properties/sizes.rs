@@ -1,12 +1,12 @@
 //! However long a list of hosts is, the verdicts are the same: servers that change their way of
 //! matching at a hundred items, or at ten thousand, have let requests pass that way.
 
-use crate::case::decision::CaseFile;
-use crate::case::files;
-use crate::case::lines;
-use crate::case::proxy::MemoryProxy;
 use egress_warden::config;
 use egress_warden::filter::Filter;
+use kit::case::decision::CaseFile;
+use kit::case::files;
+use kit::case::lines;
+use kit::case::proxy::MemoryProxy;
 use serde_json::Value;
 
 const SIZES: [usize; 6] = [1, 99, 100, 101, 10_000, 100_000];

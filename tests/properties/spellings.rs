@@ -1,12 +1,12 @@
 //! The verdict on a spelling is the verdict on the canonical form, or deny.
 
 use crate::for_all_bytes;
-use crate::naive::comparison::facts;
-use crate::naive::sample;
 use arbitrary::{Result, Unstructured};
 use egress_warden::config;
 use egress_warden::host::{Authority, Host};
 use egress_warden::policy::{Action, Reason};
+use kit::naive::comparison::facts;
+use kit::naive::sample;
 use std::net::IpAddr;
 
 #[test]

@@ -38,10 +38,10 @@ pub fn check(text: &[u8]) -> bool {
 mod tests {
     use super::check;
     use crate::for_all_bytes;
-    use crate::naive::sample;
     use arbitrary::{Result, Unstructured};
     use egress_warden::config;
     use egress_warden::host::HostPattern;
+    use kit::naive::sample;
     use serde_json::{Value, json};
     use std::fmt::Write;
 

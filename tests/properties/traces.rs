@@ -1,11 +1,11 @@
 //! Traces against the decisions that they explain.
 
 use crate::for_all_bytes;
-use crate::naive::comparison::facts;
-use crate::naive::sample;
 use arbitrary::Unstructured;
 use egress_warden::config;
 use egress_warden::policy::{Action, Attempt, Miss, Policy, Reason, Request, Trace, Verdict};
+use kit::naive::comparison::facts;
+use kit::naive::sample;
 use serde_json::json;
 use std::cell::RefCell;
 use std::collections::BTreeSet;

@@ -1,17 +1,17 @@
 //! Verdicts against the naive matcher.
 
-use crate::case::connection::Connection;
-use crate::case::decision::CaseFile;
-use crate::case::files;
-use crate::case::request::Request;
 use crate::for_all_bytes;
-use crate::naive;
-use crate::naive::comparison::{compare, compare_decision, compare_path};
-use crate::naive::sample;
 use arbitrary::Unstructured;
 use egress_warden::host::ServerNameForm;
 use egress_warden::policy::{ClusterPort, judged_method};
 use egress_warden::root_id::Connections;
+use kit::case::connection::Connection;
+use kit::case::decision::CaseFile;
+use kit::case::files;
+use kit::case::request::Request;
+use kit::naive;
+use kit::naive::comparison::{compare, compare_decision, compare_path};
+use kit::naive::sample;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 

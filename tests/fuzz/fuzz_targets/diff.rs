@@ -2,18 +2,10 @@
 //! of is decided alike.
 #![no_main]
 
-#[path = "../../../src/cli/mod.rs"]
-#[allow(dead_code)]
-mod cli;
-#[path = "../../differences/mod.rs"]
-#[allow(dead_code)]
-mod differences;
-
 use arbitrary::{Result, Unstructured};
-use cli::diff::{OfPolicies, Subject, compared};
-use cli::policy_file::PolicyFile;
-use differences::sample::{Dice, Fields, Universe, policies};
-use differences::{AT, Pair};
+use egress_warden_tool::in_process;
+use kit::differences::sample::{Dice, Fields, Universe, policies};
+use kit::differences::{AT, Pair};
 use serde_json::Value;
 
 /// How many requests each pair of policies is tried with.
@@ -31,8 +23,7 @@ fn check(bytes: &mut Unstructured<'_>) -> Result<()> {
     let fields = Fields { callers: field()?, ports: field()?, methods: field()?, paths: field()? };
     let [old, new] = policies(bytes, fields)?;
     let Some(pair) = Pair::read(&old, &new) else { return Ok(()) };
-    let subject = if is_connection { Subject::Connections } else { Subject::Requests };
-    let answer = answer(&pair, subject);
+    let answer = answer(&pair, is_connection);
     let universe = Universe::of([&old, &new]);
     for _ in 0..REQUESTS {
         let request = universe.pick(&mut dice, is_connection);
@@ -43,11 +34,9 @@ fn check(bytes: &mut Unstructured<'_>) -> Result<()> {
     Ok(())
 }
 
-fn answer(pair: &Pair, subject: Subject) -> Value {
-    let files =
-        pair.texts.each_ref().map(|text| PolicyFile::of_text("p".to_owned(), text.clone(), true));
-    let [old, new] = files.each_ref().map(|file| (file, file.config().expect("a policy")));
+fn answer(pair: &Pair, is_of_connections: bool) -> Value {
+    let texts = pair.texts.each_ref().map(String::as_str);
     let at = AT.parse().expect("a time");
-    let comparison = compared(old, new, subject, at).expect("a comparison");
-    serde_json::to_value(OfPolicies::new(["old", "new"], &comparison)).expect("an answer")
+    let answer = in_process::diff(texts, is_of_connections, at).expect("an answer");
+    serde_json::from_str(&answer).expect("JSON")
 }

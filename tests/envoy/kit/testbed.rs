@@ -1,0 +1,108 @@
+//! Envoys of one version, started and stopped for one test.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::{Result, ensure};
+use tempfile::TempDir;
+
+use super::bootstrap::Bootstrap;
+use super::process::{Envoy, Logs, Process};
+
+/// Where Envoys of one version run. When a test panics, what they wrote last is printed.
+pub struct Testbed {
+    version: String,
+    binary: PathBuf,
+    directory: TempDir,
+    logs: Mutex<Vec<Logs>>,
+}
+
+/// The reference path: a sidecar, the egress gateway, and the external service behind both.
+pub struct Mesh {
+    pub sidecar: Envoy,
+    pub gateway: Envoy,
+    pub external: Envoy,
+}
+
+impl Testbed {
+    /// A testbed for the Envoy that `build.sh` installs as `version`.
+    pub fn new(version: &str) -> Result<Self> {
+        let binary = Path::new(kit::REPOSITORY).join(format!("target/envoy/{version}/bin/envoy"));
+        let version = version.to_owned();
+        Ok(Self { version, binary, directory: tempfile::tempdir()?, logs: Mutex::default() })
+    }
+
+    /// The version of its Envoys.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// The whole path on free ports, with the given gateway.
+    pub async fn mesh(&self, gateway: Bootstrap) -> Result<Mesh> {
+        let mut sidecar = Bootstrap::sidecar()?;
+        let gateway_port = gateway.listener_port("egress")?;
+        let (gateway, external) = self.gateway(gateway).await?;
+        sidecar.bind_free_ports();
+        sidecar.redirect(gateway_port, gateway.listener("egress")?.port());
+        sidecar.redirect(
+            Bootstrap::external()?.listener_port("external")?,
+            external.listener("external")?.port(),
+        );
+        Ok(Mesh { sidecar: self.start(&sidecar).await?, gateway, external })
+    }
+
+    /// The given gateway on free ports, and the external service behind it.
+    pub async fn gateway(&self, gateway: Bootstrap) -> Result<(Envoy, Envoy)> {
+        self.gateway_before(Bootstrap::external()?, gateway).await
+    }
+
+    /// The given gateway before the given external service, both on free ports.
+    pub async fn gateway_before(
+        &self,
+        mut external: Bootstrap,
+        mut gateway: Bootstrap,
+    ) -> Result<(Envoy, Envoy)> {
+        let external_port = external.listener_port("external")?;
+        external.bind_free_ports();
+        let external = self.start(&external).await?;
+        gateway.bind_free_ports();
+        gateway.redirect(external_port, external.listener("external")?.port());
+        Ok((self.start(&gateway).await?, external))
+    }
+
+    /// Starts an Envoy and waits until it serves.
+    pub async fn start(&self, bootstrap: &Bootstrap) -> Result<Envoy> {
+        // An Envoy would share them with another one, and half of the requests would go astray.
+        ensure!(bootstrap.ports_are_free(), "ports of `{}` are taken", bootstrap.name);
+        Envoy::ready(self.spawn(bootstrap)?).await
+    }
+
+    /// Starts an Envoy that refuses its configuration; returns what it logged.
+    pub async fn refusal(&self, mut bootstrap: Bootstrap) -> Result<Vec<String>> {
+        bootstrap.bind_free_ports();
+        self.spawn(&bootstrap)?.refusal().await
+    }
+
+    /// What every Envoy of this testbed wrote last.
+    pub fn logs(&self) -> String {
+        let logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
+        logs.iter().map(ToString::to_string).collect()
+    }
+
+    fn spawn(&self, bootstrap: &Bootstrap) -> Result<Process> {
+        let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
+        let directory = self.directory.path().join(logs.len().to_string());
+        std::fs::create_dir(&directory)?;
+        let process = Process::spawn(&self.binary, &directory, bootstrap)?;
+        logs.push(process.logs());
+        Ok(process)
+    }
+}
+
+impl Drop for Testbed {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.logs());
+        }
+    }
+}

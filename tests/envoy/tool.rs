@@ -1,0 +1,177 @@
+//! What the tool explains is what a real Envoy records: generated policies and requests, sent
+//! through gateways whose routing lets everything pass.
+
+use anyhow::{Context as _, Result, ensure};
+use arbitrary::Unstructured;
+use envoy_kit::bootstrap::Bootstrap;
+use envoy_kit::call::Call;
+use envoy_kit::on_each_envoy;
+use envoy_kit::permissive::Opening;
+use envoy_kit::testbed::Testbed;
+use kit::naive::sample;
+use proptest::collection::vec;
+use proptest::prelude::any;
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::TestRunner;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
+
+const POLICIES: usize = 30;
+const REQUESTS: usize = 30;
+/// How many of them Envoy must show to the filter: some it refuses by itself.
+const COMPARED: usize = 500;
+/// Those that Envoy takes over HTTP/1.1.
+const METHODS: [&str; 2] = ["GET", "POST"];
+const KEYS: [&str; 6] = [
+    "egress_decision",
+    "egress_rule",
+    "egress_reason",
+    "egress_would",
+    "egress_would_rule",
+    "egress_would_reason",
+];
+
+on_each_envoy![the_tool_explains_what_an_envoy_records];
+
+async fn the_tool_explains_what_an_envoy_records(testbed: &Testbed) -> Result<()> {
+    let samples = samples();
+    let nowhere = SocketAddr::from(([127, 0, 0, 1], 9));
+    let openings: Vec<_> = samples
+        .iter()
+        .enumerate()
+        .map(|(number, sample)| Opening {
+            listener: format!("listener-{number}"),
+            policy: &sample.policy,
+            cluster: sample.cluster(number),
+            upstream: nowhere,
+            normalize_path: Some(false),
+            tunnels: false,
+            trailers: false,
+        })
+        .collect();
+    let mut gateway = Bootstrap::gateway()?;
+    gateway.open_wide(&openings)?;
+    gateway.bind_free_ports();
+    let gateway = testbed.start(&gateway).await?;
+
+    for (sample, opening) in samples.iter().zip(&openings) {
+        let address = gateway.listener(&opening.listener)?;
+        // At once, as Envoy keeps each connection open for a while.
+        let calls = sample.requests.iter().enumerate().map(|(number, request)| {
+            let agent = format!("{}/{number}", opening.listener);
+            let call = request.call().header("user-agent", &agent);
+            tokio::spawn(async move { call.verbatim(address).await })
+        });
+        for call in calls.collect::<Vec<_>>() {
+            call.await??;
+        }
+        let last = format!("/last/{}", opening.listener);
+        Call::get("a.test").path(&last).http1(address).await?;
+        gateway.access_log(&last).await?;
+    }
+
+    let records: BTreeMap<String, Value> = gateway
+        .access_log_after(0)
+        .iter()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .filter(|record: &Value| !record["egress_decision"].is_null())
+        .filter_map(|record| Some((record["user_agent"].as_str()?.to_owned(), record)))
+        .collect();
+    let mut compared = 0;
+    for (number, (sample, opening)) in samples.iter().zip(&openings).enumerate() {
+        for (at, told) in sample.explained(number)?.into_iter().enumerate() {
+            let Some(record) = records.get(&format!("{}/{at}", opening.listener)) else { continue };
+            let recorded = |key: &str| (key.to_owned(), record[key].clone());
+            let told_of = |key: &str| (key.to_owned(), told["record"][key].clone());
+            let (envoy, tool) = (KEYS.map(recorded), KEYS.map(told_of));
+            ensure!(
+                envoy == tool,
+                "left: Envoy, right: the tool\n{envoy:?}\n{tool:?}\n{}\n{told}",
+                sample.policy
+            );
+            compared += 1;
+        }
+    }
+    ensure!(compared >= COMPARED, "{compared} requests were compared");
+    Ok(())
+}
+
+/// A policy and requests that can be written on the wire.
+struct Sample {
+    policy: Value,
+    requests: Vec<Sent>,
+}
+
+struct Sent {
+    method: &'static str,
+    authority: String,
+    path: String,
+}
+
+fn samples() -> Vec<Sample> {
+    let mut runner = TestRunner::deterministic();
+    let bytes = vec(any::<u8>(), 16 << 10);
+    let sample = |_| {
+        let bytes = bytes.new_tree(&mut runner).expect("bytes").current();
+        let mut bytes = Unstructured::new(&bytes);
+        let policy = sample::policy(&mut bytes).expect("a policy");
+        let sent = std::iter::repeat_with(|| sample::request(&mut bytes).expect("a request"));
+        Sample { policy, requests: sent.filter_map(Sent::of).take(REQUESTS).collect() }
+    };
+    (0..POLICIES).map(sample).collect()
+}
+
+impl Sent {
+    /// Nothing where Envoy would not take the request for one.
+    fn of(request: kit::naive::Request) -> Option<Self> {
+        let path = String::from_utf8(request.path?).ok()?;
+        let authority = String::from_utf8(request.authority).ok()?;
+        let is_graphic = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
+        let method = METHODS.into_iter().find(|method| method.as_bytes() == request.method)?;
+        (path.starts_with('/')
+            && is_graphic(&path)
+            && is_graphic(&authority)
+            && !authority.is_empty())
+        .then_some(Self { method, authority, path })
+    }
+
+    fn call(&self) -> Call {
+        Call::new(self.method, &self.authority).path(&self.path)
+    }
+}
+
+impl Sample {
+    /// Every other route names a port.
+    fn cluster(&self, number: usize) -> String {
+        match number % 2 {
+            0 => format!("outbound|443||policy-{number}"),
+            _ => format!("policy-{number}"),
+        }
+    }
+
+    /// What the tool says of each request.
+    fn explained(&self, number: usize) -> Result<Vec<Value>> {
+        let policy = tempfile::NamedTempFile::with_suffix(".json")?;
+        std::fs::write(&policy, self.policy.to_string())?;
+        let mut tool = Command::new(kit::tool())
+            .args(["explain", "--format", "json", "--requests", "-"])
+            .arg(policy.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        // Fewer than a pipe holds.
+        let mut input = tool.stdin.take().context("a pipe")?;
+        for Sent { method, authority, path } in &self.requests {
+            let cluster = self.cluster(number);
+            let request = json!({ "authority": authority, "method": method, "path": path, "cluster": cluster });
+            writeln!(input, "{request}")?;
+        }
+        drop(input);
+        let output = tool.wait_with_output()?;
+        let text = String::from_utf8(output.stdout)?;
+        Ok(text.lines().map(serde_json::from_str).collect::<Result<_, _>>()?)
+    }
+}

@@ -1,0 +1,79 @@
+//! What a policy is asked about: a request, or a connection.
+
+use super::bytes::shown;
+use super::{Bytes, Connection, Request};
+use egress_warden::host::{Authority, Malformed};
+use egress_warden::root_id::Connections;
+use serde::de::IgnoredAny;
+use std::fmt;
+
+#[derive(Clone, Debug)]
+pub enum Subject {
+    Request(Request),
+    Connection(Connection),
+}
+
+impl Subject {
+    /// Reads a JSON object: a request, or `{"connection": {…}}`.
+    pub fn from_json(text: &[u8]) -> serde_json::Result<Self> {
+        #[derive(serde::Deserialize)]
+        struct Kind {
+            connection: Option<IgnoredAny>,
+        }
+        #[derive(serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct OfConnection {
+            connection: Connection,
+        }
+        // Read twice, so that a fault is told with its place.
+        let kind = serde_json::from_slice(text);
+        if let Ok(Kind { connection: Some(IgnoredAny) }) = kind {
+            let OfConnection { connection } = serde_json::from_slice(text)?;
+            return Ok(Self::Connection(connection));
+        }
+        serde_json::from_slice(text).map(Self::Request)
+    }
+
+    /// The authority, or the server name, as it is sent.
+    pub fn sent_host(&self) -> Option<&[u8]> {
+        let sent = match self {
+            Self::Request(request) => request.authority.as_ref(),
+            Self::Connection(connection) => connection.sni.as_ref(),
+        };
+        sent.map(|Bytes(sent)| &sent[..])
+    }
+
+    /// What that is read as, where a plugin judges these connections; absent where there is none.
+    pub fn authority(&self, connections: Connections) -> Option<Result<Authority<'_>, Malformed>> {
+        let sent = self.sent_host()?;
+        Some(match self {
+            Self::Request(_) => Authority::parse(sent),
+            Self::Connection(_) => Authority::of_server_name(sent, connections.server_names),
+        })
+    }
+
+    /// Method and path, which a connection does not show.
+    pub fn method_and_path(&self) -> Option<(String, String)> {
+        match self {
+            Self::Request(request) => Some((shown(request.method()), shown(request.path()))),
+            Self::Connection(_) => None,
+        }
+    }
+
+    /// The caller's SPIFFE id, as it is written.
+    pub fn principal(&self) -> Option<&str> {
+        match self {
+            Self::Request(request) => request.principal.as_deref(),
+            Self::Connection(connection) => connection.principal.as_deref(),
+        }
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Request(request) => request.fmt(f),
+            Self::Connection(connection) => connection.fmt(f),
+        }
+    }
+}

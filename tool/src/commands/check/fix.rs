@@ -1,0 +1,219 @@
+//! What `--fix` writes: edits of the text by their place, so that comments and layout stay.
+//!
+//! An edit says what it changes in the tree. What is written is read again first, and must be the old
+//! tree with these changes and no other.
+
+use crate::document::{self, Document, Finding, Node, Notation, Span, Value, quoted};
+use crate::failure::Failure;
+use crate::policy_file::PolicyFile;
+use std::collections::HashMap;
+
+/// A part of a text and what takes its place.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Edit {
+    /// Of edits of one text, no two overlap unless they are the same.
+    span: Span,
+    replacement: String,
+    change: Change,
+}
+
+/// What an edit changes in the tree.
+#[derive(Clone, Debug, PartialEq)]
+enum Change {
+    /// The scalar or key at the edit's own place becomes this text.
+    Text(String),
+    /// The scalar at the edit's own place becomes this number.
+    Number(u16),
+    /// The item at this place leaves its list.
+    Removal(Span),
+}
+
+/// The edit that a fault's remedy spells out, where it does and what was meant is certain.
+pub(super) fn of_fault(file: &PolicyFile, fault: &Finding) -> Option<Edit> {
+    let written = one_line_scalar(file.document(), &fault.span)?;
+    if file.document().is_doubtful(&fault.span) {
+        // Only a text can stand there: a policy in which one does is sound. Of what stands around the
+        // policy nothing is known.
+        let is_in_policy = file.tree().is_some_and(|policy| {
+            policy.span.start <= fault.span.start && fault.span.end <= policy.span.end
+        });
+        return (is_in_policy && file.is_sound_as_texts()).then(|| Edit {
+            span: fault.span.clone(),
+            replacement: quoted(written),
+            change: Change::Text(written.to_owned()),
+        });
+    }
+    if let Some(text) = spelt_out(&fault.remedy) {
+        return Some(Edit {
+            span: fault.span.clone(),
+            replacement: scalar(file.document().notation(), written, text),
+            change: Change::Text(text.to_owned()),
+        });
+    }
+    if fault.remedy != "write a number without quotes" {
+        return None;
+    }
+    let in_quotes = |mark| written.strip_prefix(mark)?.strip_suffix(mark);
+    let digits = in_quotes('"').or_else(|| in_quotes('\''))?;
+    let number: u16 = digits.parse().ok().filter(|it: &u16| it.to_string() == digits)?;
+    Some(Edit {
+        span: fault.span.clone(),
+        replacement: digits.to_owned(),
+        change: Change::Number(number),
+    })
+}
+
+/// The edit that takes an item out of its list, where no comment would go with it. The first item
+/// of a list is none to take out.
+pub(super) fn removal(file: &PolicyFile, before: &Node, item: &Node) -> Option<Edit> {
+    one_line_scalar(file.document(), &before.span)?;
+    one_line_scalar(file.document(), &item.span)?;
+    let between = file.text().get(before.span.end..item.span.start)?;
+    let rest_of_line = file.text().get(item.span.end..)?.lines().next().unwrap_or_default();
+    let has_comment = between.contains('#') || rest_of_line.trim_start().starts_with('#');
+    let is_scalar = matches!(item.value, Value::Text(_) | Value::Number(_));
+    (is_scalar && !has_comment).then(|| Edit {
+        span: before.span.end..item.span.end,
+        replacement: String::new(),
+        change: Change::Removal(item.span.clone()),
+    })
+}
+
+/// A scalar as it is written, where it stands on one line, plain or in quotes, and nowhere else: a
+/// block of text is laid out on purpose, and what an alias stands for has more than one meaning.
+fn one_line_scalar<'d>(document: &'d Document, span: &Span) -> Option<&'d str> {
+    let written = document.text().get(span.clone())?;
+    let is_one_line = !written.is_empty() && !written.contains(['\n', '\r']);
+    (is_one_line && !document.is_laid_out(span)).then_some(written)
+}
+
+/// Applies edits, each once; returns the file and how many there were. Where the new text does not
+/// read as what the edits say, there is no new file.
+pub(super) fn apply(
+    file: &PolicyFile,
+    mut edits: Vec<Edit>,
+) -> Result<(PolicyFile, usize), Failure> {
+    edits.sort_by_key(|edit| (edit.span.start, edit.span.end));
+    edits.dedup();
+    let fixed = file.rewritten(text_with(file.text(), &edits));
+    let is_as_promised = tree_with(file.document().root(), &edits)
+        .zip(fixed.document().root())
+        .is_some_and(|(promised, read)| promised.to_json() == read.to_json());
+    let stays_valid = file.config().is_err() || fixed.config().is_ok();
+    if is_as_promised && stays_valid {
+        return Ok((fixed, edits.len()));
+    }
+    let place = file.at(edits.first().map_or(0, |edit| edit.span.start));
+    let problem = "what `--fix` would write does not read as it should, so nothing is written";
+    Err(Failure::new(place, problem, "change it by hand, and please report it with the file"))
+}
+
+fn text_with(text: &str, edits: &[Edit]) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut end = 0;
+    for edit in edits {
+        out.push_str(text.get(end..edit.span.start).unwrap_or_default());
+        out.push_str(&edit.replacement);
+        end = edit.span.end;
+    }
+    out.push_str(text.get(end..).unwrap_or_default());
+    out
+}
+
+/// The tree as the edits change it; `None` where the place of one is not in it, or more than once.
+fn tree_with(root: Option<&Node>, edits: &[Edit]) -> Option<Node> {
+    let mut changes: HashMap<Span, &Change> = HashMap::new();
+    for edit in edits {
+        let place = match &edit.change {
+            Change::Removal(item) => item,
+            Change::Text(_) | Change::Number(_) => &edit.span,
+        };
+        if changes.insert(place.clone(), &edit.change).is_some() {
+            return None;
+        }
+    }
+    let mut root = root?.clone();
+    change(&mut root, &mut changes);
+    changes.is_empty().then_some(root)
+}
+
+fn change(node: &mut Node, changes: &mut HashMap<Span, &Change>) {
+    match &mut node.value {
+        Value::List(items) => {
+            items.retain_mut(|item| {
+                change(item, changes);
+                let is_removed = matches!(changes.get(&item.span), Some(Change::Removal(_)));
+                !(is_removed && changes.remove(&item.span).is_some())
+            });
+        }
+        Value::Object(members) => {
+            for member in members {
+                if let Some(Change::Text(text)) = changes.get(&member.key_span) {
+                    member.key = text.as_str().into();
+                    changes.remove(&member.key_span);
+                }
+                change(&mut member.value, changes);
+            }
+        }
+        scalar => match changes.get(&node.span) {
+            Some(Change::Text(text)) => {
+                *scalar = Value::Text(text.as_str().into());
+                changes.remove(&node.span);
+            }
+            Some(Change::Number(number)) => {
+                *scalar = Value::Number(f64::from(*number));
+                changes.remove(&node.span);
+            }
+            Some(Change::Removal(_)) | None => {}
+        },
+    }
+}
+
+/// What a remedy of the form `use "TEXT"` tells to use. The reader escapes and cuts what would not
+/// fit on a line: then it tells no whole text.
+fn spelt_out(remedy: &str) -> Option<&str> {
+    let text = remedy.strip_prefix("use \"")?.strip_suffix('"')?;
+    (!text.contains(['\\', '"', '…'])).then_some(text)
+}
+
+/// A text as a scalar, in quotes where the one that was there had them or where it needs them.
+fn scalar(notation: Notation, written: &str, text: &str) -> String {
+    let was_plain = notation == Notation::Yaml && !written.starts_with(['"', '\'']);
+    if was_plain && is_safe_plain(text) { text.to_owned() } else { quoted(text) }
+}
+
+/// Whether a text may stand in YAML without quotes, wherever it stands.
+fn is_safe_plain(text: &str) -> bool {
+    let is_plain_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"-._/".contains(&byte);
+    text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text.bytes().all(is_plain_byte)
+        && document::is_text_when_plain(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_text_that_is_told_whole_is_used() {
+        assert_eq!(spelt_out("use \"a.test\""), Some("a.test"));
+        for remedy in [
+            "use \"a.test\", and the port under `ports`",
+            "use \"a\\u{0}\"",
+            "use \"aa…\"",
+            "write one",
+        ] {
+            assert_eq!(spelt_out(remedy), None, "{remedy}");
+        }
+    }
+
+    #[test]
+    fn quotes_stay_where_they_were_or_are_needed() {
+        let yaml = |written, text| scalar(Notation::Yaml, written, text);
+        assert_eq!(yaml("A.test", "a.test"), "a.test");
+        assert_eq!(yaml("'A.test'", "a.test"), "\"a.test\"");
+        assert_eq!(yaml("*.A.test", "*.a.test"), "\"*.a.test\"");
+        assert_eq!(yaml("1.2.3.4.", "1.2.3.4"), "\"1.2.3.4\"");
+        assert_eq!(scalar(Notation::Json, "\"A\"", "a"), "\"a\"");
+    }
+}

@@ -1,0 +1,204 @@
+//! `check`: every fault of a policy, and every warning.
+//!
+//! A fault is what the proxy refuses. A warning is what it accepts and nobody is likely to mean.
+
+mod fix;
+mod names;
+mod report;
+mod rewriting;
+mod warnings;
+
+use crate::console::{Console, Format};
+use crate::failure::{Failure, Outcome};
+use crate::policy_file::{Finding, PolicyFile};
+use egress_warden_simulate::time::Time;
+use fix::Edit;
+use std::path::{Path, PathBuf};
+
+/// Checks policies: every fault at once, then what is allowed but hardly meant
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  egress-warden check policy.yaml
+  egress-warden check --fix teams/*.yaml
+  egress-warden check --deny-warnings --format json policy.yaml
+
+Exit codes: 0 no fault, 1 a fault (or a warning, with --deny-warnings), 2 unreadable.")]
+pub(crate) struct Args {
+    /// Policies, in YAML or JSON; `-` is standard input
+    #[arg(required = true, value_name = "POLICY")]
+    policies: Vec<PathBuf>,
+    /// Rewrite what is mechanical, keeping comments and layout; `-` is written to standard output
+    #[arg(long)]
+    fix: bool,
+    /// Let warnings fail, too
+    #[arg(long)]
+    deny_warnings: bool,
+    /// The listener verifies no client certificates: no caller is known
+    #[arg(long)]
+    no_mutual_tls: bool,
+    /// The route goes to a dynamic forward proxy: callers choose the port
+    #[arg(long)]
+    dynamic_forward_proxy: bool,
+    /// The policy judges TLS connections that are not terminated: methods and paths stay unseen. A
+    /// manifest with `type: NETWORK` says so itself
+    #[arg(long)]
+    connections: bool,
+    /// The time that `until` is compared with, RFC 3339
+    #[arg(long, value_name = "TIME", default_value_t = Time::now(), hide_default_value = true)]
+    at: Time,
+}
+
+/// What the proxy that a policy is for is like.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Surroundings {
+    pub(crate) at: Time,
+    pub(crate) has_mutual_tls: bool,
+    pub(crate) is_dynamic_forward_proxy: bool,
+    pub(crate) judges_connections: bool,
+}
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Level {
+    Fault,
+    Warning,
+}
+
+/// A finding with what to do about it.
+#[derive(Clone, Debug)]
+struct Report {
+    level: Level,
+    /// A word that stays the same while messages get better.
+    kind: &'static str,
+    finding: Finding,
+    /// What `--fix` writes.
+    edit: Option<Edit>,
+}
+
+/// A fault as `check` shows it.
+pub(super) fn fault(file: &PolicyFile, fault: &Finding) -> String {
+    report::one(file, &Report::of_fault(file, fault.clone()))
+}
+
+/// The same as JSON.
+pub(super) fn fault_json(file: &PolicyFile, fault: &Finding) -> serde_json::Value {
+    let mut json = report::one_json(file, &Report::of_fault(file, fault.clone()));
+    if let Some(json) = json.as_object_mut() {
+        json.insert("file".to_owned(), file.name().into());
+    }
+    json
+}
+
+/// Checks one policy after the other; one that cannot be read does not keep others from it.
+pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure> {
+    let surroundings = Surroundings {
+        at: args.at,
+        has_mutual_tls: !args.no_mutual_tls,
+        is_dynamic_forward_proxy: args.dynamic_forward_proxy,
+        judges_connections: args.connections,
+    };
+    let mut unreadable = None;
+    let mut objections = 0_usize;
+    let mut answers = Vec::new();
+    for path in &args.policies {
+        let (file, surroundings, fixed) = match read(path, args.fix, surroundings) {
+            Ok(read) => read,
+            Err(failure) => {
+                // The last one is told by whoever called.
+                if let Some(earlier) = unreadable.replace(failure) {
+                    console.fail(&earlier);
+                }
+                continue;
+            }
+        };
+        let reports = examine(&file, surroundings);
+        let counts = |report: &&Report| report.level == Level::Fault || args.deny_warnings;
+        objections = objections.saturating_add(reports.iter().filter(counts).count());
+        match console.format() {
+            Format::Text if args.fix && path == Path::new("-") => {
+                console.bytes(file.text().as_bytes())?;
+                report::write(&file, &reports, fixed, |text| {
+                    console.note(text);
+                    Ok(())
+                })?;
+            }
+            Format::Text => report::write(&file, &reports, fixed, |text| console.line(text))?,
+            Format::Json => answers.push(report::json(&file, &reports, fixed)),
+        }
+    }
+    if console.format() == Format::Json {
+        console.json(&serde_json::json!({ "policies": answers }))?;
+    }
+    unreadable.map_or(Ok(Outcome::of_findings(objections)), Err)
+}
+
+/// Reads a policy and says how many of its faults were mended where they are to be; a manifest knows
+/// its surroundings better.
+fn read(
+    path: &Path,
+    is_to_be_fixed: bool,
+    surroundings: Surroundings,
+) -> Result<(PolicyFile, Surroundings, usize), Failure> {
+    let file = PolicyFile::read(path)?;
+    let judges_connections = surroundings.judges_connections || file.connections().is_some();
+    let surroundings = Surroundings { judges_connections, ..surroundings };
+    let (file, fixed) = match is_to_be_fixed {
+        true => fix(path, file, surroundings)?,
+        false => (file, 0),
+    };
+    Ok((file, surroundings, fixed))
+}
+
+/// Everything there is to say of a policy, in the order of its text.
+fn examine(file: &PolicyFile, surroundings: Surroundings) -> Vec<Report> {
+    let mut reports: Vec<Report> = match file.config() {
+        Err(faults) => faults.iter().map(|fault| Report::of_fault(file, fault.clone())).collect(),
+        Ok(_) => file.tree().map(|root| warnings::of(file, root, surroundings)).unwrap_or_default(),
+    };
+    reports.sort_by_key(|report| (report.finding.span.start, report.level == Level::Warning));
+    reports
+}
+
+/// Mends a policy where it stands; says how many edits that took.
+fn fix(
+    path: &Path,
+    file: PolicyFile,
+    surroundings: Surroundings,
+) -> Result<(PolicyFile, usize), Failure> {
+    let before = file.text().to_owned();
+    let (file, fixed) = mended(file, surroundings)?;
+    if fixed > 0 && path != Path::new("-") {
+        rewriting::rewrite(path, before.as_bytes(), file.text().as_bytes())?;
+    }
+    Ok((file, fixed))
+}
+
+/// Applies edits until there is none left: behind one fault another may stand.
+pub(crate) fn mended(
+    mut file: PolicyFile,
+    surroundings: Surroundings,
+) -> Result<(PolicyFile, usize), Failure> {
+    const ROUNDS: usize = 8;
+    let mut fixed = 0_usize;
+    for _ in 0..ROUNDS {
+        let edits = examine(&file, surroundings).into_iter().filter_map(|report| report.edit);
+        let edits: Vec<_> = edits.collect();
+        if edits.is_empty() {
+            break;
+        }
+        let (next, count) = fix::apply(&file, edits)?;
+        fixed = fixed.saturating_add(count);
+        file = next;
+    }
+    Ok((file, fixed))
+}
+
+impl Report {
+    fn of_fault(file: &PolicyFile, finding: Finding) -> Self {
+        let edit = fix::of_fault(file, &finding);
+        let is_doubtful = file.document().is_doubtful(&finding.span);
+        let kind = if is_doubtful { "yaml-1.1" } else { "fault" };
+        Self { level: Level::Fault, kind, finding, edit }
+    }
+}

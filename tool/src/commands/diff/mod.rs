@@ -1,0 +1,445 @@
+//! `diff`: what a change of policy opens and what it closes.
+
+mod axes;
+mod callers;
+mod comparison;
+mod hosts;
+mod paths;
+mod subject;
+mod traffic;
+mod ways;
+mod words;
+
+use crate::console::{BAD, Console, FRAME, Format, GOOD, NAME, ODD, counted, styled};
+use crate::failure::{Failure, Outcome};
+use crate::judgement::Judgement;
+use crate::logs::{Choice, Shown, Tally};
+use crate::policy_file::PolicyFile;
+use crate::written::WrittenPolicy;
+use axes::Gap;
+use clap::ValueEnum;
+pub(crate) use comparison::Comparison;
+use comparison::{Change, Example, Kind, Side, Undecided};
+use egress_warden::config::Config;
+use egress_warden_simulate::time::Time;
+use serde::Serialize;
+use std::path::PathBuf;
+pub(crate) use subject::Subject;
+use traffic::Traffic;
+
+/// Says what a change of policy opens and what it closes, by the policies alone or over logs
+///
+/// Without logs: the policies' own patterns part all requests into classes on which neither verdict
+/// can change (hosts, callers, server names, ports, methods, paths, times from now on). One request of
+/// each class is decided by both policies, and what changes alike is told together. A class that
+/// cannot be decided, since its rules combine in over 1,000,000 ways or no example of it is found, is
+/// told as `undecided`; all else is exact. Stamps, answers and the log settings are not compared, nor
+/// is a proxy without a clock.
+///
+/// What a line names stands for all that fare so: `*.a.example` for the names below it that neither
+/// policy names more closely, `/v1/*` for the paths that begin so and match nothing longer of either
+/// policy, in both their readings; a path whose readings fare otherwise is told as `sent as … and read
+/// as …`. A method stands for requests that are judged by it; a CONNECT without a port is malformed. A
+/// text of a policy that has spaces stands in quotes.
+///
+/// `--connections` compares TLS connections that are not terminated, which show neither method nor
+/// path; so does a manifest of a plugin for connections (`type: NETWORK`). Else they are not compared,
+/// and where a change opens connections and no request, a note says so.
+///
+/// With logs: each distinct request or connection whose verdict changes, how often it was seen, and
+/// both rules.
+///
+/// A request `opens` where it was refused and passes now, `closes` in the reverse, `announces` where
+/// only the would-be verdict changes, `renames` where another rule or reason leads to the same.
+///
+/// `--format json` writes one object. Without logs: `old`, `new`, `exact`, `combinations`, `changes`
+/// [{kind, hosts, callers, server_names, ports, methods, paths, times, old, new, example}] where an
+/// absent list is any, `undecided` [{hosts, combinations or without_example}]. With logs: `old`, `new`,
+/// `requests`, `opens`, `closes`, `announces`, `renames`, `changes` [{kind, requests, method, host,
+/// port, path, principal, old, new, examples}], `unlisted`, `lines` as of `replay`.
+///
+/// Exit codes: 0 nothing opens; 1 something opens, or is undecided (`--fail-on any`: anything
+/// changes); 2 usage or unreadable input.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  egress-warden diff old.yaml new.yaml\n  \
+                        egress-warden diff --fail-on any old.yaml new.yaml access.log.gz")]
+pub(crate) struct Args {
+    /// The policy before the change
+    old: PathBuf,
+    /// The policy after it
+    new: PathBuf,
+    /// Logs to run through both; `-` is standard input
+    logs: Vec<PathBuf>,
+    /// What makes the exit code 1
+    #[arg(long, value_enum, default_value_t = FailOn::Opens, value_name = "WHAT")]
+    fail_on: FailOn,
+    /// Compares from this time on, in RFC 3339, not from now; logs have their own times
+    #[arg(long, value_name = "TIME", conflicts_with = "logs")]
+    at: Option<Time>,
+    /// Compares TLS connections that are not terminated, not requests; a log's lines say which they are
+    #[arg(long, conflicts_with = "logs")]
+    connections: bool,
+    #[command(flatten)]
+    choice: Choice,
+}
+
+/// What makes a gate fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum FailOn {
+    /// Something is let through that was refused
+    Opens,
+    /// Anything changes
+    Any,
+}
+
+pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure> {
+    let (old_file, old) = PolicyFile::load(&args.old)?;
+    let (new_file, new) = PolicyFile::load(&args.new)?;
+    let revisions = [&*old.revision, &*new.revision];
+    if args.logs.is_empty() {
+        let at = args.at.unwrap_or_else(Time::now);
+        let subject = subject(args, &old_file, &new_file)?;
+        let compared = |subject| compared((&old_file, &old), (&new_file, &new), subject, at);
+        let comparison = compared(subject)?;
+        let opens = comparison.opens();
+        if opens == 0 && subject == Subject::Requests {
+            let connections = compared(Subject::Connections)?.opens();
+            if connections > 0 {
+                console.note(CONNECTIONS_OPEN);
+            }
+        }
+        let answer = OfPolicies::new(revisions, &comparison);
+        match console.format() {
+            Format::Json => console.json(&answer)?,
+            Format::Text => answer.write(console)?,
+        }
+        return Ok(match args.fail_on {
+            FailOn::Opens => Outcome::of_findings(opens),
+            FailOn::Any => {
+                Outcome::of_findings(comparison.changes.len() + comparison.undecided.len())
+            }
+        });
+    }
+    let connections = args.choice.root_id.connections(Some(&new_file));
+    let (traffic, tally) =
+        traffic::compare(&old.policy, &new.policy, &args.logs, &args.choice, connections)?;
+    for note in tally.notes() {
+        console.note(note);
+    }
+    let answer = OfTraffic::new(revisions, &traffic, &tally);
+    match console.format() {
+        Format::Json => console.json(&answer)?,
+        Format::Text => answer.write(console)?,
+    }
+    let fails = match args.fail_on {
+        FailOn::Opens => answer.opens > 0,
+        FailOn::Any => !traffic.counts.is_empty(),
+    };
+    Ok(if fails { Outcome::No } else { Outcome::Yes })
+}
+
+/// What is told where only requests were asked about.
+const CONNECTIONS_OPEN: &str = "no request opens, but TLS connections that are not terminated do, \
+                                or are undecided: for a gateway that passes them on see `--connections`";
+
+/// What the policies are about: by the flag, or by what carries them.
+fn subject(args: &Args, old: &PolicyFile, new: &PolicyFile) -> Result<Subject, Failure> {
+    if args.connections {
+        return Ok(Subject::Connections);
+    }
+    let mistake = |problem| {
+        let remedy = "give `--connections`, or the policies themselves";
+        Err(Failure::new(new.name(), problem, remedy))
+    };
+    match (old.connections(), new.connections()) {
+        (None, None) => Ok(Subject::Requests),
+        (Some(old), Some(new)) if old == new => Ok(Subject::Connections),
+        (Some(_), Some(_)) => {
+            mistake("a plugin of another root id (`pluginName`), which judges other connections")
+        }
+        (Some(_), None) | (None, Some(_)) => {
+            mistake("a plugin for connections on one side, and on the other none")
+        }
+    }
+}
+
+/// What two policies differ in, from a time on.
+pub(crate) fn compared(
+    (old_file, old): (&PolicyFile, &Config),
+    (new_file, new): (&PolicyFile, &Config),
+    subject: Subject,
+    at: Time,
+) -> Result<Comparison, Failure> {
+    let (old_text, new_text) = (written(old_file)?, written(new_file)?);
+    Ok(comparison::compare(
+        Side { text: &old_text, policy: &old.policy },
+        Side { text: &new_text, policy: &new.policy },
+        subject,
+        at.nanoseconds().unwrap_or_default(),
+    ))
+}
+
+fn written(file: &PolicyFile) -> Result<WrittenPolicy<'_>, Failure> {
+    // INVARIANT: what was read without a fault has a tree.
+    let tree = file.tree().ok_or_else(|| Failure::new(file.name(), "no policy", "write one"))?;
+    Ok(WrittenPolicy::of(tree))
+}
+
+/// The answer without logs. Its keys are stable.
+#[derive(Debug, Serialize)]
+pub(crate) struct OfPolicies<'a> {
+    old: &'a str,
+    new: &'a str,
+    /// Whether every request was decided.
+    exact: bool,
+    combinations: usize,
+    changes: &'a [Change],
+    undecided: Vec<LeftUndecided<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct LeftUndecided<'a> {
+    hosts: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    combinations: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    without_example: Option<&'static str>,
+}
+
+impl<'a> LeftUndecided<'a> {
+    fn new(Undecided { hosts, gap }: &'a Undecided) -> Self {
+        let (combinations, without_example) = match *gap {
+            Gap::Combinations(combinations) => (Some(combinations), None),
+            Gap::NoExample(what) => (None, Some(what)),
+        };
+        Self { hosts, combinations, without_example }
+    }
+}
+
+impl<'a> OfPolicies<'a> {
+    pub(crate) fn new([old, new]: [&'a str; 2], comparison: &'a Comparison) -> Self {
+        let Comparison { changes, undecided, combinations } = comparison;
+        Self {
+            old,
+            new,
+            exact: undecided.is_empty(),
+            combinations: *combinations,
+            changes,
+            undecided: undecided.iter().map(LeftUndecided::new).collect(),
+        }
+    }
+
+    fn write(&self, console: &mut Console) -> Result<(), Failure> {
+        for change in self.changes {
+            let Change { kind, hosts, scope, old, new, example } = change;
+            console.line(format_args!("{} {}", styled_kind(*kind), list(hosts)))?;
+            let parts = [
+                ("callers", &scope.callers),
+                ("server name", &scope.server_names),
+                ("ports", &scope.ports),
+                ("methods", &scope.methods),
+                ("paths", &scope.paths),
+                ("times", &scope.times),
+            ];
+            for (name, values) in parts {
+                if let Some(values) = values {
+                    console.line(format_args!("    {name:<12}{}", list(values)))?;
+                }
+            }
+            let (was, is) = tenses(*kind);
+            console.line(format_args!("    {was:<12}{old}"))?;
+            console.line(format_args!("    {is:<12}{new}"))?;
+            console.line(styled(FRAME, format_args!("    {:<12}{example}", "such as")))?;
+        }
+        for LeftUndecided { hosts, combinations, without_example } in &self.undecided {
+            console.line(format_args!("{} {}", styled(ODD, "undecided"), list(hosts)))?;
+            if let Some(combinations) = combinations {
+                console.line(format_args!(
+                    "    their rules combine in {combinations} ways: part the rules, or give logs"
+                ))?;
+            }
+            if let Some(what) = without_example {
+                console.line(format_args!(
+                    "    no example of {what} was found that the patterns leave: name fewer, or give \
+                     logs"
+                ))?;
+            }
+        }
+        let count = |kind| self.changes.iter().filter(|it| it.kind == kind).count();
+        console.line(format_args!(
+            "{} to {}: {} opens, {} closes, {} announces, {} renames, {} undecided; {} combinations",
+            styled(NAME, self.old),
+            styled(NAME, self.new),
+            count(Kind::Opens),
+            count(Kind::Closes),
+            count(Kind::Announces),
+            count(Kind::Renames),
+            self.undecided.len(),
+            self.combinations
+        ))
+    }
+}
+
+/// The answer with logs. Its keys are stable.
+#[derive(Debug, Serialize)]
+struct OfTraffic<'a> {
+    old: &'a str,
+    new: &'a str,
+    requests: u64,
+    opens: u64,
+    closes: u64,
+    announces: u64,
+    renames: u64,
+    /// Each distinct request, by kind, then the most frequent first.
+    changes: Vec<ChangedRequest<'a>>,
+    /// Requests beyond the first 200,000 distinct ones.
+    unlisted: u64,
+    lines: &'a Tally,
+}
+
+#[derive(Debug, Serialize)]
+struct ChangedRequest<'a> {
+    kind: Kind,
+    requests: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    method: Option<&'a str>,
+    host: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    port: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    principal: Option<&'a str>,
+    old: &'a Judgement,
+    new: &'a Judgement,
+    examples: Vec<Shown<'a>>,
+}
+
+impl<'a> OfTraffic<'a> {
+    fn new([old, new]: [&'a str; 2], traffic: &'a Traffic, tally: &'a Tally) -> Self {
+        let count = |kind| traffic.counts.get(&kind).copied().unwrap_or_default();
+        let changes = traffic.requests().into_iter().map(|(distinct, group)| ChangedRequest {
+            kind: distinct.kind,
+            requests: group.requests,
+            method: distinct.method.as_deref(),
+            host: &distinct.host,
+            port: distinct.port,
+            path: distinct.path.as_deref(),
+            principal: distinct.principal.as_deref(),
+            old: &distinct.old,
+            new: &distinct.new,
+            examples: group.shown(tally),
+        });
+        Self {
+            old,
+            new,
+            requests: tally.requests(),
+            opens: count(Kind::Opens),
+            closes: count(Kind::Closes),
+            announces: count(Kind::Announces),
+            renames: count(Kind::Renames),
+            changes: changes.collect(),
+            unlisted: traffic.unlisted,
+            lines: tally,
+        }
+    }
+
+    fn write(&self, console: &mut Console) -> Result<(), Failure> {
+        for change in &self.changes {
+            let port = change.port.map(|port| format!(":{port}")).unwrap_or_default();
+            let principal =
+                change.principal.map(|principal| format!(" by {principal}")).unwrap_or_default();
+            console.line(format_args!(
+                "{} {:>8}  {} {}{port}{}{principal}",
+                styled_kind(change.kind),
+                change.requests,
+                printable(change.method.unwrap_or("TLS")),
+                printable(change.host),
+                printable(change.path.unwrap_or_default()),
+            ))?;
+            let (was, is) = tenses(change.kind);
+            console.line(format_args!("    {was} {}, {is} {}", change.old, change.new))?;
+            if let Some(first) = change.examples.first() {
+                console.line(styled(FRAME, format_args!("    {first}")))?;
+            }
+        }
+        if self.unlisted > 0 {
+            console.line(format_args!("{} requests more, not told apart", self.unlisted))?;
+        }
+        console.line(format_args!(
+            "{} to {}: of {}, {} open, {} close, {} are announced, {} renamed",
+            styled(NAME, self.old),
+            styled(NAME, self.new),
+            counted(self.requests, "request"),
+            self.opens,
+            self.closes,
+            self.announces,
+            self.renames
+        ))
+    }
+}
+
+/// How the verdicts of a change follow on each other.
+fn tenses(kind: Kind) -> (&'static str, &'static str) {
+    match kind {
+        Kind::Announces => ("would be", "will be"),
+        Kind::Opens | Kind::Closes | Kind::Renames => ("was", "is"),
+    }
+}
+
+/// How many names a line has.
+const LISTED: usize = 8;
+
+fn list(names: &[String]) -> String {
+    let mut list = names.iter().take(LISTED).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let more = names.len().saturating_sub(LISTED);
+    if more > 0 {
+        list.push_str(&format!(" and {more} more"));
+    }
+    list
+}
+
+fn styled_kind(kind: Kind) -> String {
+    let (style, word) = match kind {
+        Kind::Opens => (BAD, "opens"),
+        Kind::Closes => (GOOD, "closes"),
+        Kind::Announces => (ODD, "announces"),
+        Kind::Renames => (FRAME, "renames"),
+    };
+    styled(style, format_args!("{word:<9}")).to_string()
+}
+
+/// On one line, without what a terminal would obey.
+fn printable(text: &str) -> String {
+    text.chars()
+        .flat_map(|it| {
+            let escaped = it.is_control().then(|| it.escape_default());
+            let plain = escaped.is_none().then_some(it);
+            escaped.into_iter().flatten().chain(plain)
+        })
+        .collect()
+}
+
+impl std::fmt::Display for Example {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let method = self.method.as_deref().unwrap_or("TLS");
+        let authority = if self.authority.is_empty() { "nothing" } else { &self.authority };
+        let path = printable(self.path.as_deref().unwrap_or_default());
+        write!(f, "{method} {authority}{path}")?;
+        if let Some(principal) = &self.principal {
+            write!(f, " by {}", printable(principal))?;
+        }
+        match self.server_name.as_deref() {
+            Some("") => write!(f, ", over TLS without a server name")?,
+            Some(name) => write!(f, ", over TLS to {}", printable(name))?,
+            None => {}
+        }
+        if let Some(port) = self.cluster_port {
+            write!(f, ", by a route to port {port}")?;
+        }
+        match &self.time {
+            Some(time) => write!(f, ", at {time}"),
+            None => Ok(()),
+        }
+    }
+}

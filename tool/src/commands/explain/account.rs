@@ -1,0 +1,223 @@
+//! What there is to say of one request or connection, in the order in which it came about.
+
+use crate::policy_file::{Node, PolicyFile};
+use egress_warden::config::Config;
+use egress_warden::policy::{
+    Action, Attempt, Decision, FieldMiss, Miss, Port, Reason, Scope, Trace, Verdict,
+};
+use egress_warden::root_id::Connections;
+use egress_warden_simulate::time::Time;
+use egress_warden_simulate::{Headers, Rehearsal, Subject, shown};
+use serde_json::{Map, Value, json};
+use std::collections::HashMap;
+
+pub(super) struct Account<'a> {
+    pub(super) file: &'a PolicyFile,
+    pub(super) config: &'a Config,
+    /// Rules as they are written, by their ids: a policy keeps its rules in an order of its own.
+    pub(super) rules: &'a HashMap<&'a str, &'a Node>,
+    pub(super) subject: &'a Subject,
+    /// As which a connection is judged.
+    pub(super) connections: Connections,
+    pub(super) at: Time,
+    pub(super) rehearsal: Rehearsal,
+}
+
+/// The steps of a verdict, each with the question that it asks.
+pub(super) const STEPS: [&str; 7] = [
+    "malformed",
+    "identity, sni",
+    "deny rules",
+    "allow rules",
+    "addresses, special names, CONNECT",
+    "ended allow rules",
+    "default",
+];
+
+impl Account<'_> {
+    pub(super) fn trace(&self) -> Option<&Trace> {
+        self.rehearsal.trace.as_ref()
+    }
+
+    /// The verdict whose steps are told: what stands, and under `mode: monitor` what would.
+    pub(super) fn judged(&self) -> Option<Verdict> {
+        let Decision { verdict, would } = self.trace()?.decision;
+        match verdict.reason {
+            Reason::Monitor => would,
+            _ => Some(verdict),
+        }
+    }
+
+    /// The id of a rule.
+    pub(super) fn id(&self, rule: usize) -> &str {
+        self.config.policy.rules().get(rule).map(|rule| &*rule.id).unwrap_or_default()
+    }
+
+    pub(super) fn action(&self, rule: usize) -> Action {
+        let rule = self.config.policy.rules().get(rule);
+        rule.map_or(Action::Deny, |rule| rule.action)
+    }
+
+    /// `FILE:LINE:COLUMN` of a rule.
+    pub(super) fn place(&self, rule: usize) -> String {
+        let node = self.rules.get(self.id(rule));
+        node.map(|node| self.file.at(node.span.start)).unwrap_or_default()
+    }
+
+    /// What a rule asks in a field, as it is written, cut.
+    pub(super) fn asked(&self, rule: usize, miss: &FieldMiss) -> String {
+        const SHOWN: usize = 100;
+        let node = self.rules.get(self.id(rule)).and_then(|rule| rule.get(miss.list));
+        let node = node.and_then(|node| node.items().get(miss.entry)?.get(miss.field));
+        let json = node.map(Node::to_json).unwrap_or_default();
+        match json.char_indices().nth(SHOWN) {
+            Some((end, _)) => format!("{}…", json.get(..end).unwrap_or_default()),
+            None => json,
+        }
+    }
+
+    pub(super) fn to_json(&self) -> Value {
+        let mut account = Map::new();
+        let recorded = |key: &str| self.rehearsal.recorded(key).map(Value::from);
+        let mut put = |key: &str, value: Option<Value>| {
+            account.extend(value.map(|value| (key.to_owned(), value)));
+        };
+        put("policy", recorded("policy"));
+        put("decision", recorded("decision"));
+        put("rule", recorded("rule"));
+        put("reason", recorded("reason"));
+        put("would", recorded("would"));
+        put("would_rule", recorded("would_rule"));
+        put("would_reason", recorded("would_reason"));
+        match self.subject {
+            Subject::Request(_) => put("request", Some(self.request_json())),
+            Subject::Connection(_) => put("connection", Some(self.connection_json())),
+        }
+        put("step", self.step_json());
+        put("candidates", self.trace().map(|trace| self.candidates_json(trace)));
+        put("upstream", self.rehearsal.passed.then(|| headers_json(&self.rehearsal.headers)));
+        put(
+            "answer",
+            self.rehearsal.answer.as_ref().map(|answer| {
+                json!({
+                    "status": answer.status,
+                    "content_type": answer.content_type,
+                    "grpc_status": answer.grpc_status,
+                    "body": String::from_utf8_lossy(&answer.body),
+                })
+            }),
+        );
+        put("record", Some(json!(self.rehearsal.record)));
+        put("line", self.rehearsal.line.as_ref().map(|(level, line)| {
+            json!({ "level": level.as_str().to_ascii_lowercase(), "text": line })
+        }));
+        Value::Object(account)
+    }
+
+    fn request_json(&self) -> Value {
+        let (method, path) = self.subject.method_and_path().unzip();
+        let lenient = self.trace().and_then(|trace| trace.path.as_ref()).map(|[_, path]| path);
+        let mut request = self.host_json("authority");
+        request.insert("method".to_owned(), json!(method));
+        request.insert("path".to_owned(), json!(path));
+        request.insert("lenient_path".to_owned(), json!(lenient));
+        Value::Object(request)
+    }
+
+    fn connection_json(&self) -> Value {
+        Value::Object(self.host_json("requested_server_name"))
+    }
+
+    /// What both have; `sent` names the bytes that the host is read from.
+    fn host_json(&self, sent: &str) -> Map<String, Value> {
+        let authority = self.subject.authority(self.connections);
+        let read = authority.as_ref().and_then(|read| read.as_ref().ok());
+        let malformed = authority.as_ref().and_then(|read| read.as_ref().err());
+        let port = match self.trace().and_then(|trace| trace.port) {
+            Some(Port::Known(port)) => json!(port),
+            Some(Port::Unsaid) => json!("unsaid"),
+            Some(Port::Unknown) => json!("unknown"),
+            None => Value::Null,
+        };
+        let pairs = [
+            (sent, json!(self.subject.sent_host().map(shown))),
+            ("host", json!(read.map(|authority| authority.host.canonical()))),
+            ("malformed", json!(malformed.map(ToString::to_string))),
+            ("port", port),
+            ("principal", json!(self.subject.principal())),
+        ];
+        pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+    }
+
+    fn step_json(&self) -> Option<Value> {
+        let number = step(&self.judged()?);
+        let asks = STEPS.get(number.saturating_sub(1));
+        Some(json!({ "number": number, "asks": asks }))
+    }
+
+    fn candidates_json(&self, trace: &Trace) -> Value {
+        let candidate = |candidate: &Attempt| {
+            let misses = match &candidate.miss {
+                None => json!([]),
+                Some(Miss::Ended) => json!([{ "condition": "until" }]),
+                Some(Miss::HostNotNamed) => {
+                    json!([{ "condition": "hosts", "must_be_named": true }])
+                }
+                Some(Miss::ConnectNotNamed) => {
+                    json!([{ "condition": "methods", "must_be_named": true }])
+                }
+                Some(Miss::Fields(misses)) => misses.iter().map(field_json).collect(),
+            };
+            let [now, next] = candidate.counts;
+            json!({
+                "rule": self.id(candidate.rule),
+                "action": self.action(candidate.rule).as_str(),
+                "place": self.place(candidate.rule),
+                "entry": candidate.destination,
+                "by": by(candidate.scope),
+                "counts": { "now": now, "next": next },
+                "ended": candidate.has_ended,
+                "matches": candidate.miss.is_none(),
+                "misses": misses,
+                "unspared": candidate.unspared.iter().map(field_json).collect::<Vec<_>>(),
+            })
+        };
+        trace.attempts.iter().map(candidate).collect()
+    }
+}
+
+/// Which of [`STEPS`] decides, from 1.
+pub(super) fn step(verdict: &Verdict) -> usize {
+    match (verdict.reason, verdict.action) {
+        (Reason::Malformed | Reason::ProxyError | Reason::Undecided, _) => 1,
+        (Reason::Identity | Reason::Sni, _) => 2,
+        (Reason::Rule, Action::Deny) => 3,
+        (Reason::Rule, Action::Allow) => 4,
+        (Reason::ForbiddenAddress | Reason::IpLiteral | Reason::Connect, _) => 5,
+        (Reason::Expired, _) => 6,
+        (Reason::Default | Reason::Monitor, _) => 7,
+    }
+}
+
+/// By what kind of pattern the host was found.
+pub(super) fn by(scope: Option<Scope>) -> &'static str {
+    match scope {
+        Some(Scope::Exact) => "exact host",
+        Some(Scope::Under) => "wildcard",
+        Some(Scope::Block(_)) => "block",
+        None => "any host",
+    }
+}
+
+fn field_json(miss: &FieldMiss) -> Value {
+    json!({
+        "condition": miss.field,
+        "list": miss.list,
+        "entry": miss.entry,
+        "unknown": miss.is_unknown,
+    })
+}
+
+fn headers_json(headers: &Headers) -> Value {
+    headers.iter().map(|(name, value)| json!([shown(name), shown(value)])).collect()
+}

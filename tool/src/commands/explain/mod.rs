@@ -1,0 +1,217 @@
+//! `explain`: one request or connection, its verdict, and how that came about.
+
+mod account;
+mod curl;
+mod text;
+
+use crate::console::{Console, Format};
+use crate::failure::{Failure, Outcome};
+use crate::input;
+use crate::policy_file::{Node, PolicyFile};
+use crate::root_id::RootId;
+use account::Account;
+use egress_warden::config::Config;
+use egress_warden::policy::namespace_of;
+use egress_warden::root_id::Connections;
+use egress_warden_simulate::time::Time;
+use egress_warden_simulate::{Bytes, Connection, Filters, Request, Subject};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Tells the verdict on a request, or on a TLS connection, and how it comes about
+#[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("subject").required(true).args(["host", "connection", "curl", "requests"]))]
+#[command(after_help = "\
+Examples:
+  egress-warden explain policy.yaml --host api.stripe.com --port 443 --path /v1/charges
+  egress-warden explain policy.yaml --principal cluster.local/ns/shop/sa/web --curl -X POST https://api.stripe.com/v1
+  egress-warden explain policy.yaml --connection api.stripe.com --principal cluster.local/ns/shop/sa/web
+  egress-warden explain policy.yaml --requests - --format json < requests.jsonl
+
+Exit codes: 0 it passes (each of them), 1 it is refused, 2 usage or unreadable.")]
+pub(crate) struct Args {
+    /// The policy, in YAML or JSON; `-` is standard input
+    #[arg(value_name = "POLICY")]
+    policy: PathBuf,
+    /// The authority as the caller sends it: a host, with a port or without
+    #[arg(long, value_name = "HOST")]
+    host: Option<String>,
+    /// GET where nothing else is said
+    #[arg(long, value_name = "METHOD", conflicts_with_all = ["curl", "requests"])]
+    method: Option<String>,
+    /// The path, with its query
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["curl", "requests"])]
+    path: Option<String>,
+    /// The server name of a TLS connection that is not terminated, as Envoy shows it to the filter: in
+    /// lower case
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["method", "path", "sni", "header"])]
+    connection: Option<String>,
+    /// The port that the route's cluster dials; of a connection, in place of the root id's
+    #[arg(long, value_name = "PORT", conflicts_with = "requests", value_parser = clap::value_parser!(u16).range(1..))]
+    port: Option<u16>,
+    #[command(flatten)]
+    root_id: RootId,
+    /// The caller's SPIFFE id; without it no caller is known
+    #[arg(long, value_name = "ID", conflicts_with = "requests")]
+    principal: Option<String>,
+    /// The server name of a TLS connection
+    #[arg(long, value_name = "NAME", conflicts_with = "requests")]
+    sni: Option<String>,
+    /// A header of the request, `NAME: VALUE`; again for more
+    #[arg(long, value_name = "HEADER", value_parser = header, conflicts_with_all = ["curl", "requests"])]
+    header: Vec<(String, String)>,
+    /// The proxy's clock, RFC 3339
+    #[arg(long, value_name = "TIME", default_value_t = Time::now(), hide_default_value = true)]
+    at: Time,
+    /// The arguments of a curl command, up to the end of the line
+    #[arg(
+        long,
+        value_name = "ARGUMENT",
+        num_args = 1..,
+        allow_hyphen_values = true
+    )]
+    curl: Vec<String>,
+    /// Requests in a file, one JSON object a line, with the keys that `test` reads, and connections as
+    /// `{"connection": {…}}`; answers come one a line with `--format json`
+    #[arg(long, value_name = "FILE")]
+    requests: Option<PathBuf>,
+}
+
+/// Yes where it passes.
+pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure> {
+    let (file, config) = PolicyFile::load(&args.policy)?;
+    let rules = file.tree().and_then(|root| root.get("rules")).map(Node::items);
+    let rules = rules.unwrap_or_default().iter();
+    let connections = args.root_id.connections(Some(&file));
+    let connections = Connections { port: args.port.unwrap_or(connections.port), ..connections };
+    let explainer = Explainer {
+        file: &file,
+        filters: Filters::new(Arc::new(config), connections),
+        connections,
+        rules: rules.filter_map(|rule| Some((rule.get("id")?.text()?, rule))).collect(),
+        at: args.at,
+    };
+    match &args.requests {
+        Some(path) => each_of(path, &explainer, console),
+        None => {
+            let subject = subject(args)?;
+            for note in notes(args, &subject, explainer.filters.config()) {
+                console.note(note);
+            }
+            explainer.explain(&subject, console)
+        }
+    }
+}
+
+/// What was understood in a way that somebody may not mean.
+fn notes(args: &Args, subject: &Subject, config: &Config) -> Vec<String> {
+    let mut notes = Vec::new();
+    let has_port = matches!(subject, Subject::Request(request) if request.port.is_some());
+    if has_port && args.port.is_none() && config.policy.reads().cluster {
+        notes.push(
+            "the port is the URL's; the one that counts is in the name of the route's cluster \
+             (`--port`)"
+                .to_owned(),
+        );
+    }
+    if let Some(principal) = &args.principal {
+        let id = principal.strip_prefix("spiffe://").unwrap_or(principal);
+        if namespace_of(id).is_none() {
+            notes.push(format!(
+                "`{principal}` is not `DOMAIN/ns/NAMESPACE/sa/ACCOUNT`: its namespace is unknown"
+            ));
+        }
+    }
+    notes
+}
+
+struct Explainer<'f> {
+    file: &'f PolicyFile,
+    filters: Filters,
+    connections: Connections,
+    rules: HashMap<&'f str, &'f Node>,
+    at: Time,
+}
+
+impl Explainer<'_> {
+    fn explain(&self, subject: &Subject, console: &mut Console) -> Result<Outcome, Failure> {
+        let rehearsal = self.filters.rehearse(subject, self.at);
+        let passed = rehearsal.passed;
+        let account = Account {
+            file: self.file,
+            config: self.filters.config(),
+            rules: &self.rules,
+            subject,
+            connections: self.connections,
+            at: self.at,
+            rehearsal,
+        };
+        match console.format() {
+            Format::Text => console.line(text::of(&account))?,
+            Format::Json => console.json(&account.to_json())?,
+        }
+        Ok(if passed { Outcome::Yes } else { Outcome::No })
+    }
+}
+
+/// Requests one a line, each answered before the next is read.
+fn each_of(
+    path: &Path,
+    explainer: &Explainer<'_>,
+    console: &mut Console,
+) -> Result<Outcome, Failure> {
+    let mut outcome = None;
+    for line in input::lines(path)? {
+        let (number, line) = line?;
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        let subject = Subject::from_json(&line).map_err(|error| {
+            let place = format!("{}:{number}", input::name(path));
+            Failure::new(place, format!("no request: {error}"), "write one JSON object a line")
+        })?;
+        let passes = explainer.explain(&subject, console)?;
+        if outcome != Some(Outcome::No) {
+            outcome = Some(passes);
+        }
+    }
+    outcome.ok_or_else(|| {
+        Failure::new(input::name(path), "no request", "write one JSON object a line")
+    })
+}
+
+fn subject(args: &Args) -> Result<Subject, Failure> {
+    let text = |text: &Option<String>| text.as_deref().map(Bytes::from);
+    if args.connection.is_some() {
+        return Ok(Subject::Connection(Connection {
+            sni: text(&args.connection),
+            principal: args.principal.clone(),
+            ..Connection::default()
+        }));
+    }
+    let asked = if args.curl.is_empty() {
+        let headers = args.header.iter();
+        Request {
+            authority: text(&args.host),
+            method: text(&args.method),
+            path: text(&args.path),
+            headers: headers.map(|(name, value)| (name.clone(), value.as_str().into())).collect(),
+            ..Request::default()
+        }
+    } else {
+        curl::request(&args.curl)?
+    };
+    Ok(Subject::Request(Request {
+        port: args.port.or(asked.port),
+        principal: args.principal.clone(),
+        tls: args.sni.is_some(),
+        sni: text(&args.sni),
+        ..asked
+    }))
+}
+
+fn header(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once(':').ok_or("write `NAME: VALUE`")?;
+    Ok((name.trim().to_owned(), value.trim().to_owned()))
+}

@@ -1,0 +1,234 @@
+//! An account of one request or connection, for people.
+
+use super::account::{Account, STEPS, by, step};
+use crate::console::{BAD, FRAME, GOOD, NAME, ODD, styled};
+use egress_warden::policy::{Action, Attempt, FieldMiss, Miss, Port, Reason};
+use egress_warden_simulate::{Headers, Subject, shown};
+use std::fmt::Display;
+
+/// Most rules that are shown.
+const SHOWN: usize = 50;
+
+/// Everything, as lines.
+pub(super) fn of(account: &Account<'_>) -> String {
+    let mut page = Page(Vec::new());
+    verdict(account, &mut page);
+    subject(account, &mut page);
+    steps(account, &mut page);
+    candidates(account, &mut page);
+    consequences(account, &mut page);
+    page.0.join("\n")
+}
+
+struct Page(Vec<String>);
+
+impl Page {
+    fn head(&mut self, head: impl Display) {
+        self.0.push(styled(NAME, head).to_string());
+    }
+
+    fn row(&mut self, key: impl Display, value: impl Display) {
+        self.0.push(format!("  {:<10} {value}", key.to_string()));
+    }
+}
+
+fn verdict(account: &Account<'_>, page: &mut Page) {
+    let said = |kind: &str| {
+        let (decision, prefix) = match kind {
+            "" => ("decision", String::new()),
+            _ => (kind, format!("{kind}_")),
+        };
+        let decision = account.rehearsal.recorded(decision)?;
+        let style = if decision == "allow" { GOOD } else { BAD };
+        let rule = account.rehearsal.recorded(&format!("{prefix}rule"));
+        let reason = account.rehearsal.recorded(&format!("{prefix}reason")).unwrap_or_default();
+        let by = match rule {
+            Some(rule) if reason == "rule" => format!("by rule {}", styled(NAME, rule)),
+            Some(rule) => format!("{reason}: rule {}", styled(NAME, rule)),
+            None => reason.to_owned(),
+        };
+        Some(format!("{} {by}", styled(style, decision)))
+    };
+    let policy = account.rehearsal.recorded("policy").unwrap_or_default();
+    let decision = said("").unwrap_or_default();
+    page.0.push(format!("{decision}  ({policy})"));
+    if let Some(would) = said("would") {
+        page.0.push(format!("{} {would}", styled(ODD, "would be:")));
+    }
+}
+
+fn subject(account: &Account<'_>, page: &mut Page) {
+    let (kind, nothing) = match account.subject {
+        Subject::Request(_) => ("request", "no authority"),
+        Subject::Connection(_) => ("connection", "no server name"),
+    };
+    page.head(kind);
+    match (account.subject.authority(account.connections), account.subject.sent_host().map(shown)) {
+        (Some(Ok(authority)), Some(sent)) => {
+            let host = authority.host.canonical();
+            let from = if *host == *sent { String::new() } else { format!(" (sent: `{sent}`)") };
+            let special = if authority.host.is_special() { ", which a rule must name" } else { "" };
+            page.row("host", format_args!("{host}{special}{from}"));
+        }
+        (Some(Err(malformed)), Some(sent)) if !sent.is_empty() => {
+            page.row("host", format_args!("malformed: `{sent}`: {malformed}"));
+        }
+        _ => page.row("host", format_args!("malformed: {nothing}")),
+    }
+    method_and_path(account, page);
+    let port = match account.trace().and_then(|trace| trace.port) {
+        Some(Port::Known(port)) => port.to_string(),
+        Some(Port::Unsaid) => "unsaid: 80 and 443 both count".to_owned(),
+        Some(Port::Unknown) => "unknown: authority and route disagree".to_owned(),
+        None => "not asked".to_owned(),
+    };
+    page.row("port", port);
+    let caller = account.subject.principal();
+    page.row(
+        "caller",
+        caller.unwrap_or("unknown: no verified certificate (`--principal` names one)"),
+    );
+    if account.config.policy.reads().clock {
+        page.row("time", account.at);
+    }
+}
+
+fn method_and_path(account: &Account<'_>, page: &mut Page) {
+    let Some((method, path)) = account.subject.method_and_path() else {
+        return page.row("method", "unknown, as is the path: they stay inside the TLS");
+    };
+    page.row("method", method);
+    match account.trace().filter(|trace| trace.port.is_some()).map(|trace| &trace.path) {
+        None => page.row("path", path),
+        Some(Some([sent, lenient])) if sent == lenient => page.row("path", path),
+        Some(Some([_, lenient])) => {
+            page.row(
+                "path",
+                format_args!("{path} (read leniently: `{}`)", shown(lenient.as_bytes())),
+            );
+        }
+        Some(None) => {
+            page.row("path", format_args!("{path} (unclear: conditions on it are unknown)"));
+        }
+    }
+}
+
+fn steps(account: &Account<'_>, page: &mut Page) {
+    let Some(verdict) = account.judged() else { return };
+    let monitors =
+        account.trace().is_some_and(|trace| trace.decision.verdict.reason == Reason::Monitor);
+    page.head(if monitors { "steps (reported, not carried out)" } else { "steps" });
+    let decided = step(&verdict);
+    for (number, asks) in (1..).zip(STEPS).take(decided) {
+        let outcome = match verdict.rule {
+            _ if number < decided => "does not apply".to_owned(),
+            Some(rule) => {
+                format!("{}: {}", account.id(rule), in_words(verdict.action, verdict.reason))
+            }
+            None => in_words(verdict.action, verdict.reason),
+        };
+        page.0.push(format!("  {number} {asks:<34} {outcome}"));
+    }
+}
+
+fn in_words(action: Action, reason: Reason) -> String {
+    match reason {
+        Reason::Rule => action.as_str().to_owned(),
+        reason => format!("{} {}", action.as_str(), reason.as_str()),
+    }
+}
+
+fn candidates(account: &Account<'_>, page: &mut Page) {
+    let Some(trace) = account.trace().filter(|trace| !trace.attempts.is_empty()) else { return };
+    page.head("rules for this host");
+    for candidate in trace.attempts.iter().take(SHOWN) {
+        let id = account.id(candidate.rule);
+        let entry = match candidate.destination {
+            Some(entry) => format!("to[{entry}], {}", by(candidate.scope)),
+            None => by(candidate.scope).to_owned(),
+        };
+        let only = match candidate.counts {
+            [true, false] => ", only now",
+            [false, true] => ", only next",
+            _ => "",
+        };
+        page.0.push(format!(
+            "  {id} ({}, {entry}{only})  {}",
+            account.action(candidate.rule).as_str(),
+            styled(FRAME, account.place(candidate.rule)),
+        ));
+        page.0.extend(outcome(account, candidate).into_iter().map(|line| format!("    {line}")));
+    }
+    let more = trace.attempts.len().saturating_sub(SHOWN);
+    if more > 0 {
+        page.0.push(format!("  … and {more} more"));
+    }
+}
+
+/// Whether a rule matches and why, a line for each of its conditions that has a part in that.
+fn outcome(account: &Account<'_>, candidate: &Attempt) -> Vec<String> {
+    let field = |miss: &FieldMiss| {
+        let why = match (miss.is_unknown, account.action(candidate.rule)) {
+            (false, _) => "no",
+            (true, Action::Allow) => "unknown, which never helps an allow",
+            (true, Action::Deny) => "unknown, which never spares a deny",
+        };
+        let asked = account.asked(candidate.rule, miss);
+        format!("{}[{}].{}: {asked}: {why}", miss.list, miss.entry, miss.field)
+    };
+    match &candidate.miss {
+        None if candidate.has_ended => vec!["would match, but has ended".to_owned()],
+        None => {
+            let matches = std::iter::once(styled(GOOD, "matches").to_string());
+            matches.chain(candidate.unspared.iter().map(field)).collect()
+        }
+        Some(Miss::Ended) => vec!["has ended".to_owned()],
+        Some(Miss::HostNotNamed) => vec!["does not name this address or special name".to_owned()],
+        Some(Miss::ConnectNotNamed) => vec!["does not name CONNECT under `methods`".to_owned()],
+        Some(Miss::Fields(misses)) => misses.iter().map(field).collect(),
+    }
+}
+
+fn consequences(account: &Account<'_>, page: &mut Page) {
+    let rehearsal = &account.rehearsal;
+    if rehearsal.passed {
+        let (gone, come) = changes(&rehearsal.arrived, &rehearsal.headers);
+        if !gone.is_empty() || !come.is_empty() {
+            page.head("headers");
+        }
+        for header in gone {
+            page.0.push(format!("  - {header}"));
+        }
+        for header in come {
+            page.0.push(format!("  + {header}"));
+        }
+    }
+    if let Some(answer) = &rehearsal.answer {
+        page.head("answer");
+        match answer.grpc_status {
+            Some(status) => page.row("grpc", format_args!("{status} {}", shown(&answer.body))),
+            None => page.row(answer.status, String::from_utf8_lossy(&answer.body)),
+        }
+    }
+    if let (Subject::Connection(_), false) = (account.subject, rehearsal.passed) {
+        page.head("answer");
+        page.row("none", "the connection is closed");
+    }
+    page.head("record");
+    let width = rehearsal.prefix.len().saturating_add("would_reason".len());
+    for (key, value) in &rehearsal.record {
+        page.0.push(format!("  {key:<width$} {value}"));
+    }
+    if let Some((level, line)) = &rehearsal.line {
+        page.row(format!("log, {}", level.as_str().to_ascii_lowercase()), line);
+    }
+}
+
+/// The headers that do not leave, and those that leave and did not come.
+fn changes(arrived: &Headers, headers: &Headers) -> (Vec<String>, Vec<String>) {
+    let line = |(name, value): &(Vec<u8>, Vec<u8>)| format!("{}: {}", shown(name), shown(value));
+    let missing = |from: &Headers, within: &Headers| -> Vec<String> {
+        from.iter().filter(|header| !within.contains(header)).map(line).collect()
+    };
+    (missing(arrived, headers), missing(headers, arrived))
+}

@@ -1,0 +1,220 @@
+//! `learn`: proposes a policy from logged requests.
+
+mod appraisal;
+mod draft;
+mod proposal;
+mod sightings;
+
+use crate::console::{Console, Format};
+use crate::failure::{Failure, Outcome};
+use crate::logs::{Choice, Tally};
+use crate::policy_file::PolicyFile;
+use appraisal::Thresholds;
+use draft::{Apart, Draft, Settings, Summary};
+use egress_warden::config::{self, Config};
+use serde::Serialize;
+use serde_json::Value;
+use sightings::Sightings;
+use std::path::PathBuf;
+
+/// Proposes a small readable policy, in YAML, that allows what was seen
+///
+/// Ordinary is what passed at least 10 times, from one namespace to one host and port; 50 times where
+/// only one caller made all requests; and, in a log of a day or longer, in 3 different hours.
+/// Ordinary requests become allow rules: a namespace is named where at least half of its callers, and
+/// three at least, use a host; every verified caller where four fifths of the namespaces do; a wildcard
+/// where at least 5 ordinary hosts stand under one name, never across a public suffix. Each rule's
+/// note says how often, by how many and when it was seen.
+///
+/// All else follows as comments, by what is odd about it: refused when it was seen, like a name seen
+/// 20 times as often, an address, a special name, beyond ASCII, a tunnel, a caller who is not verified
+/// while others are, seldom. Nothing of it is allowed; a person judges.
+///
+/// Logs are read as `replay` reads them: only a record that begins its line, or stands behind a known
+/// prefix, counts. A format that writes JSON by hand (`text_format`) escapes nothing, so its callers
+/// can add fields: learn from `json_format` only.
+///
+/// A log without callers (Istio's own) leads to rules for anyone. Paths and methods are not
+/// restricted; a note lists the methods.
+///
+/// `--format json` writes one object: `policy`, `summary` {callers, hosts, pairs, allowed_pairs, rules,
+/// entries}, `known`, `malformed`, `apart` [{reason, host, port, connect, requests, callers, like}],
+/// `lines` as of `replay`.
+///
+/// Exit codes: 0 a proposal; 2 usage or unreadable input.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  egress-warden learn access.log.gz > policy.yaml\n  \
+                        egress-warden learn --base policy.yaml access.log")]
+pub(crate) struct Args {
+    /// The logs; `-` is standard input
+    #[arg(required = true)]
+    logs: Vec<PathBuf>,
+    /// Proposes only what this policy does not allow yet
+    #[arg(long, value_name = "POLICY")]
+    base: Option<PathBuf>,
+    /// The name of the proposed policy; that of the base, or `learnt`
+    #[arg(long, value_name = "NAME", value_parser = name)]
+    name: Option<String>,
+    /// Fewest requests that make a destination ordinary
+    #[arg(long, value_name = "COUNT", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
+    min_requests: u64,
+    /// Fewest hosts under one name that make a wildcard
+    #[arg(long, value_name = "COUNT", default_value_t = 5, value_parser = clap::value_parser!(u16).range(2..))]
+    wildcard_from: u16,
+    /// Learns from requests that were refused, too
+    #[arg(long)]
+    with_refused: bool,
+    #[command(flatten)]
+    choice: Choice,
+}
+
+/// How many times as many requests a single caller must make.
+const ALONE: u64 = 5;
+/// Fewest distinct hours in a long log.
+const HOURS: usize = 3;
+/// From when on a log is long, in nanoseconds: a day.
+const LONG: u64 = 86_400_000_000_000;
+
+pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure> {
+    let base = match &args.base {
+        Some(path) => Some(PolicyFile::load(path)?),
+        None => None,
+    };
+    let connections = args.choice.root_id.connections(base.as_ref().map(|(file, _)| file));
+    let base = base.map(|(_, config)| config);
+    let policy = base.as_ref().map(|base| &base.policy);
+    let (sightings, tally) = sightings::read(&args.logs, &args.choice, connections, policy)?;
+    for note in tally.notes() {
+        console.note(note);
+    }
+    let is_long = sightings.span().is_some_and(|(first, last)| last - first >= LONG);
+    let settings = Settings {
+        thresholds: Thresholds {
+            requests: args.min_requests,
+            alone: ALONE,
+            hours: if is_long { HOURS } else { 0 },
+        },
+        wildcard_from: args.wildcard_from.into(),
+        with_refused: args.with_refused,
+    };
+    let taken = base.iter().flat_map(|base| base.policy.rules()).map(|rule| rule.id.to_string());
+    let draft = Draft::new(&sightings, settings, taken.collect());
+    let name = args.name.as_deref().or(base.as_ref().map(|base| &*base.name)).unwrap_or("learnt");
+    let policy = draft.policy(name, proposal::note);
+    // What cannot be read must not be proposed.
+    config::read(policy.to_string().as_bytes()).map_err(|faults| {
+        let remedy = "learn from fewer logs, or raise --min-requests";
+        Failure::new("the proposal", faults.to_string().replace('\n', "; "), remedy)
+    })?;
+    match console.format() {
+        Format::Json => console.json(&Answer::new(&draft, policy, &sightings, &tally))?,
+        Format::Text => {
+            let introduction = introduction(&draft, &sightings, &tally, base.as_ref());
+            console.bytes(proposal::text(&draft, name, &introduction).as_bytes())?;
+        }
+    }
+    Ok(Outcome::Yes)
+}
+
+fn introduction(
+    draft: &Draft,
+    sightings: &Sightings,
+    tally: &Tally,
+    base: Option<&Config>,
+) -> Vec<String> {
+    let Summary { callers, hosts, pairs, allowed_pairs, rules, entries, .. } = draft.summary;
+    let when = sightings.span().map(|time| {
+        proposal::when(&sightings::Sighting { time: Some(time), ..Default::default() })
+    });
+    let mut lines = vec![
+        format!(
+            "Proposed from {} requests of {callers} callers to {hosts} hosts{}.",
+            tally.requests(),
+            when.unwrap_or_default()
+        ),
+        format!(
+            "{rules} rules with {entries} entries allow {allowed_pairs} of {pairs} pairs of caller \
+             and host; {} destinations are left to a person.",
+            draft.apart.len()
+        ),
+        format!("{}.", tally.origin()),
+    ];
+    if let Some(base) = base {
+        lines.push(format!(
+            "Only what {} does not allow yet: {} requests were let through by it.",
+            base.revision,
+            sightings.known()
+        ));
+    }
+    if sightings.malformed.requests > 0 {
+        lines.push(format!(
+            "{} requests are malformed: no policy can allow them.",
+            sightings.malformed.requests
+        ));
+    }
+    lines
+}
+
+fn name(text: &str) -> Result<String, String> {
+    let is_name_byte = |it: u8| it.is_ascii_lowercase() || it.is_ascii_digit() || it == b'-';
+    let is_name =
+        !text.is_empty() && text.len() <= config::MAX_NAME && text.bytes().all(is_name_byte);
+    match is_name {
+        true => Ok(text.to_owned()),
+        false => Err("write a name of `a-z 0-9 -`, such as `payments-egress`".to_owned()),
+    }
+}
+
+/// The answer. Its keys are stable.
+#[derive(Debug, Serialize)]
+struct Answer<'a> {
+    /// The proposed policy, as the filter reads it.
+    policy: Value,
+    summary: &'a Summary,
+    /// Requests that the base lets through already.
+    known: u64,
+    malformed: u64,
+    /// What no rule allows.
+    apart: Vec<ApartAnswer<'a>>,
+    lines: &'a Tally,
+}
+
+#[derive(Debug, Serialize)]
+struct ApartAnswer<'a> {
+    reason: &'static str,
+    host: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    port: Option<u16>,
+    connect: bool,
+    requests: u64,
+    /// `null`: not verified.
+    callers: &'a [Option<String>],
+    /// The much more frequent name that it looks like.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    like: Option<&'a str>,
+}
+
+impl<'a> Answer<'a> {
+    fn new(draft: &'a Draft, policy: Value, sightings: &Sightings, tally: &'a Tally) -> Self {
+        let apart = draft.apart.iter().map(|it: &Apart| ApartAnswer {
+            reason: it.oddity.as_str(),
+            host: &it.host,
+            port: it.port,
+            connect: it.is_connect,
+            requests: it.seen.requests(),
+            callers: &it.callers,
+            like: match &it.oddity {
+                appraisal::Oddity::Like(name) => Some(name),
+                _ => None,
+            },
+        });
+        Self {
+            policy,
+            summary: &draft.summary,
+            known: sightings.known(),
+            malformed: sightings.malformed.requests,
+            apart: apart.collect(),
+            lines: tally,
+        }
+    }
+}

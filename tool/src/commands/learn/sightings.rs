@@ -1,0 +1,251 @@
+//! What a log has seen: who called which host on which port, how often and when.
+
+use crate::failure::Failure;
+use crate::logs::{self, Choice, Group, Logged, Place, Tally};
+use egress_warden::host::Host;
+use egress_warden::policy::{Action, ClusterPort, Decision, Policy, Reads, Reason, Request};
+use egress_warden::root_id::Connections;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::PathBuf;
+
+/// Most distinct sightings, so that a log cannot fill the memory.
+const MAX_SIGHTINGS: usize = 2_000_000;
+/// Most methods that are told apart for one sighting.
+const MAX_METHODS: usize = 8;
+/// Most hours that are told apart for one sighting; more are many.
+const MAX_HOURS: usize = 24;
+
+/// A caller by its number; the one who is not verified has none.
+pub(super) type Caller = Option<u32>;
+
+/// Where a request went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Destination {
+    /// The canonical host, by its number.
+    pub(super) host: u32,
+    pub(super) port: Port,
+    /// Whether a tunnel was asked for.
+    pub(super) is_connect: bool,
+}
+
+/// What the log says of the port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Port {
+    Known(u16),
+    Unsaid,
+    /// Route and authority differ: no allow rule that names ports can match.
+    Conflict,
+}
+
+/// Requests of one caller to one destination.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sighting {
+    /// Requests that passed.
+    pub(super) passed: u64,
+    /// Requests that were refused when they were seen.
+    pub(super) refused: u64,
+    /// Requests that the base denies by a rule.
+    pub(super) denied: u64,
+    /// Requests that the base lets through already.
+    pub(super) known: u64,
+    /// Of all of them, in nanoseconds since the Unix epoch.
+    pub(super) time: Option<(u64, u64)>,
+    pub(super) hours: BTreeSet<u32>,
+    pub(super) methods: BTreeSet<String>,
+}
+
+/// All that was seen.
+#[derive(Debug, Default)]
+pub(super) struct Sightings {
+    callers: Names,
+    hosts: Names,
+    sightings: HashMap<(Caller, Destination), Sighting>,
+    /// Requests that no policy can allow.
+    pub(super) malformed: Group,
+}
+
+/// Texts by number.
+#[derive(Debug, Default)]
+struct Names {
+    numbers: HashMap<Box<str>, u32>,
+    names: Vec<Box<str>>,
+}
+
+/// Reads the logs. What `base` lets through already counts as known.
+pub(super) fn read(
+    paths: &[PathBuf],
+    choice: &Choice,
+    connections: Connections,
+    base: Option<&Policy>,
+) -> Result<(Sightings, Tally), Failure> {
+    let reads = base.map_or_else(Reads::default, Policy::reads);
+    let mut sightings = Sightings::default();
+    let tally = logs::scan(
+        paths,
+        choice,
+        |chunk: &mut Sightings, logged, place| {
+            let request = logged.request(Reads { clock: true, ..reads }, connections);
+            let verdict = base.map(|base| in_force(base.decide(&request)));
+            chunk.push(&request, logged, place, verdict);
+        },
+        |chunk| sightings.add(chunk),
+    )?;
+    Ok((sightings, tally))
+}
+
+/// What a policy decides once nobody only watches.
+fn in_force(decision: Decision) -> (Action, Reason) {
+    let verdict = match decision.verdict.reason {
+        Reason::Monitor => decision.would.unwrap_or(decision.verdict),
+        _ => decision.verdict,
+    };
+    (verdict.action, verdict.reason)
+}
+
+impl Sightings {
+    /// Every sighting, in the order of the hosts' and the callers' names.
+    pub(super) fn iter(
+        &self,
+    ) -> impl Iterator<Item = (Option<&str>, &str, Destination, &Sighting)> {
+        let mut sorted: BTreeMap<_, _> = BTreeMap::new();
+        for ((caller, destination), sighting) in &self.sightings {
+            let caller = caller.map(|caller| self.callers.name(caller));
+            let host = self.hosts.name(destination.host);
+            let key = (host, destination.port, destination.is_connect, caller);
+            sorted.insert(key, (*destination, sighting));
+        }
+        sorted.into_iter().map(|((host, _, _, caller), (destination, sighting))| {
+            (caller, host, destination, sighting)
+        })
+    }
+
+    /// Requests that the base lets through already.
+    pub(super) fn known(&self) -> u64 {
+        self.sightings.values().map(|it| it.known).sum()
+    }
+
+    /// From the first to the last request, in nanoseconds since the Unix epoch.
+    pub(super) fn span(&self) -> Option<(u64, u64)> {
+        let times = self.sightings.values().filter_map(|it| it.time);
+        times.reduce(|(a, b), (c, d)| (a.min(c), b.max(d)))
+    }
+
+    fn push(
+        &mut self,
+        request: &Request<'_>,
+        logged: &Logged<'_>,
+        place: Place,
+        verdict_of_base: Option<(Action, Reason)>,
+    ) {
+        let authority = match &request.authority {
+            Ok(authority) if logged.method().is_none_or(is_token) => authority,
+            _ => return self.malformed.push(logged, place),
+        };
+        let port = match (request.port(), request.cluster_port, authority.port) {
+            (Some(port), ..) => Port::Known(port),
+            (None, ClusterPort::Unsaid, None) => Port::Unsaid,
+            (None, ..) => Port::Conflict,
+        };
+        let destination = Destination {
+            host: self.hosts.number(&authority.host.canonical()),
+            port,
+            is_connect: logged.method().is_some_and(|it| it.eq_ignore_ascii_case("CONNECT")),
+        };
+        let caller = request.principal.map(|principal| self.callers.number(principal));
+        let sighting = self.sightings.entry((caller, destination)).or_default();
+        match verdict_of_base {
+            Some((Action::Allow, _)) => sighting.known += 1,
+            Some((Action::Deny, Reason::Rule)) => sighting.denied += 1,
+            _ if logged.was_refused() => sighting.refused += 1,
+            _ => sighting.passed += 1,
+        }
+        sighting.see(request.now, logged.method().unwrap_or("TLS"));
+    }
+
+    /// Adds what stands behind.
+    fn add(&mut self, behind: Self) -> Result<(), Failure> {
+        self.malformed.add(behind.malformed);
+        for ((caller, destination), sighting) in behind.sightings {
+            let caller = caller.map(|caller| self.callers.number(behind.callers.name(caller)));
+            let host = self.hosts.number(behind.hosts.name(destination.host));
+            let key = (caller, Destination { host, ..destination });
+            self.sightings.entry(key).or_default().add(sighting);
+        }
+        if self.sightings.len() > MAX_SIGHTINGS {
+            let problem = format!("over {MAX_SIGHTINGS} pairs of a caller and a destination");
+            let remedy = "learn from a shorter log, or from one gateway at a time";
+            return Err(Failure::new("the logs", problem, remedy));
+        }
+        Ok(())
+    }
+}
+
+impl Sighting {
+    fn see(&mut self, time: Option<u64>, method: &str) {
+        if let Some(time) = time {
+            let (first, last) = self.time.unwrap_or((time, time));
+            self.time = Some((first.min(time), last.max(time)));
+            if self.hours.len() < MAX_HOURS {
+                self.hours.extend(u32::try_from(time / 3_600_000_000_000));
+            }
+        }
+        if !self.methods.contains(method) && self.methods.len() < MAX_METHODS {
+            self.methods.insert(method.to_owned());
+        }
+    }
+
+    /// Adds requests of another pair, or what stands behind.
+    pub(super) fn add(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.refused += other.refused;
+        self.denied += other.denied;
+        self.known += other.known;
+        self.time = match (self.time, other.time) {
+            (Some((a, b)), Some((c, d))) => Some((a.min(c), b.max(d))),
+            (one, other) => one.or(other),
+        };
+        self.hours.extend(other.hours);
+        while self.hours.len() > MAX_HOURS {
+            self.hours.pop_last();
+        }
+        self.methods.extend(other.methods);
+        while self.methods.len() > MAX_METHODS {
+            self.methods.pop_last();
+        }
+    }
+
+    /// All of its requests, but for those that the base lets through already.
+    pub(super) fn requests(&self) -> u64 {
+        self.passed + self.refused + self.denied
+    }
+}
+
+impl Names {
+    fn number(&mut self, name: &str) -> u32 {
+        if let Some(number) = self.numbers.get(name) {
+            return *number;
+        }
+        // Fewer than the sightings, which are fewer than 2^32.
+        let number = u32::try_from(self.names.len()).unwrap_or(u32::MAX);
+        self.numbers.insert(name.into(), number);
+        self.names.push(name.into());
+        number
+    }
+
+    fn name(&self, number: u32) -> &str {
+        let position = usize::try_from(number).ok();
+        position.and_then(|it| self.names.get(it)).map_or("", |name| name)
+    }
+}
+
+/// Whether the text is a token (RFC 9110, section 5.6.2), as a method must be.
+fn is_token(text: &str) -> bool {
+    let is_token_byte =
+        |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !text.is_empty() && text.bytes().all(is_token_byte)
+}
+
+/// Whether a canonical host is an address.
+pub(super) fn is_address(host: &str) -> bool {
+    matches!(Host::parse(host.as_bytes()), Ok(Host::Address(_)))
+}

@@ -1,0 +1,13 @@
+//! The commands: each reads what it is asked, calls what lies below it, and says what came.
+//! No command uses another.
+
+pub(crate) mod bundle;
+pub(crate) mod check;
+pub(crate) mod completions;
+pub(crate) mod diff;
+pub(crate) mod explain;
+pub(crate) mod learn;
+pub(crate) mod man;
+pub(crate) mod replay;
+pub(crate) mod schema;
+pub(crate) mod test;

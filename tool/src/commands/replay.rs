@@ -1,0 +1,364 @@
+//! `replay`: logged requests through a policy, and where it decides otherwise than the log.
+
+use crate::console::{Console, FRAME, Format, NAME, counted, styled};
+use crate::failure::{Failure, Outcome};
+use crate::judgement::Judgement;
+use crate::logs::{self, Choice, Group, Logged, LoggedVerdict, Place, Tally};
+use crate::policy_file::PolicyFile;
+use egress_warden::config::Config;
+use egress_warden::policy::{
+    Action, Attempt, ClusterPort, FieldMiss, Miss, Policy, Reason, Request, Verdict,
+};
+use egress_warden::root_id::Connections;
+use serde::Serialize;
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+/// Runs logged requests through a policy: totals by decision, reason and rule, and where it decides
+/// otherwise than the log says
+///
+/// Reads the JSON access log of `envoy/gateway.yaml`, Istio's own, and the filter's own lines; plain,
+/// gzip or zstd. A record must begin its line, or stand behind a known prefix: that of CRI, `kubectl
+/// logs` (`--prefix`, `--timestamps`), stern, docker compose, or of Envoy's own log. JSON anywhere
+/// else in a line is a caller's text and is not read. It says how many lines it read of which form.
+///
+/// The clock is each request's `start_time`. TLS connections that were not terminated (a line with
+/// neither method nor authority) are judged as such, and counted among the requests.
+///
+/// What a log cannot tell: Istio's own names no caller (judged as not verified); none says whether a
+/// connection without a server name was TLS (taken for TLS where a caller is named), or that a GET
+/// was an upgrade to a tunnel; the filter's own lines cut long values (such a path is unknown) and
+/// have the port that was judged, not the cluster's where that policy read none. The access log of a
+/// refused connection has no port: that of the root id is taken.
+///
+/// A request that this very policy allowed, and whose cluster in the log has a port that the rule does
+/// not allow, took another route than the one that was judged, or the guard refused it for that: such
+/// lines are counted and named.
+///
+/// `--format json` writes one object: `policy`, `requests`, `allowed`, `denied`, `verdicts` and `would`
+/// [{decision, reason, rule, requests, examples [{place, method, authority, path, principal}]}],
+/// `logged` {same, other_reason, other_decision, none, unlisted}, `differences` [{logged, now,
+/// requests, examples}], `rerouted` {requests, examples}, `lines` {access_log, filter, forms [{form, prefix, lines}], connections, left_out,
+/// without_caller_field, unread {lines, first [{place, problem, text}]}}.
+///
+/// Exit codes: 0 every decision is the log's own, or the log has none; 1 some are others; 2 usage or
+/// unreadable input.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: egress-warden replay policy.yaml access.log.gz access.log")]
+pub(crate) struct Args {
+    /// The policy, in YAML or JSON
+    policy: PathBuf,
+    /// The logs; `-` is standard input
+    #[arg(required = true)]
+    logs: Vec<PathBuf>,
+    #[command(flatten)]
+    choice: Choice,
+}
+
+pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure> {
+    let (file, config) = PolicyFile::load(&args.policy)?;
+    let connections = args.choice.root_id.connections(Some(&file));
+    let mut totals = Totals::default();
+    let tally = logs::scan(
+        &args.logs,
+        &args.choice,
+        |totals: &mut Totals, logged, place| {
+            totals.judge(&config, logged, connections, place);
+        },
+        |chunk| {
+            totals.add(chunk);
+            Ok(())
+        },
+    )?;
+    for note in tally.notes() {
+        console.note(note);
+    }
+    let answer = Answer::new(&totals, &config, &tally);
+    match console.format() {
+        Format::Json => console.json(&answer)?,
+        Format::Text => answer.write(console)?,
+    }
+    Ok(if answer.logged.other_decision == 0 { Outcome::Yes } else { Outcome::No })
+}
+
+/// Most kinds of difference that are told apart, so that a hostile log cannot fill the memory.
+const MAX_DIFFERENCES: usize = 10_000;
+
+/// What the requests of a log come to.
+#[derive(Debug, Default)]
+struct Totals {
+    verdicts: HashMap<Key, Group>,
+    would: HashMap<Key, Group>,
+    logged: Comparison,
+    differences: HashMap<(Judgement, Key), Group>,
+    /// Those that went, or would have gone, to another port than the one that was judged.
+    rerouted: Group,
+}
+
+/// A verdict as a key.
+type Key = (Action, Reason, Option<usize>);
+
+/// How the verdicts of the log compare.
+#[derive(Debug, Default, Serialize)]
+struct Comparison {
+    /// Same decision, reason and rule.
+    same: u64,
+    /// Same decision, by another rule or for another reason.
+    other_reason: u64,
+    /// Allow for deny, or deny for allow.
+    other_decision: u64,
+    /// The log has no verdict.
+    none: u64,
+    /// Differences of kinds beyond the first 10,000.
+    unlisted: u64,
+}
+
+impl Totals {
+    fn judge(
+        &mut self,
+        config: &Config,
+        logged: &Logged<'_>,
+        connections: Connections,
+        place: Place,
+    ) {
+        let policy = &config.policy;
+        let request = logged.request(policy.reads(), connections);
+        let decision = policy.decide(&request);
+        let verdict = decision.verdict;
+        self.verdicts.entry(key(verdict)).or_default().push(logged, place);
+        if let Some(would) = decision.would {
+            self.would.entry(key(would)).or_default().push(logged, place);
+        }
+        let Some(before) = logged.verdict() else {
+            self.logged.none += 1;
+            return;
+        };
+        if is_same(&before, verdict, policy) {
+            self.logged.same += 1;
+            return;
+        }
+        match before.action == verdict.action {
+            true => self.logged.other_reason += 1,
+            false => self.logged.other_decision += 1,
+        }
+        if logged.policy() == Some(&config.revision) && is_rerouted(&before, &request, policy) {
+            self.rerouted.push(logged, place);
+        }
+        let before = Judgement {
+            decision: before.action.as_str().into(),
+            reason: before.reason.into(),
+            rule: before.rule.map(Box::from),
+        };
+        self.differences.entry((before, key(verdict))).or_default().push(logged, place);
+    }
+
+    /// Adds what stands behind.
+    fn add(&mut self, behind: Self) {
+        for (key, group) in behind.verdicts {
+            self.verdicts.entry(key).or_default().add(group);
+        }
+        for (key, group) in behind.would {
+            self.would.entry(key).or_default().add(group);
+        }
+        self.logged.same += behind.logged.same;
+        self.logged.other_reason += behind.logged.other_reason;
+        self.logged.other_decision += behind.logged.other_decision;
+        self.logged.none += behind.logged.none;
+        self.rerouted.add(behind.rerouted);
+        for (key, group) in behind.differences {
+            if self.differences.len() < MAX_DIFFERENCES || self.differences.contains_key(&key) {
+                self.differences.entry(key).or_default().add(group);
+            } else {
+                self.logged.unlisted += group.requests;
+            }
+        }
+    }
+}
+
+fn key(verdict: Verdict) -> Key {
+    (verdict.action, verdict.reason, verdict.rule)
+}
+
+fn is_same(before: &LoggedVerdict<'_>, verdict: Verdict, policy: &Policy) -> bool {
+    let rule = verdict.rule.and_then(|rule| policy.rules().get(rule)).map(|rule| &*rule.id);
+    before.action == verdict.action
+        && before.reason == verdict.reason.as_str()
+        && before.rule == rule
+}
+
+/// Whether the rule by which a request was allowed matches it but for its port.
+fn is_rerouted(before: &LoggedVerdict<'_>, request: &Request<'_>, policy: &Policy) -> bool {
+    if !matches!(request.cluster_port, ClusterPort::Said(_)) || before.action == Action::Deny {
+        return false;
+    }
+    let is_named = |attempt: &Attempt| {
+        let rule = policy.rules().get(attempt.rule);
+        rule.is_some_and(|rule| rule.action == Action::Allow && before.rule == Some(&*rule.id))
+    };
+    let is_of_port = |miss: &FieldMiss| matches!(miss.field, "ports" | "notPorts");
+    policy.trace(request).attempts.iter().filter(|attempt| is_named(attempt)).any(|attempt| {
+        matches!(&attempt.miss, Some(Miss::Fields(misses)) if misses.iter().all(is_of_port))
+    })
+}
+
+/// The answer. Its keys are stable.
+#[derive(Debug, Serialize)]
+struct Answer<'a> {
+    /// Name and hash of the policy, as records have it.
+    policy: &'a str,
+    requests: u64,
+    allowed: u64,
+    denied: u64,
+    /// Most frequent first.
+    verdicts: Vec<Row<'a>>,
+    /// Would-be verdicts, where they differ.
+    would: Vec<Row<'a>>,
+    logged: &'a Comparison,
+    /// Where a verdict is not the log's: other decisions first, then most frequent first.
+    differences: Vec<Difference<'a>>,
+    rerouted: Rerouted<'a>,
+    lines: &'a Tally,
+}
+
+/// Requests of one verdict.
+#[derive(Debug, Serialize)]
+struct Row<'a> {
+    #[serde(flatten)]
+    judgement: Judgement,
+    requests: u64,
+    examples: Vec<logs::Shown<'a>>,
+}
+
+/// Requests of one verdict in the log and another now.
+#[derive(Debug, Serialize)]
+struct Difference<'a> {
+    logged: &'a Judgement,
+    now: Judgement,
+    requests: u64,
+    examples: Vec<logs::Shown<'a>>,
+}
+
+/// Requests whose port in the log is not the one that was judged.
+#[derive(Debug, Serialize)]
+struct Rerouted<'a> {
+    requests: u64,
+    examples: Vec<logs::Shown<'a>>,
+}
+
+impl<'a> Answer<'a> {
+    fn new(totals: &'a Totals, config: &'a Config, tally: &'a Tally) -> Self {
+        let judgement = |&(action, reason, rule): &Key| {
+            Judgement::new(Verdict { action, reason, rule }, &config.policy)
+        };
+        let rows = |groups: &'a HashMap<Key, Group>| {
+            let mut rows: Vec<Row<'a>> = groups
+                .iter()
+                .map(|(key, group)| Row {
+                    judgement: judgement(key),
+                    requests: group.requests,
+                    examples: group.shown(tally),
+                })
+                .collect();
+            rows.sort_by(|a, b| {
+                b.requests.cmp(&a.requests).then_with(|| a.judgement.cmp(&b.judgement))
+            });
+            rows
+        };
+        let mut differences: Vec<Difference<'a>> = totals
+            .differences
+            .iter()
+            .map(|((logged, key), group)| Difference {
+                logged,
+                now: judgement(key),
+                requests: group.requests,
+                examples: group.shown(tally),
+            })
+            .collect();
+        differences.sort_by(|a, b| {
+            let is_same_decision = |it: &Difference<'_>| it.logged.decision == it.now.decision;
+            is_same_decision(a)
+                .cmp(&is_same_decision(b))
+                .then_with(|| b.requests.cmp(&a.requests))
+                .then_with(|| (a.logged, &a.now).cmp(&(b.logged, &b.now)))
+        });
+        let verdicts = rows(&totals.verdicts);
+        let of = |action: Action| {
+            let rows = verdicts.iter().filter(|row| &*row.judgement.decision == action.as_str());
+            rows.map(|row| row.requests).sum()
+        };
+        Self {
+            policy: &config.revision,
+            requests: tally.requests(),
+            allowed: of(Action::Allow),
+            denied: of(Action::Deny),
+            would: rows(&totals.would),
+            logged: &totals.logged,
+            differences,
+            rerouted: Rerouted {
+                requests: totals.rerouted.requests,
+                examples: totals.rerouted.shown(tally),
+            },
+            lines: tally,
+            verdicts,
+        }
+    }
+
+    fn write(&self, console: &mut Console) -> Result<(), Failure> {
+        let connections = match self.lines.connections {
+            0 => String::new(),
+            count => format!(", {count} of them connections,"),
+        };
+        console.line(format_args!(
+            "{}{connections} through {}: {} allowed, {} denied",
+            counted(self.requests, "request"),
+            styled(NAME, self.policy),
+            self.allowed,
+            self.denied
+        ))?;
+        console.line(self.lines.origin())?;
+        write_rows(console, &self.verdicts)?;
+        if !self.would.is_empty() {
+            console.line("\nWould be decided otherwise, once `only` rules come and go:")?;
+            write_rows(console, &self.would)?;
+        }
+        let Comparison { same, other_reason, other_decision, none, unlisted } = *self.logged;
+        console.line(format_args!(
+            "\nThe log's own verdicts: {same} the same, {other_reason} for another reason, \
+             {other_decision} another decision, {none} not in the log"
+        ))?;
+        for Difference { logged, now, requests, examples } in &self.differences {
+            console.line(format_args!("{requests:>10}  {logged} in the log, now {now}"))?;
+            write_examples(console, examples)?;
+        }
+        if unlisted > 0 {
+            console.line(format_args!("{unlisted:>10}  of further kinds"))?;
+        }
+        let Rerouted { requests, examples } = &self.rerouted;
+        if *requests > 0 {
+            console.line(
+                "\nAllowed by this policy, and then routed to a port that the rule does not allow \
+                 (a guard that is up to date refuses them):",
+            )?;
+            console.line(format_args!("{requests:>10}  in all"))?;
+            write_examples(console, examples)?;
+        }
+        Ok(())
+    }
+}
+
+fn write_rows(console: &mut Console, rows: &[Row<'_>]) -> Result<(), Failure> {
+    for Row { judgement, requests, examples } in rows {
+        console.line(format_args!("{requests:>10}  {judgement}"))?;
+        if &*judgement.decision == Action::Deny.as_str() {
+            write_examples(console, examples)?;
+        }
+    }
+    Ok(())
+}
+
+fn write_examples(console: &mut Console, examples: &[logs::Shown<'_>]) -> Result<(), Failure> {
+    for example in examples {
+        console.line(styled(FRAME, format_args!("              {example}")))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,31 @@
+//! `schema`: the form of a policy, for editors.
+
+use crate::console::{Console, Format};
+use crate::failure::{Failure, Outcome};
+
+/// The JSON Schema of a policy, draft 2020-12.
+const SCHEMA: &str = include_str!("policy.json");
+
+/// Prints the JSON Schema of a policy (draft 2020-12), by which editors complete and validate
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  egress-warden schema > egress-policy.schema.json
+
+and in a policy, for editors with the YAML language server:
+  # yaml-language-server: $schema=egress-policy.schema.json
+
+A schema cannot say everything: `check` finds what it leaves open, such as ids that stand twice.")]
+pub(crate) struct Args {}
+
+/// Always yes.
+pub(crate) fn run(_args: &Args, console: &mut Console) -> Result<Outcome, Failure> {
+    match console.format() {
+        Format::Text => console.bytes(SCHEMA.as_bytes())?,
+        Format::Json => {
+            let schema: serde_json::Value = serde_json::from_str(SCHEMA).unwrap_or_default();
+            console.json(&schema)?;
+        }
+    }
+    Ok(Outcome::Yes)
+}

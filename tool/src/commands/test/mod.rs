@@ -1,0 +1,204 @@
+//! `test`: what a policy is expected to do, as a file says it.
+
+mod cases;
+mod watch;
+
+use crate::console::{BAD, Console, Format, GOOD, NAME, ODD, counted, styled};
+use crate::failure::{Failure, Outcome};
+use crate::policy_file::PolicyFile;
+use cases::{Case, CaseFile};
+use egress_warden_simulate::time::Time;
+use egress_warden_simulate::{Filters, Rehearsal, Subject};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Tests a policy by cases: requests and connections, and what is to become of them
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  egress-warden test policy.yaml cases.yaml
+
+A file of cases:
+  cases:
+  - name: the shop may charge
+    request: {host: api.stripe.com, method: POST, path: /v1/charges, principal: cluster.local/ns/shop/sa/web}
+    expect: {decision: allow, rule: stripe, upstream: {x-egress-team: [shop]}}
+  - name: nobody else may
+    request: {host: api.stripe.com}
+    expect: {decision: deny, reason: default}
+  - name: TLS that is not terminated shows a server name, and neither method nor path
+    connection: {sni: api.stripe.com, principal: cluster.local/ns/shop/sa/web}
+    expect: {decision: allow, rule: stripe}
+
+Of decision, rule, reason, would, would_rule and would_reason, what a case does not name must be absent
+(`reason: rule` may be left out). Status, body (the whole of it), grpc_message, upstream, line, level and policy
+are compared where they are named. `requests` in place of `request` takes a list, and so does `connections`. Connections
+are judged as under the root id `connections`; `root_id: connections:8443` beside `cases` says otherwise.
+
+Exit codes: 0 all as expected, 1 not, 2 unreadable.")]
+pub(crate) struct Args {
+    /// The policy, in YAML or JSON
+    #[arg(value_name = "POLICY")]
+    policy: PathBuf,
+    /// Files of cases, in YAML or JSON
+    #[arg(required = true, value_name = "CASES")]
+    cases: Vec<PathBuf>,
+    /// Let rules that no case reaches fail, too
+    #[arg(long)]
+    deny_uncovered: bool,
+    /// Test again whenever one of the files changes, until interrupted
+    #[arg(long)]
+    watch: bool,
+    /// The proxy's clock where a case says none, RFC 3339
+    #[arg(long, value_name = "TIME", default_value_t = Time::now(), hide_default_value = true)]
+    at: Time,
+}
+
+/// Yes where every request ends as its case says.
+pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure> {
+    if !args.watch {
+        return test(args, console);
+    }
+    let files: Vec<_> = std::iter::once(&args.policy).chain(&args.cases).collect();
+    watch::each_change(&files, || {
+        match test(args, console) {
+            Ok(_) => {}
+            Err(failure) if failure.is_closed_output() => return Err(failure),
+            Err(failure) => console.fail(&failure),
+        }
+        console.flush()
+    })
+}
+
+/// A request or a connection that did not end as its case says.
+struct Surprise {
+    case: String,
+    place: String,
+    subject: String,
+    differences: Vec<String>,
+}
+
+#[derive(Default)]
+struct Tally {
+    cases: u64,
+    requests: u64,
+    connections: u64,
+    surprises: Vec<Surprise>,
+    reached: BTreeSet<String>,
+}
+
+fn test(args: &Args, console: &mut Console) -> Result<Outcome, Failure> {
+    let (_, config) = PolicyFile::load(&args.policy)?;
+    let config = Arc::new(config);
+    let mut tally = Tally::default();
+    for path in &args.cases {
+        let file = CaseFile::read(path)?;
+        let filters = Filters::new(Arc::clone(&config), file.connections);
+        for case in &file.cases {
+            tally.test(&file, case, &filters, args.at);
+        }
+    }
+    let rules = config.policy.rules().iter();
+    let unreached: Vec<&str> =
+        rules.map(|rule| &*rule.id).filter(|id| !tally.reached.contains(*id)).collect();
+    match console.format() {
+        Format::Text => tally.write(&unreached, config.policy.rules().len(), console)?,
+        Format::Json => console.json(&tally.to_json(&config.revision, &unreached))?,
+    }
+    let uncovered = if args.deny_uncovered { unreached.len() } else { 0 };
+    Ok(Outcome::of_findings(tally.surprises.len().saturating_add(uncovered)))
+}
+
+impl Tally {
+    fn test(&mut self, file: &CaseFile, case: &Case, filters: &Filters, at: Time) {
+        self.cases = self.cases.saturating_add(1);
+        for subject in case.subjects() {
+            let count = match subject {
+                Subject::Request(_) => &mut self.requests,
+                Subject::Connection(_) => &mut self.connections,
+            };
+            *count = count.saturating_add(1);
+            let rehearsal = filters.rehearse(&subject, at);
+            self.reach(&rehearsal);
+            let differences = case.expect.differences(&rehearsal);
+            if !differences.is_empty() {
+                self.surprises.push(Surprise {
+                    case: case.name.clone(),
+                    place: file.place(case),
+                    subject: subject.to_string(),
+                    differences,
+                });
+            }
+        }
+    }
+
+    fn reach(&mut self, rehearsal: &Rehearsal) {
+        for key in ["rule", "would_rule"] {
+            if let Some(rule) = rehearsal.recorded(key)
+                && !self.reached.contains(rule)
+            {
+                self.reached.insert(rule.to_owned());
+            }
+        }
+    }
+
+    fn write(
+        &self,
+        unreached: &[&str],
+        rules: usize,
+        console: &mut Console,
+    ) -> Result<(), Failure> {
+        for surprise in &self.surprises {
+            let name = styled(NAME, &surprise.case);
+            console.line(format_args!("{} {name}", styled(BAD, "not as expected:")))?;
+            console.line(format_args!("  {}: {}", surprise.place, surprise.subject))?;
+            for difference in &surprise.differences {
+                console.line(format_args!("  {difference}"))?;
+            }
+        }
+        let reached = rules.saturating_sub(unreached.len());
+        let connections = match self.connections {
+            0 => String::new(),
+            count => format!(", {}", counted(count, "connection")),
+        };
+        console.line(format_args!(
+            "{}, {}{connections}: {}; {reached} of {rules} rules reached",
+            counted(self.cases, "case"),
+            counted(self.requests, "request"),
+            match self.surprises.len() {
+                0 => styled(GOOD, "all as expected").to_string(),
+                count => styled(BAD, format_args!("{count} not as expected")).to_string(),
+            },
+        ))?;
+        if !unreached.is_empty() {
+            const SHOWN: usize = 20;
+            let mut shown = unreached.iter().take(SHOWN).copied().collect::<Vec<_>>().join(", ");
+            if unreached.len() > SHOWN {
+                shown.push_str(", …");
+            }
+            console.line(format_args!("{} {shown}", styled(ODD, "no case reaches:")))?;
+        }
+        Ok(())
+    }
+
+    fn to_json(&self, policy: &str, unreached: &[&str]) -> Value {
+        let surprises = self.surprises.iter().map(|surprise| {
+            json!({
+                "case": surprise.case,
+                "place": surprise.place,
+                "request": surprise.subject,
+                "differences": surprise.differences,
+            })
+        });
+        json!({
+            "policy": policy,
+            "cases": self.cases,
+            "requests": self.requests,
+            "connections": self.connections,
+            "failures": surprises.collect::<Vec<_>>(),
+            "unreached_rules": unreached,
+        })
+    }
+}

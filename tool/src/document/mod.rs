@@ -1,0 +1,225 @@
+//! A YAML or JSON text as a tree with places, and whatever in it readers may take differently.
+//!
+//! Every file that a command reads whole goes through here. The tool is one reader of several: a
+//! policy also passes kubectl, Helm or Envoy's own YAML reader on its way to the filter. What these
+//! would not all take for the same value is an error at its place: keys that stand twice, tags, plain
+//! scalars such as `0443` or `no`, merge keys, directives, odd line breaks.
+
+mod duplicates;
+mod json;
+mod plain;
+mod tree;
+mod values;
+mod yaml;
+
+pub(crate) use plain::is_text as is_text_when_plain;
+pub(crate) use tree::{Member, Node, Span, Value, quoted};
+
+use crate::failure::Failure;
+use crate::input;
+use serde::de::DeserializeOwned;
+use std::cell::OnceCell;
+use std::path::Path;
+
+/// A text, taken apart.
+#[derive(Debug)]
+pub(crate) struct Document {
+    name: String,
+    text: String,
+    notation: Notation,
+    /// Absent where the text is neither YAML nor JSON.
+    root: Option<Node>,
+    errors: Vec<Finding>,
+    /// Those of the errors that are plain scalars which readers take differently. In the tree they
+    /// are texts, as they are written.
+    doubtful: Vec<Span>,
+    /// Blocks of text, and nodes that aliases may stand for; none is within another.
+    laid_out: Vec<Span>,
+    /// Where each line starts, once somebody asked.
+    line_starts: OnceCell<Vec<usize>>,
+}
+
+/// How a text is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Notation {
+    Yaml,
+    Json,
+}
+
+/// Something to say about a place in a text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Finding {
+    /// JSONPath (RFC 9535).
+    pub(crate) path: String,
+    pub(crate) span: Span,
+    /// What was found.
+    pub(crate) problem: String,
+    /// What to write instead.
+    pub(crate) remedy: String,
+}
+
+/// A line and a column, both from 1; columns count characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Position {
+    pub(crate) line: usize,
+    pub(crate) column: usize,
+}
+
+impl Document {
+    /// Reads a file of at most `max` bytes; `-` is standard input. `what` it should be is for the
+    /// message where it is not even text.
+    pub(crate) fn read(path: &Path, max: usize, what: &str) -> Result<Self, Failure> {
+        let name = input::name(path);
+        let bytes = input::read(path, max)?;
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let offset = error.utf8_error().valid_up_to();
+            let problem = format!("a byte at offset {offset} that is not UTF-8");
+            Failure::new(&name, problem, format!("name {what}, in UTF-8"))
+        })?;
+        let is_json_by_name = path.extension().is_some_and(|extension| extension == "json");
+        Ok(Self::of_text(name, text, is_json_by_name))
+    }
+
+    /// Takes a text apart; one that is valid JSON is read as JSON whatever its name.
+    pub(crate) fn of_text(name: String, text: String, is_json_by_name: bool) -> Self {
+        let mut document = Self {
+            name,
+            text,
+            notation: Notation::Json,
+            root: None,
+            errors: Vec::new(),
+            doubtful: Vec::new(),
+            laid_out: Vec::new(),
+            line_starts: OnceCell::new(),
+        };
+        document.take_apart(is_json_by_name);
+        document
+    }
+
+    fn take_apart(&mut self, is_json_by_name: bool) {
+        if let Some(rest) = self.text.strip_prefix('\u{feff}') {
+            let span = 0..self.text.len().saturating_sub(rest.len());
+            self.errors.push(Finding::whole(span, "a byte-order mark", "take it away"));
+            return;
+        }
+        if self.text.trim_start().is_empty() {
+            let remedy = "write a policy; an empty one never means allow";
+            self.errors.push(Finding::whole(0..0, "an empty text", remedy));
+            return;
+        }
+        if is_json_by_name || self.text.trim_start().starts_with('{') {
+            match json::parse(&self.text) {
+                Ok(root) => {
+                    self.errors = duplicates::of(&root);
+                    self.root = Some(root);
+                    return;
+                }
+                Err(finding) if is_json_by_name => return self.errors.push(finding),
+                Err(_) => {}
+            }
+        }
+        self.notation = Notation::Yaml;
+        match yaml::parse(&self.text) {
+            Ok(read) => {
+                self.errors = read.errors;
+                self.errors.extend(duplicates::of(&read.root));
+                self.errors.sort_by_key(|error| error.span.start);
+                self.root = Some(read.root);
+                self.doubtful = read.doubtful;
+                self.laid_out = read.laid_out;
+            }
+            Err(finding) => self.errors.push(finding),
+        }
+    }
+
+    /// The same document with another text.
+    pub(crate) fn rewritten(&self, text: String) -> Self {
+        Self::of_text(self.name.clone(), text, self.notation == Notation::Json)
+    }
+
+    /// What the document says, read as `T`. `remedy` is for what is no `T`.
+    pub(crate) fn read_as<T: DeserializeOwned>(&self, remedy: &str) -> Result<T, Failure> {
+        let Some(root) = self.root.as_ref().filter(|_| self.errors.is_empty()) else {
+            return Err(self.failure(&self.errors, ""));
+        };
+        T::deserialize(root).map_err(|mismatch| {
+            let span = mismatch.span.unwrap_or_default();
+            Failure::new(self.at(span.start), mismatch.problem, remedy)
+        })
+    }
+
+    /// Why a text with errors cannot be used: the first of them, how many there are, and `where_all`
+    /// are shown.
+    pub(crate) fn failure(&self, errors: &[Finding], where_all: &str) -> Failure {
+        let Some(first) = errors.first() else {
+            return Failure::new(&self.name, "no text", "write one");
+        };
+        let problem = format!("`{}`: found {}", first.path, first.problem);
+        let remedy = match errors.len() {
+            1 => first.remedy.clone(),
+            count => format!("{} (the first of {count} faults{where_all})", first.remedy),
+        };
+        Failure::new(self.at(first.span.start), problem, remedy)
+    }
+
+    /// How messages name the file.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    pub(crate) fn notation(&self) -> Notation {
+        self.notation
+    }
+
+    /// The whole document; absent where it cannot be taken apart.
+    pub(crate) fn root(&self) -> Option<&Node> {
+        self.root.as_ref()
+    }
+
+    /// What keeps the document from being used, in the order of the text.
+    pub(crate) fn errors(&self) -> &[Finding] {
+        &self.errors
+    }
+
+    /// Whether this is the place of a plain scalar that readers take differently.
+    pub(crate) fn is_doubtful(&self, span: &Span) -> bool {
+        self.doubtful.binary_search_by_key(&span.start, |it| it.start).is_ok()
+    }
+
+    /// Whether a place lies in a block of text, or in what aliases may stand for: then it is not to be
+    /// rewritten alone.
+    pub(crate) fn is_laid_out(&self, span: &Span) -> bool {
+        let next = self.laid_out.partition_point(|it| it.start <= span.start);
+        let before = next.checked_sub(1).and_then(|last| self.laid_out.get(last));
+        before.is_some_and(|it| span.start < it.end || it == span)
+    }
+
+    /// Line and column of an offset.
+    pub(crate) fn position(&self, offset: usize) -> Position {
+        let starts = self.line_starts.get_or_init(|| {
+            let ends = self.text.bytes().zip(1..).filter(|(byte, _)| *byte == b'\n');
+            std::iter::once(0).chain(ends.map(|(_, start)| start)).collect()
+        });
+        let line = starts.partition_point(|&start| start <= offset);
+        let start = starts.get(line.saturating_sub(1)).copied().unwrap_or_default();
+        let before = self.text.get(start..offset).unwrap_or_default();
+        Position { line, column: before.chars().count().saturating_add(1) }
+    }
+
+    /// `FILE:LINE:COLUMN` of an offset.
+    pub(crate) fn at(&self, offset: usize) -> String {
+        let Position { line, column } = self.position(offset);
+        format!("{}:{line}:{column}", self.name)
+    }
+}
+
+impl Finding {
+    /// One about a whole text.
+    pub(crate) fn whole(span: Span, problem: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { path: "$".to_owned(), span, problem: problem.into(), remedy: remedy.into() }
+    }
+}

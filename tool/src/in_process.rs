@@ -1,0 +1,56 @@
+//! Commands as functions of texts, for tests that ask too often to start a program.
+
+use crate::commands::check::{Surroundings, mended};
+use crate::commands::diff::{OfPolicies, Subject, compared};
+use crate::policy_file::PolicyFile;
+use egress_warden_simulate::time::Time;
+
+/// What `check --fix` makes of a policy's text.
+#[derive(Clone, Debug)]
+pub struct Fixed {
+    /// The new text; the old one where there was nothing to fix.
+    pub text: String,
+    /// How many places it differs in.
+    pub count: usize,
+    /// Whether the policy was valid before.
+    pub was_valid: bool,
+    /// Whether it is valid now.
+    pub is_valid: bool,
+}
+
+/// Fixes a policy's text for requests within mutual TLS, as of a time.
+///
+/// # Errors
+///
+/// The message of `check --fix` where the new text would not be the old one with what was promised.
+pub fn fix(text: &str, at: Time) -> Result<Fixed, String> {
+    let file = PolicyFile::of_text("p".to_owned(), text.to_owned(), false);
+    let was_valid = file.config().is_ok();
+    let surroundings = Surroundings {
+        at,
+        has_mutual_tls: true,
+        is_dynamic_forward_proxy: false,
+        judges_connections: false,
+    };
+    let (fixed, count) = mended(file, surroundings).map_err(|error| error.to_string())?;
+    let is_valid = fixed.config().is_ok();
+    Ok(Fixed { text: fixed.text().to_owned(), count, was_valid, is_valid })
+}
+
+/// What `diff --format json` answers about two valid policies, as JSON text.
+///
+/// # Errors
+///
+/// The message of the command.
+pub fn diff(texts: [&str; 2], is_of_connections: bool, at: Time) -> Result<String, String> {
+    let subject = if is_of_connections { Subject::Connections } else { Subject::Requests };
+    let files = texts.map(|text| PolicyFile::of_text("p".to_owned(), text.to_owned(), true));
+    let [Ok(old), Ok(new)] = files.each_ref().map(PolicyFile::config) else {
+        return Err("a policy is not valid".to_owned());
+    };
+    let [old_file, new_file] = &files;
+    let comparison = compared((old_file, old), (new_file, new), subject, at)
+        .map_err(|error| error.to_string())?;
+    serde_json::to_string(&OfPolicies::new(["old", "new"], &comparison))
+        .map_err(|error| error.to_string())
+}

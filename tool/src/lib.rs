@@ -1,0 +1,92 @@
+//! The command line: what is asked, and the exit code that answers.
+//!
+//! Every verdict comes from the library that the proxy runs; nothing here decides by itself. Answers
+//! go to standard output, all else to standard error. Exit codes: 0 yes, 1 no or findings, 2 usage
+//! or unreadable input.
+#![warn(missing_docs, unreachable_pub)]
+#![forbid(unsafe_code)]
+#![deny(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::todo,
+    clippy::unimplemented,
+    clippy::unreachable,
+    clippy::unwrap_used
+)]
+
+mod commands;
+mod console;
+mod cover;
+mod document;
+mod failure;
+pub mod in_process;
+mod input;
+mod judgement;
+mod logs;
+mod policy_file;
+mod root_id;
+mod written;
+
+use clap::{Parser, Subcommand};
+use commands::{bundle, check, completions, diff, explain, learn, man, replay, schema, test};
+use console::{Color, Console, Format};
+use std::process::ExitCode;
+
+/// Answers what an egress policy would do, with the matcher that the proxy runs.
+#[derive(Debug, Parser)]
+#[command(
+    name = "egress-warden",
+    version,
+    after_help = "Exit codes: 0 yes, 1 no or findings, 2 usage or unreadable input.",
+    max_term_width = 100
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// How answers are written; the keys of JSON are stable
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
+    format: Format,
+    /// When to use colour: auto is on a terminal, unless NO_COLOR is set
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
+    color: Color,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Check(check::Args),
+    Explain(explain::Args),
+    Test(test::Args),
+    Replay(replay::Args),
+    Diff(diff::Args),
+    Learn(learn::Args),
+    Bundle(bundle::Args),
+    Schema(schema::Args),
+    Completions(completions::Args),
+    Man(man::Args),
+}
+
+/// Does what the command line asks.
+pub fn run() -> ExitCode {
+    let Cli { command, format, color } = Cli::parse();
+    let mut console = Console::new(format, color);
+    let answer = match &command {
+        Command::Check(args) => check::run(args, &mut console),
+        Command::Explain(args) => explain::run(args, &mut console),
+        Command::Test(args) => test::run(args, &mut console),
+        Command::Replay(args) => replay::run(args, &mut console),
+        Command::Diff(args) => diff::run(args, &mut console),
+        Command::Learn(args) => learn::run(args, &mut console),
+        Command::Bundle(args) => bundle::run(args, &mut console),
+        Command::Schema(args) => schema::run(args, &mut console),
+        Command::Completions(args) => completions::run(args, &mut console),
+        Command::Man(args) => man::run(args, &mut console),
+    };
+    match answer.and_then(|outcome| console.flush().map(|()| outcome)) {
+        Ok(outcome) => outcome.into(),
+        Err(failure) => {
+            console.fail(&failure);
+            failure.exit_code()
+        }
+    }
+}

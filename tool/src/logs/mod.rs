@@ -1,0 +1,334 @@
+//! Logged requests, read as a stream: the one reader of logs behind `replay`, `diff` and `learn`.
+//!
+//! Three kinds of lines are requests, or connections that were not terminated, in any mixture:
+//!
+//! - the JSON access log of `envoy/gateway.yaml`, `envoy/gateway-tls.yaml` and
+//!   `envoy/istio/mesh-config.yaml`;
+//! - Istio's own JSON access log, which has no `egress_*` fields and no caller;
+//! - the filter's own JSON line, alone or in Envoy's own log.
+//!
+//! A record begins at the start of its line, or behind one of the prefixes that [`prefix`] lists; JSON
+//! anywhere else is what a caller sent, and no record.
+//!
+//! Files may be plain, gzip or zstd, told by their first bytes. Every other line is counted, and the
+//! first few are kept with their place. Memory does not grow with the log: chunks of whole lines are
+//! folded on every core, and what they come to is merged in the order of the log.
+
+mod chunks;
+mod compression;
+mod example;
+#[cfg(test)]
+mod forgery;
+mod line;
+mod plain;
+mod prefix;
+mod unread;
+
+pub(crate) use example::{Group, Shown};
+pub(crate) use line::{Form, Logged, LoggedVerdict};
+use unread::{Problem, Unread};
+
+use crate::console::counted;
+use crate::failure::Failure;
+use crate::input;
+use crate::root_id::RootId;
+use chunks::{Chunk, Chunks};
+use clap::ValueEnum;
+use prefix::Prefix;
+use serde::ser::{Serialize, SerializeStruct, Serializer};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError, mpsc};
+use std::thread;
+
+/// Which logs to read, as every command that reads some asks it.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Choice {
+    /// Reads lines of this form only; a proxy's whole output has a refused request in both
+    #[arg(long, value_enum, value_name = "FORM")]
+    pub(crate) only: Option<Only>,
+    /// Part of the filter's name in Envoy's own log (`wasm log NAME: …`); lines of other plugins are
+    /// not read
+    #[arg(long, value_name = "NAME", default_value = PLUGIN)]
+    pub(crate) plugin: String,
+    #[command(flatten)]
+    pub(crate) root_id: RootId,
+}
+
+/// What the shipped configurations call the filter; Istio puts a namespace before it.
+const PLUGIN: &str = "egress-warden";
+
+impl Default for Choice {
+    fn default() -> Self {
+        Self { only: None, plugin: PLUGIN.to_owned(), root_id: RootId::default() }
+    }
+}
+
+/// A form of lines to keep to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Only {
+    /// Envoy's JSON access log, with or without `egress_*` fields
+    AccessLog,
+    /// The filter's own JSON lines
+    Filter,
+}
+
+impl Only {
+    fn admits(self, form: Form) -> bool {
+        match self {
+            Self::AccessLog => form == Form::AccessLog,
+            Self::Filter => form == Form::Filter,
+        }
+    }
+}
+
+/// Where a request stands: the log by its position among those named, and the line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Place {
+    log: usize,
+    line: u64,
+}
+
+/// How many lines of each kind a run has read.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    /// Requests of Envoy's access log.
+    pub(crate) access_log: u64,
+    /// Requests of the filter's own lines.
+    pub(crate) filter: u64,
+    /// Of both, how many stood behind which prefix.
+    forms: BTreeMap<(Form, Prefix), u64>,
+    /// Of both, those that are connections.
+    pub(crate) connections: u64,
+    /// Requests that `--only` leaves out.
+    pub(crate) left_out: u64,
+    /// Requests whose log has no field for the caller.
+    pub(crate) without_caller_field: u64,
+    /// Lines that are no logged request.
+    pub(crate) unread: Unread,
+    names: Vec<String>,
+}
+
+/// Part of every JSON answer; its keys are stable.
+impl Serialize for Tally {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut object = serializer.serialize_struct("Tally", 7)?;
+        object.serialize_field("access_log", &self.access_log)?;
+        object.serialize_field("filter", &self.filter)?;
+        object.serialize_field("forms", &self.forms())?;
+        object.serialize_field("connections", &self.connections)?;
+        object.serialize_field("left_out", &self.left_out)?;
+        object.serialize_field("without_caller_field", &self.without_caller_field)?;
+        object.serialize_field("unread", &self.unread.answer(|place| self.name(place)))?;
+        object.end()
+    }
+}
+
+/// Lines of one form behind one prefix, as JSON answers have them.
+#[derive(Debug, serde::Serialize)]
+struct FormRow {
+    form: &'static str,
+    /// With words for what differs from line to line.
+    prefix: String,
+    lines: u64,
+}
+
+impl Tally {
+    fn forms(&self) -> Vec<FormRow> {
+        let row = |(&(form, prefix), &lines): (&(Form, Prefix), &u64)| FormRow {
+            form: form.as_str(),
+            prefix: prefix.to_string(),
+            lines,
+        };
+        self.forms.iter().map(row).collect()
+    }
+
+    /// From which forms of lines the requests were read.
+    pub(crate) fn origin(&self) -> String {
+        let part = |(&(form, prefix), &lines): (&(Form, Prefix), &u64)| {
+            let form = match form {
+                Form::AccessLog => "Envoy's JSON access log",
+                Form::Filter => "the filter",
+            };
+            match prefix.to_string().as_str() {
+                "" => format!("{} of {form}", counted(lines, "line")),
+                prefix => format!("{} of {form} behind `{prefix}`", counted(lines, "line")),
+            }
+        };
+        let parts: Vec<_> = self.forms.iter().map(part).collect();
+        format!("Read from {}", parts.join(", "))
+    }
+
+    /// The requests that were folded.
+    pub(crate) fn requests(&self) -> u64 {
+        self.access_log + self.filter
+    }
+
+    /// `file:line`.
+    pub(crate) fn name(&self, place: Place) -> String {
+        let name = self.names.get(place.log).map_or("", String::as_str);
+        format!("{name}:{}", place.line)
+    }
+
+    /// What somebody should know before he believes the answer.
+    pub(crate) fn notes(&self) -> Vec<String> {
+        let mut notes = self.unread.notes(|place| self.name(place));
+        if self.access_log > 0 && self.filter > 0 {
+            notes.push(format!(
+                "both forms of lines are there, {} of the access log and {} of the filter: a \
+                 request that stands in both counts twice; `--only access-log` leaves the \
+                 filter's out",
+                self.access_log, self.filter
+            ));
+        }
+        if self.without_caller_field > 0 {
+            notes.push(format!(
+                "{} of a log without `source_principal`: judged as if nobody had been verified",
+                counted(self.without_caller_field, "request")
+            ));
+        }
+        notes
+    }
+
+    fn add(&mut self, other: Self) {
+        self.access_log += other.access_log;
+        self.filter += other.filter;
+        for (form, lines) in other.forms {
+            *self.forms.entry(form).or_default() += lines;
+        }
+        self.connections += other.connections;
+        self.left_out += other.left_out;
+        self.without_caller_field += other.without_caller_field;
+        self.unread.add(other.unread);
+    }
+}
+
+/// Folds every request of the logs. `fold` takes one request into what its chunk of lines comes to,
+/// on any core; `merge` takes what the chunks come to, in the order of the log, and may end the run.
+///
+/// Logs without a single request are a failure: an answer about nothing would look like a good one.
+pub(crate) fn scan<T: Default + Send>(
+    paths: &[PathBuf],
+    choice: &Choice,
+    fold: impl Fn(&mut T, &Logged<'_>, Place) + Sync,
+    mut merge: impl FnMut(T) -> Result<(), Failure>,
+) -> Result<Tally, Failure> {
+    let mut tally =
+        Tally { names: paths.iter().map(|path| input::name(path)).collect(), ..Tally::default() };
+    let chunks = Mutex::new(Chunks::new(paths));
+    let is_over = AtomicBool::new(false);
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    // Bounded, so that those who fold do not run ahead of the one who merges.
+    let (sender, receiver) = mpsc::sync_channel(cores);
+    let result = thread::scope(|scope| {
+        for _ in 0..cores {
+            let sender = sender.clone();
+            let (chunks, is_over, fold) = (&chunks, &is_over, &fold);
+            scope.spawn(move || {
+                while !is_over.load(Ordering::Relaxed) {
+                    let chunk = chunks.lock().unwrap_or_else(PoisonError::into_inner).next();
+                    let (number, folded) = match chunk {
+                        Some((number, Ok(chunk))) => (number, Ok(fold_chunk(&chunk, choice, fold))),
+                        Some((number, Err(failure))) => (number, Err(failure)),
+                        None => break,
+                    };
+                    if sender.send((number, folded)).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+        drop(sender);
+        let mut in_order = InOrder::default();
+        for (number, folded) in receiver {
+            in_order.waiting.insert(number, folded);
+            while let Some(folded) = in_order.next() {
+                let merged = folded.and_then(|(chunk_tally, value)| {
+                    tally.add(chunk_tally);
+                    merge(value)
+                });
+                if merged.is_err() {
+                    is_over.store(true, Ordering::Relaxed);
+                    return merged;
+                }
+            }
+        }
+        Ok(())
+    });
+    chunks.into_inner().unwrap_or_else(PoisonError::into_inner).finish();
+    result?;
+    if tally.requests() == 0 {
+        return Err(nothing_read(&tally));
+    }
+    Ok(tally)
+}
+
+fn fold_chunk<T: Default>(
+    chunk: &Chunk,
+    choice: &Choice,
+    fold: &impl Fn(&mut T, &Logged<'_>, Place),
+) -> (Tally, T) {
+    let (mut tally, mut value) = (Tally::default(), T::default());
+    let mut parts = chunk.parts_before();
+    for (line, number) in chunk.lines() {
+        let place = Place { log: chunk.log, line: number };
+        if parts.take(line) {
+            tally.unread.push(place, Problem::Part, line);
+            continue;
+        }
+        match Logged::parse(line, &choice.plugin) {
+            Ok(Some(logged)) if choice.only.is_none_or(|only| only.admits(logged.form())) => {
+                match logged.form() {
+                    Form::AccessLog => tally.access_log += 1,
+                    Form::Filter => tally.filter += 1,
+                }
+                *tally.forms.entry((logged.form(), logged.prefix())).or_default() += 1;
+                tally.connections += u64::from(logged.is_connection());
+                tally.without_caller_field += u64::from(!logged.has_caller_field());
+                fold(&mut value, &logged, place);
+            }
+            Ok(Some(_)) => tally.left_out += 1,
+            Ok(None) => {}
+            Err(problem) => tally.unread.push(place, problem, line),
+        }
+    }
+    (tally, value)
+}
+
+/// Results by the number of their chunk, given back in order.
+struct InOrder<T> {
+    due: u64,
+    waiting: BTreeMap<u64, T>,
+}
+
+impl<T> Default for InOrder<T> {
+    fn default() -> Self {
+        Self { due: 0, waiting: BTreeMap::new() }
+    }
+}
+
+impl<T> InOrder<T> {
+    fn next(&mut self) -> Option<T> {
+        let value = self.waiting.remove(&self.due)?;
+        self.due += 1;
+        Some(value)
+    }
+}
+
+fn nothing_read(tally: &Tally) -> Failure {
+    let problem = match tally.unread.first() {
+        _ if tally.left_out > 0 => {
+            format!("none of {} logged requests has the form that `--only` names", tally.left_out)
+        }
+        Some(sample) => format!(
+            "none of {} lines is a logged request; the first, {}, is {}",
+            tally.unread.lines,
+            tally.name(sample.place),
+            sample.problem
+        ),
+        None => "no line at all".to_owned(),
+    };
+    let remedy = "give Envoy's JSON access log or the filter's own lines, plain, gzip or zstd";
+    Failure::new(tally.names.join(", "), problem, remedy)
+}

@@ -1,0 +1,130 @@
+//! `egress-warden learn` on the log of a whole fleet.
+
+use egress_warden::config::{self, Config};
+use egress_warden::host::{Host, HostPattern};
+use egress_warden::policy::{Action, ClusterPort, Request};
+use kit::access_log::Sent;
+use kit::fleet::Intent;
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+#[test]
+fn a_fleets_policy_is_small_and_allows_its_work_and_no_probe() -> anyhow::Result<()> {
+    let traffic = kit::fleet::traffic(1);
+    assert!(traffic.len() >= 200_000, "{}", traffic.len());
+    let services: BTreeSet<_> = of_work(&traffic).filter_map(|sent| sent.caller.clone()).collect();
+    let hosts: BTreeSet<_> = of_work(&traffic).map(|sent| sent.host.clone()).collect();
+    assert_eq!((services.len(), hosts.len()), (300, 2_000));
+
+    let folder = tempfile::tempdir()?;
+    let (log, work) = (folder.path().join("fleet.log"), folder.path().join("work.log"));
+    write_log(&log, traffic.iter().map(|(_, sent)| sent), true)?;
+    write_log(&work, of_work(&traffic), false)?;
+
+    let learnt = run(&["learn", path(&log)]);
+    assert!(learnt.status.success(), "{}", String::from_utf8_lossy(&learnt.stderr));
+    let yaml = String::from_utf8(learnt.stdout)?;
+    let policy_file = folder.path().join("policy.yaml");
+    std::fs::write(&policy_file, &yaml)?;
+    let checked = run(&["check", path(&policy_file)]);
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
+
+    let policy: Value = serde_saphyr::from_str(&yaml)?;
+    let pairs: BTreeSet<_> = traffic.iter().map(|(_, sent)| (&sent.caller, &sent.host)).collect();
+    let size = rules(&policy).count() + patterns(&policy).count() + callers(&policy).count();
+    assert!(size * 10 <= pairs.len(), "{size} entries for {} pairs", pairs.len());
+
+    let replayed = run(&["replay", "--format", "json", path(&policy_file), path(&work)]);
+    let replayed: Value = serde_json::from_slice(&replayed.stdout)?;
+    assert_eq!(replayed["denied"], 0, "{replayed}");
+    assert_eq!(replayed["requests"], of_work(&traffic).count());
+
+    let config = config::read(policy.to_string().as_bytes())?;
+    let worked: BTreeSet<_> = of_work(&traffic).map(|sent| (&sent.host, sent.port)).collect();
+    for (_, sent) in traffic.iter().filter(|(it, _)| matches!(it, Intent::Probe | Intent::Typo)) {
+        if !worked.contains(&(&sent.host, sent.port)) {
+            assert_eq!(decide(&config, sent), Action::Deny, "{sent:?}");
+        }
+        if !hosts.contains(&sent.host) {
+            let pattern = patterns(&policy).find(|pattern| matches(pattern, &sent.host));
+            assert_eq!(pattern, None, "{sent:?}");
+        }
+    }
+    Ok(())
+}
+
+fn of_work(traffic: &[(Intent, Sent)]) -> impl Iterator<Item = &Sent> {
+    traffic.iter().filter(|(intent, _)| *intent == Intent::Work).map(|(_, sent)| sent)
+}
+
+fn write_log<'a>(
+    path: &Path,
+    traffic: impl Iterator<Item = &'a Sent>,
+    with_other_lines: bool,
+) -> std::io::Result<()> {
+    let mut file = BufWriter::new(File::create(path)?);
+    for (number, sent) in traffic.enumerate() {
+        if with_other_lines && number % 5_000 == 0 {
+            writeln!(
+                file,
+                "[2026-11-02 00:00:00.000][7][info][main] all dependencies initialized"
+            )?;
+        }
+        writeln!(file, "{}", kit::access_log::line(number, sent))?;
+    }
+    if with_other_lines {
+        write!(file, "{{\"authority\":\"half-writ")?;
+    }
+    file.flush()
+}
+
+fn run(arguments: &[&str]) -> Output {
+    let program = PathBuf::from(env!("CARGO_BIN_EXE_egress-warden"));
+    Command::new(program).args(arguments).output().expect("the tool runs")
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().expect("a path in UTF-8")
+}
+
+fn rules(policy: &Value) -> impl Iterator<Item = &Value> {
+    policy["rules"].as_array().into_iter().flatten()
+}
+
+fn patterns(policy: &Value) -> impl Iterator<Item = &str> {
+    rules(policy)
+        .flat_map(|rule| rule["to"].as_array().into_iter().flatten())
+        .flat_map(|to| to["hosts"].as_array().into_iter().flatten())
+        .filter_map(Value::as_str)
+}
+
+fn callers(policy: &Value) -> impl Iterator<Item = &Value> {
+    rules(policy)
+        .flat_map(|rule| rule["from"].as_array().into_iter().flatten())
+        .flat_map(|from| ["principals", "namespaces"].map(|key| from[key].as_array()))
+        .flatten()
+        .flatten()
+}
+
+fn matches(pattern: &str, host: &str) -> bool {
+    match (HostPattern::parse(pattern), Host::parse(host.as_bytes())) {
+        (Ok(HostPattern::Under(parent)), Ok(Host::Name(name))) => {
+            name.as_str().strip_suffix(parent).is_some_and(|start| start.ends_with('.'))
+        }
+        _ => pattern == host,
+    }
+}
+
+fn decide(config: &Config, sent: &Sent) -> Action {
+    let request = Request {
+        cluster_port: ClusterPort::Said(sent.port),
+        principal: sent.caller.as_deref(),
+        path: Some(sent.path.as_bytes()),
+        ..Request::new(sent.host.as_bytes(), sent.method.as_bytes())
+    };
+    config.policy.decide(&request).verdict.action
+}
