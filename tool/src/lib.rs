@@ -18,6 +18,7 @@
 mod commands;
 mod console;
 mod cover;
+mod diagnostics;
 mod document;
 mod failure;
 pub mod in_process;
@@ -28,7 +29,7 @@ mod policy_file;
 mod root_id;
 mod written;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use commands::{bundle, check, completions, diff, explain, learn, man, replay, schema, test};
 use console::{Color, Console, Format};
 use std::process::ExitCode;
@@ -79,8 +80,8 @@ pub fn run() -> ExitCode {
         Command::Learn(args) => learn::run(args, &mut console),
         Command::Bundle(args) => bundle::run(args, &mut console),
         Command::Schema(args) => schema::run(args, &mut console),
-        Command::Completions(args) => completions::run(args, &mut console),
-        Command::Man(args) => man::run(args, &mut console),
+        Command::Completions(args) => completions::run(args, Cli::command(), &mut console),
+        Command::Man(args) => man::run(args, Cli::command(), &mut console),
     };
     match answer.and_then(|outcome| console.flush().map(|()| outcome)) {
         Ok(outcome) => outcome.into(),

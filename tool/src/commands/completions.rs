@@ -1,9 +1,7 @@
 //! `completions`: what a shell needs to complete the command line.
 
-use crate::Cli;
 use crate::console::Console;
 use crate::failure::{Failure, Outcome};
-use clap::CommandFactory;
 use clap_complete::Shell;
 
 /// Prints completions for a shell
@@ -16,10 +14,14 @@ pub(crate) struct Args {
     shell: Shell,
 }
 
-/// Always yes.
-pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure> {
+/// Always yes. `program` is the whole command line.
+pub(crate) fn run(
+    args: &Args,
+    mut program: clap::Command,
+    console: &mut Console,
+) -> Result<Outcome, Failure> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "egress-warden", &mut script);
+    clap_complete::generate(args.shell, &mut program, "egress-warden", &mut script);
     console.bytes(&script)?;
     Ok(Outcome::Yes)
 }

@@ -1,9 +1,7 @@
 //! `man`: the manual.
 
-use crate::Cli;
 use crate::console::Console;
 use crate::failure::{Failure, Outcome};
-use clap::CommandFactory;
 use std::path::PathBuf;
 
 /// Prints the manual page, or writes one for each command
@@ -18,8 +16,12 @@ pub(crate) struct Args {
     directory: Option<PathBuf>,
 }
 
-/// Always yes.
-pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure> {
+/// Always yes. `program` is the whole command line.
+pub(crate) fn run(
+    args: &Args,
+    program: clap::Command,
+    console: &mut Console,
+) -> Result<Outcome, Failure> {
     match &args.directory {
         Some(directory) => {
             let unwritable = |error: std::io::Error| {
@@ -27,11 +29,11 @@ pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure
                 Failure::new(directory.display().to_string(), error.to_string(), remedy)
             };
             std::fs::create_dir_all(directory).map_err(unwritable)?;
-            clap_mangen::generate_to(Cli::command(), directory).map_err(unwritable)?;
+            clap_mangen::generate_to(program, directory).map_err(unwritable)?;
         }
         None => {
             let mut page = Vec::new();
-            clap_mangen::Man::new(Cli::command())
+            clap_mangen::Man::new(program)
                 .render(&mut page)
                 .map_err(|error| Failure::of_output(&error))?;
             console.bytes(&page)?;

@@ -1,5 +1,5 @@
 //! The commands: each reads what it is asked, calls what lies below it, and says what came.
-//! No command uses another.
+//! No command uses another; `tool/tests/rooms.rs` sees to it.
 
 pub(crate) mod bundle;
 pub(crate) mod check;

@@ -9,8 +9,8 @@ mod promise;
 mod sources;
 mod team;
 
-use super::check;
 use crate::console::{Console, Format, GOOD, NAME, styled};
+use crate::diagnostics::{self, Diagnostic};
 use crate::failure::{Failure, Outcome};
 use crate::policy_file::{Finding, Member, Node, PolicyFile, Value};
 use hold::{Common, Trespass};
@@ -98,19 +98,29 @@ pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure
 
 /// Every fault with its place.
 fn report(faults: &[(&PolicyFile, Finding)], console: &mut Console) -> Result<(), Failure> {
+    let faults =
+        faults.iter().map(|(file, fault)| (file, Diagnostic::of_fault(file, fault.clone())));
     match console.format() {
         Format::Text => {
             for (file, fault) in faults {
-                console.line(format_args!("{}\n", check::fault(file, fault)))?;
+                console.line(format_args!("{}\n", diagnostics::one(file, &fault)))?;
             }
             Ok(())
         }
         Format::Json => {
-            let faults: Vec<_> =
-                faults.iter().map(|(file, fault)| check::fault_json(file, fault)).collect();
+            let faults: Vec<_> = faults.map(|(file, fault)| json_of(file, &fault)).collect();
             console.json(&json!({ "policy": null, "findings": faults }))
         }
     }
+}
+
+/// One fault, which may be in any of the files.
+fn json_of(file: &PolicyFile, fault: &Diagnostic) -> serde_json::Value {
+    let mut json = diagnostics::one_json(file, fault);
+    if let Some(json) = json.as_object_mut() {
+        json.insert("file".to_owned(), file.name().into());
+    }
+    json
 }
 
 /// What was read so far.

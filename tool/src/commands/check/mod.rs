@@ -2,17 +2,15 @@
 //!
 //! A fault is what the proxy refuses. A warning is what it accepts and nobody is likely to mean.
 
-mod fix;
 mod names;
-mod report;
 mod rewriting;
 mod warnings;
 
 use crate::console::{Console, Format};
+use crate::diagnostics::{self, Diagnostic, Level, fix};
 use crate::failure::{Failure, Outcome};
-use crate::policy_file::{Finding, PolicyFile};
+use crate::policy_file::PolicyFile;
 use egress_warden_simulate::time::Time;
-use fix::Edit;
 use std::path::{Path, PathBuf};
 
 /// Checks policies: every fault at once, then what is allowed but hardly meant
@@ -58,38 +56,6 @@ pub(crate) struct Surroundings {
     pub(crate) judges_connections: bool,
 }
 
-/// How bad a finding is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Level {
-    Fault,
-    Warning,
-}
-
-/// A finding with what to do about it.
-#[derive(Clone, Debug)]
-struct Report {
-    level: Level,
-    /// A word that stays the same while messages get better.
-    kind: &'static str,
-    finding: Finding,
-    /// What `--fix` writes.
-    edit: Option<Edit>,
-}
-
-/// A fault as `check` shows it.
-pub(super) fn fault(file: &PolicyFile, fault: &Finding) -> String {
-    report::one(file, &Report::of_fault(file, fault.clone()))
-}
-
-/// The same as JSON.
-pub(super) fn fault_json(file: &PolicyFile, fault: &Finding) -> serde_json::Value {
-    let mut json = report::one_json(file, &Report::of_fault(file, fault.clone()));
-    if let Some(json) = json.as_object_mut() {
-        json.insert("file".to_owned(), file.name().into());
-    }
-    json
-}
-
 /// Checks one policy after the other; one that cannot be read does not keep others from it.
 pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure> {
     let surroundings = Surroundings {
@@ -113,18 +79,18 @@ pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure
             }
         };
         let reports = examine(&file, surroundings);
-        let counts = |report: &&Report| report.level == Level::Fault || args.deny_warnings;
+        let counts = |report: &&Diagnostic| report.level == Level::Fault || args.deny_warnings;
         objections = objections.saturating_add(reports.iter().filter(counts).count());
         match console.format() {
             Format::Text if args.fix && path == Path::new("-") => {
                 console.bytes(file.text().as_bytes())?;
-                report::write(&file, &reports, fixed, |text| {
+                diagnostics::write(&file, &reports, fixed, |text| {
                     console.note(text);
                     Ok(())
                 })?;
             }
-            Format::Text => report::write(&file, &reports, fixed, |text| console.line(text))?,
-            Format::Json => answers.push(report::json(&file, &reports, fixed)),
+            Format::Text => diagnostics::write(&file, &reports, fixed, |text| console.line(text))?,
+            Format::Json => answers.push(diagnostics::json(&file, &reports, fixed)),
         }
     }
     if console.format() == Format::Json {
@@ -144,16 +110,18 @@ fn read(
     let judges_connections = surroundings.judges_connections || file.connections().is_some();
     let surroundings = Surroundings { judges_connections, ..surroundings };
     let (file, fixed) = match is_to_be_fixed {
-        true => fix(path, file, surroundings)?,
+        true => rewritten(path, file, surroundings)?,
         false => (file, 0),
     };
     Ok((file, surroundings, fixed))
 }
 
 /// Everything there is to say of a policy, in the order of its text.
-fn examine(file: &PolicyFile, surroundings: Surroundings) -> Vec<Report> {
-    let mut reports: Vec<Report> = match file.config() {
-        Err(faults) => faults.iter().map(|fault| Report::of_fault(file, fault.clone())).collect(),
+fn examine(file: &PolicyFile, surroundings: Surroundings) -> Vec<Diagnostic> {
+    let mut reports: Vec<Diagnostic> = match file.config() {
+        Err(faults) => {
+            faults.iter().map(|fault| Diagnostic::of_fault(file, fault.clone())).collect()
+        }
         Ok(_) => file.tree().map(|root| warnings::of(file, root, surroundings)).unwrap_or_default(),
     };
     reports.sort_by_key(|report| (report.finding.span.start, report.level == Level::Warning));
@@ -161,7 +129,7 @@ fn examine(file: &PolicyFile, surroundings: Surroundings) -> Vec<Report> {
 }
 
 /// Mends a policy where it stands; says how many edits that took.
-fn fix(
+fn rewritten(
     path: &Path,
     file: PolicyFile,
     surroundings: Surroundings,
@@ -192,13 +160,4 @@ pub(crate) fn mended(
         file = next;
     }
     Ok((file, fixed))
-}
-
-impl Report {
-    fn of_fault(file: &PolicyFile, finding: Finding) -> Self {
-        let edit = fix::of_fault(file, &finding);
-        let is_doubtful = file.document().is_doubtful(&finding.span);
-        let kind = if is_doubtful { "yaml-1.1" } else { "fault" };
-        Self { level: Level::Fault, kind, finding, edit }
-    }
 }

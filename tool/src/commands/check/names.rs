@@ -1,7 +1,6 @@
 //! Warnings about names: those that are wider, or another, than they look.
 
-use super::Report;
-use super::warnings::warning;
+use crate::diagnostics::Diagnostic;
 use crate::written::{Written, WrittenPolicy};
 use egress_warden::host::HostPattern;
 use std::borrow::Cow;
@@ -9,7 +8,7 @@ use std::collections::HashMap;
 use unicode_security::{MixedScript, confusable_detection::skeleton};
 
 /// Every warning about the names in lists of hosts.
-pub(super) fn of(policy: &WrittenPolicy<'_>) -> Vec<Report> {
+pub(super) fn of(policy: &WrittenPolicy<'_>) -> Vec<Diagnostic> {
     let mut reports = Vec::new();
     let mut looks = Looks::default();
     for rule in &policy.rules {
@@ -18,7 +17,8 @@ pub(super) fn of(policy: &WrittenPolicy<'_>) -> Vec<Report> {
                 for (position, host) in hosts.iter().flatten().enumerate() {
                     let path = || format!("{}.to[{index}].{key}[{position}]", rule.path());
                     let mut warn = |kind, problem: String, remedy: &str| {
-                        reports.push(warning(kind, (path(), host.node), problem, remedy));
+                        let place = (path(), host.node);
+                        reports.push(Diagnostic::warning(kind, place, problem, remedy));
                     };
                     public_suffix(host, key, &mut warn);
                     spelling(host, &mut warn);

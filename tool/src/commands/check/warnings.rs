@@ -1,8 +1,9 @@
 //! What a policy says and nobody is likely to mean.
 
-use super::{Edit, Level, Report, Surroundings, fix, names};
+use super::{Surroundings, names};
 use crate::cover::{Pattern, excludes_itself};
-use crate::policy_file::{Finding, Member, Node, PolicyFile};
+use crate::diagnostics::{Diagnostic, fix};
+use crate::policy_file::{Member, Node, PolicyFile};
 use crate::written::{Callers, Destinations, List, Written, WrittenPolicy, WrittenRule};
 use egress_warden::host::{Host, HostPattern};
 use egress_warden::policy::{Action, Mode, Only, TextPattern, namespace_of};
@@ -16,7 +17,7 @@ use std::time::Duration;
 const SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
 /// Every warning about a policy that has no fault.
-pub(super) fn of(file: &PolicyFile, root: &Node, surroundings: Surroundings) -> Vec<Report> {
+pub(super) fn of(file: &PolicyFile, root: &Node, surroundings: Surroundings) -> Vec<Diagnostic> {
     let policy = WrittenPolicy::of(root);
     let denials = Denials::of(&policy);
     let mut survey = Survey { file, reports: Vec::new() };
@@ -44,7 +45,7 @@ pub(super) fn of(file: &PolicyFile, root: &Node, surroundings: Surroundings) -> 
 
 struct Survey<'f> {
     file: &'f PolicyFile,
-    reports: Vec<Report>,
+    reports: Vec<Diagnostic>,
 }
 
 impl Survey<'_> {
@@ -54,8 +55,8 @@ impl Survey<'_> {
         (path, node): (String, &Node),
         problem: impl Into<String>,
         remedy: impl Into<String>,
-    ) -> Option<&mut Report> {
-        self.reports.push(warning(kind, (path, node), problem, remedy));
+    ) -> Option<&mut Diagnostic> {
+        self.reports.push(Diagnostic::warning(kind, (path, node), problem, remedy));
         self.reports.last_mut()
     }
 
@@ -361,26 +362,6 @@ impl Survey<'_> {
                 );
             }
         }
-    }
-}
-
-/// A warning about the value of a node.
-pub(super) fn warning(
-    kind: &'static str,
-    (path, node): (String, &Node),
-    problem: impl Into<String>,
-    remedy: impl Into<String>,
-) -> Report {
-    Report {
-        level: Level::Warning,
-        kind,
-        finding: Finding {
-            path,
-            span: node.span.clone(),
-            problem: problem.into(),
-            remedy: remedy.into(),
-        },
-        edit: None::<Edit>,
     }
 }
 

@@ -1,6 +1,6 @@
-//! What `check` found, for people and for programs.
+//! Diagnostics for people and for programs.
 
-use super::{Level, Report};
+use super::{Diagnostic, Level};
 use crate::console::{BAD, FRAME, GOOD, NAME, ODD, styled};
 use crate::failure::Failure;
 use crate::policy_file::PolicyFile;
@@ -10,22 +10,23 @@ use serde_json::{Value, json};
 /// Longest line that is shown, in bytes; a policy may be one line of JSON.
 const MAX_LINE: usize = 4_096;
 
-/// Every report with its line of the text, and then the sum.
-pub(super) fn write(
+/// Every diagnostic with its line of the text, and then the sum.
+pub(crate) fn write(
     file: &PolicyFile,
-    reports: &[Report],
+    diagnostics: &[Diagnostic],
     fixed: usize,
     mut line: impl FnMut(String) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    for report in reports {
-        line(format!("{}\n", one(file, report)))?;
+    for diagnostic in diagnostics {
+        line(format!("{}\n", one(file, diagnostic)))?;
     }
-    line(sum(file, reports, fixed))
+    line(sum(file, diagnostics, fixed))
 }
 
 /// The same as JSON.
-pub(super) fn json(file: &PolicyFile, reports: &[Report], fixed: usize) -> Value {
-    let findings: Vec<_> = reports.iter().map(|report| one_json(file, report)).collect();
+pub(crate) fn json(file: &PolicyFile, diagnostics: &[Diagnostic], fixed: usize) -> Value {
+    let findings: Vec<_> =
+        diagnostics.iter().map(|diagnostic| one_json(file, diagnostic)).collect();
     json!({
         "file": file.name(),
         "policy": file.config().ok().map(|config| &*config.revision),
@@ -34,13 +35,13 @@ pub(super) fn json(file: &PolicyFile, reports: &[Report], fixed: usize) -> Value
     })
 }
 
-/// One report as JSON.
-pub(super) fn one_json(file: &PolicyFile, report: &Report) -> Value {
-    let finding = &report.finding;
+/// One as JSON.
+pub(crate) fn one_json(file: &PolicyFile, diagnostic: &Diagnostic) -> Value {
+    let finding = &diagnostic.finding;
     let (start, end) = (file.position(finding.span.start), file.position(finding.span.end));
     json!({
-        "level": report.level.as_str(),
-        "kind": report.kind,
+        "level": diagnostic.level.as_str(),
+        "kind": diagnostic.kind,
         "path": finding.path,
         "line": start.line,
         "column": start.column,
@@ -48,16 +49,16 @@ pub(super) fn one_json(file: &PolicyFile, report: &Report) -> Value {
         "end_column": end.column,
         "found": finding.problem,
         "remedy": finding.remedy,
-        "fixable": report.edit.is_some(),
+        "fixable": diagnostic.edit.is_some(),
     })
 }
 
-/// One report with its line of the text.
-pub(super) fn one(file: &PolicyFile, report: &Report) -> String {
-    let finding = &report.finding;
-    let title = format!("`{}`: {}", finding.path, report.found());
-    let Some(excerpt) = Excerpt::of(file, report) else {
-        let level = match report.level {
+/// One with its line of the text.
+pub(crate) fn one(file: &PolicyFile, diagnostic: &Diagnostic) -> String {
+    let finding = &diagnostic.finding;
+    let title = format!("`{}`: {}", finding.path, diagnostic.found());
+    let Some(excerpt) = Excerpt::of(file, diagnostic) else {
+        let level = match diagnostic.level {
             Level::Fault => styled(BAD, "fault").to_string(),
             Level::Warning => styled(ODD, "warning").to_string(),
         };
@@ -68,7 +69,7 @@ pub(super) fn one(file: &PolicyFile, report: &Report) -> String {
             finding.remedy
         );
     };
-    let level = match report.level {
+    let level = match diagnostic.level {
         Level::Fault => Title::ERROR.with_name("fault"),
         Level::Warning => Title::WARNING,
     };
@@ -81,7 +82,7 @@ pub(super) fn one(file: &PolicyFile, report: &Report) -> String {
     Renderer::styled().render(&[level.primary_title(title).element(snippet)])
 }
 
-/// The line that a report points into.
+/// The line that a diagnostic points into.
 struct Excerpt<'f> {
     text: &'f str,
     line: usize,
@@ -90,8 +91,8 @@ struct Excerpt<'f> {
 
 impl<'f> Excerpt<'f> {
     /// Nothing where there is no line to show, or one that is too long for that.
-    fn of(file: &'f PolicyFile, report: &Report) -> Option<Self> {
-        let span = &report.finding.span;
+    fn of(file: &'f PolicyFile, diagnostic: &Diagnostic) -> Option<Self> {
+        let span = &diagnostic.finding.span;
         let text = file.text();
         let start = text.get(..span.start)?.rfind('\n').map_or(0, |end| end.saturating_add(1));
         let line = text.get(start..)?.lines().next().unwrap_or_default();
@@ -104,10 +105,10 @@ impl<'f> Excerpt<'f> {
     }
 }
 
-fn sum(file: &PolicyFile, reports: &[Report], fixed: usize) -> String {
-    let count = |level| reports.iter().filter(|report| report.level == level).count();
+fn sum(file: &PolicyFile, diagnostics: &[Diagnostic], fixed: usize) -> String {
+    let count = |level| diagnostics.iter().filter(|diagnostic| diagnostic.level == level).count();
     let (faults, warnings) = (count(Level::Fault), count(Level::Warning));
-    let fixable = reports.iter().filter(|report| report.edit.is_some()).count();
+    let fixable = diagnostics.iter().filter(|diagnostic| diagnostic.edit.is_some()).count();
     let mut said = vec![file.config().map_or_else(
         |_| styled(BAD, "refused").to_string(),
         |config| styled(GOOD, &config.revision).to_string(),
@@ -123,7 +124,7 @@ fn counted(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
-impl Report {
+impl Diagnostic {
     fn found(&self) -> String {
         match self.level {
             Level::Fault => format!("found {}", self.finding.problem),

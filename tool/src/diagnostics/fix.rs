@@ -1,4 +1,4 @@
-//! What `--fix` writes: edits of the text by their place, so that comments and layout stay.
+//! What `check --fix` writes: edits of the text by their place, so that comments and layout stay.
 //!
 //! An edit says what it changes in the tree. What is written is read again first, and must be the old
 //! tree with these changes and no other.
@@ -10,7 +10,7 @@ use std::collections::HashMap;
 
 /// A part of a text and what takes its place.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Edit {
+pub(crate) struct Edit {
     /// Of edits of one text, no two overlap unless they are the same.
     span: Span,
     replacement: String,
@@ -65,7 +65,7 @@ pub(super) fn of_fault(file: &PolicyFile, fault: &Finding) -> Option<Edit> {
 
 /// The edit that takes an item out of its list, where no comment would go with it. The first item
 /// of a list is none to take out.
-pub(super) fn removal(file: &PolicyFile, before: &Node, item: &Node) -> Option<Edit> {
+pub(crate) fn removal(file: &PolicyFile, before: &Node, item: &Node) -> Option<Edit> {
     one_line_scalar(file.document(), &before.span)?;
     one_line_scalar(file.document(), &item.span)?;
     let between = file.text().get(before.span.end..item.span.start)?;
@@ -89,7 +89,7 @@ fn one_line_scalar<'d>(document: &'d Document, span: &Span) -> Option<&'d str> {
 
 /// Applies edits, each once; returns the file and how many there were. Where the new text does not
 /// read as what the edits say, there is no new file.
-pub(super) fn apply(
+pub(crate) fn apply(
     file: &PolicyFile,
     mut edits: Vec<Edit>,
 ) -> Result<(PolicyFile, usize), Failure> {
