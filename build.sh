@@ -84,7 +84,7 @@ build_tool() {
   echo "$TOOL: $(wc -c <"$TOOL") bytes; \`$TOOL help\` lists its commands"
 }
 
-# The module with src/abi/fault.rs in it, for the tests that make things go wrong. Nothing else ever loads it.
+# The module with src/wasm/fault.rs in it, for the tests that make things go wrong. Nothing else ever loads it.
 build_fault_module() {
   cargo rustc --quiet --lib --profile module --target wasm32-wasip1 --target-dir target/fault --crate-type staticlib \
     -- --cfg egress_fault

@@ -11,8 +11,6 @@
     clippy::unwrap_used
 )]
 
-#[cfg(any(target_os = "wasi", not(target_family = "wasm")))]
-mod abi;
 pub mod answer;
 pub mod config;
 pub mod connection;
@@ -29,3 +27,5 @@ pub mod record;
 pub mod root_id;
 pub mod stamp;
 mod token;
+#[cfg(any(target_os = "wasi", not(target_family = "wasm")))]
+mod wasm;

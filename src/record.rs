@@ -1,6 +1,5 @@
 //! A decision as a record: filter-state pairs for the proxy's access log, and a JSON line.
 
-use crate::config::LogRequests;
 use crate::json_line::JsonLine;
 use crate::policy::{Action, Decision, Policy, Reason, Verdict};
 use std::time::{Duration, SystemTime};
@@ -44,6 +43,17 @@ pub const OF_REQUESTS: Keys = keys!("egress_");
 
 /// The keys of a connection's record.
 pub const OF_CONNECTIONS: Keys = keys!("egress_connection_");
+
+/// Which requests leave a JSON line in the proxy's log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogRequests {
+    /// Those refused, and those that would be.
+    Denied,
+    /// Every one.
+    All,
+    /// None.
+    None,
+}
 
 /// What a request or a connection is decided to be, in the words of records.
 #[derive(Clone, Copy, Debug)]

@@ -14,6 +14,7 @@ pub use fault::{Fault, Faults, path_step};
 
 use crate::answer::Answer;
 use crate::policy::Policy;
+use crate::record::LogRequests;
 use crate::stamp::Stamps;
 
 /// Largest text, in bytes.
@@ -47,17 +48,6 @@ pub struct Config {
     pub answer: Answer,
     /// Which requests leave a JSON line in the proxy's log.
     pub log: LogRequests,
-}
-
-/// Which requests leave a JSON line in the proxy's log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogRequests {
-    /// Those refused, and those that would be.
-    Denied,
-    /// Every one.
-    All,
-    /// None.
-    None,
 }
 
 /// Reads a policy in JSON. A text with any fault makes no policy, and the error holds all of them.

@@ -6,10 +6,11 @@ use super::object::{Object, Reader};
 use super::order::sorted;
 use super::rule::{self, RuleText};
 use super::stamp;
-use super::{Config, LogRequests, MAX_HOSTS, MAX_MESSAGE, MAX_RULES};
+use super::{Config, MAX_HOSTS, MAX_MESSAGE, MAX_RULES};
 use crate::answer::{Answer, Reveal};
 use crate::key_table::KeyTable;
 use crate::policy::{Action, Mode, Policy, Settings};
+use crate::record::LogRequests;
 use crate::stamp::{Stamps, Strip};
 use std::collections::BTreeMap;
 

@@ -11,12 +11,8 @@ use self::callers::{Callers, Keys};
 use super::decision::Action;
 use super::host_map::{HostKeys, HostMap, Scope};
 use super::request::Facts;
-use super::rule::Rule;
-use crate::host::HostPattern;
+use super::rule::{HostsOfEntries, Rule};
 use std::cell::OnceCell;
-
-/// The hosts of each entry of a rule's `to`; `None` for an entry without hosts.
-pub(super) type HostsOfEntries<'a> = Vec<Option<Vec<HostPattern<'a>>>>;
 
 /// The candidates of a policy's rules.
 #[derive(Debug)]

@@ -6,7 +6,6 @@
 
 use super::decision::Action;
 use super::host_map::{HostMap, Scope};
-use super::index::HostsOfEntries;
 use super::request::{Facts, Port};
 use super::text::TextSet;
 use crate::host::{Host, HostPattern};
@@ -324,6 +323,9 @@ struct Condition {
     paths: Option<TextSet>,
     not_paths: Option<TextSet>,
 }
+
+/// The hosts of each entry of a rule's `to`; `None` for an entry without hosts.
+pub(super) type HostsOfEntries<'a> = Vec<Option<Vec<HostPattern<'a>>>>;
 
 impl Conditions {
     /// Parts the hosts of each entry, for the index, from what else it asks.

@@ -16,6 +16,8 @@ pub mod hostile_vectors;
 pub mod mock;
 #[cfg(not(target_family = "wasm"))]
 pub mod naive;
+#[cfg(not(target_family = "wasm"))]
+pub mod rooms;
 
 /// The folder of the repository, absolute. Paths in tests begin there.
 pub const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");

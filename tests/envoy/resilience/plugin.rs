@@ -11,7 +11,7 @@ use super::upstream::{POLICY_STAMP, STAMP};
 use envoy_kit::bootstrap::Bootstrap;
 use envoy_kit::passthrough::Lane;
 
-/// The module with `src/abi/fault.rs`, which `./build.sh test` builds.
+/// The module with `src/wasm/fault.rs`, which `./build.sh test` builds.
 const FAULT_MODULE: &str = "target/fault/egress_warden.wasm";
 
 /// A policy that lets requests for `hosts` pass, with the stamps that the upstream looks for.
@@ -57,7 +57,7 @@ impl Plugin {
         Ok(Self { plane, config })
     }
 
-    /// Runs the fault build under a name that says what goes wrong; see `src/abi/fault.rs`.
+    /// Runs the fault build under a name that says what goes wrong; see `src/wasm/fault.rs`.
     pub(crate) fn fault(mut self, name: &str) -> Self {
         self.config["config"]["name"] = json!(name);
         self.module(Path::new(FAULT_MODULE))

@@ -65,7 +65,7 @@ const IMPORTS: [&str; 38] = [
     "wasi_snapshot_preview1.proc_exit",
 ];
 
-/// Words that only `src/abi/fault.rs` has.
+/// Words that only `src/wasm/fault.rs` has.
 const FAULT_WORDS: [&str; 2] = ["root_context_create", "root_delete"];
 
 #[test]

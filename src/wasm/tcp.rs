@@ -102,6 +102,13 @@ impl TcpConnection {
     }
 }
 
+#[cfg(egress_fault)]
+impl Drop for TcpConnection {
+    fn drop(&mut self) {
+        super::fault::strike(super::fault::Callback::Delete);
+    }
+}
+
 impl Context for TcpConnection {}
 
 impl StreamContext for TcpConnection {

@@ -16,10 +16,6 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 // Not this crate's own calls: one of them is a place where something can go wrong.
 use proxy_wasm::hostcalls::{get_property, get_shared_data, set_shared_data};
 
-use super::http::HttpStream;
-use super::root::Root;
-use super::tcp::TcpConnection;
-
 /// A place where something can go wrong.
 #[derive(Clone, Copy)]
 pub(super) enum Callback {
@@ -84,24 +80,6 @@ pub(super) fn strike(callback: Callback) -> bool {
             false
         }
         _ => act == "refuse",
-    }
-}
-
-impl Drop for HttpStream {
-    fn drop(&mut self) {
-        strike(Callback::Delete);
-    }
-}
-
-impl Drop for TcpConnection {
-    fn drop(&mut self) {
-        strike(Callback::Delete);
-    }
-}
-
-impl Drop for Root {
-    fn drop(&mut self) {
-        strike(Callback::RootDelete);
     }
 }
 

@@ -24,6 +24,13 @@ impl HttpStream {
     }
 }
 
+#[cfg(egress_fault)]
+impl Drop for HttpStream {
+    fn drop(&mut self) {
+        super::fault::strike(super::fault::Callback::Delete);
+    }
+}
+
 impl Context for HttpStream {}
 
 impl HttpContext for HttpStream {

@@ -30,6 +30,13 @@ impl Default for Root {
     }
 }
 
+#[cfg(egress_fault)]
+impl Drop for Root {
+    fn drop(&mut self) {
+        super::fault::strike(super::fault::Callback::RootDelete);
+    }
+}
+
 impl Context for Root {}
 
 impl RootContext for Root {

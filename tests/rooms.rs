@@ -1,0 +1,59 @@
+//! The filter's modules look down only: each uses those below it, so that none is in a circle.
+#![cfg(not(target_family = "wasm"))]
+
+use kit::REPOSITORY;
+use kit::rooms::sources;
+
+/// The modules of the filter, the lowest first.
+const FILTER: [&str; 16] = [
+    "key_table",
+    "token",
+    "json_line",
+    "header_map",
+    "host",
+    "root_id",
+    "policy",
+    "stamp",
+    "answer",
+    "record",
+    "counters",
+    "config",
+    "proxy",
+    "in_force",
+    "connection",
+    "filter",
+];
+/// The border to the proxy, above all of them.
+const BORDER: &str = "wasm";
+
+/// The modules of a policy, the lowest first.
+const POLICY: [&str; 8] =
+    ["decision", "text", "path", "host_map", "request", "rule", "index", "trace"];
+
+#[test]
+fn the_modules_of_the_filter_look_down_only() {
+    let modules: Vec<_> = FILTER.into_iter().chain([BORDER]).collect();
+    assert_look_down("src", &modules, &["crate::"]);
+}
+
+#[test]
+fn the_modules_of_a_policy_look_down_only() {
+    assert_look_down("src/policy", &POLICY, &["super::", "crate::policy::"]);
+}
+
+/// `paths` stand before the names of the folder's modules.
+fn assert_look_down(folder: &str, modules: &[&str], paths: &[&str]) {
+    let place = |name: &str| modules.iter().position(|module| *module == name);
+    let mut looks_up = Vec::new();
+    for source in sources(REPOSITORY, folder) {
+        let module = source.module_in(folder).expect("a file of the folder");
+        if ["lib", "mod"].contains(&module) {
+            continue;
+        }
+        let own = place(module).unwrap_or_else(|| panic!("give {} its place here", source.path));
+        let used = paths.iter().flat_map(|path| source.names_after(path));
+        let above = used.filter(|used| place(used).is_some_and(|it| it > own));
+        looks_up.extend(above.map(|above| format!("{} uses {above}", source.path)));
+    }
+    assert!(looks_up.is_empty(), "move what is used below both:\n{}", looks_up.join("\n"));
+}
