@@ -339,16 +339,14 @@ fn the_gateway_ties_the_external_service_to_its_name() {
 }
 
 #[test]
-fn every_policy_is_without_faults() {
+fn every_policy_is_valid() {
     let [plugin, connections] = ["wasm-plugin.yaml", "tls/wasm-plugin.yaml"]
         .map(|file| document(&istio(file))["spec"]["pluginConfig"].clone());
     let gateway_tls = document(&envoy("gateway-tls.yaml"));
     let inline = &chains(&gateway_tls)[0][0]["typed_config"]["config"]["configuration"]["value"];
     let inline = serde_json::from_str(inline.as_str().expect("a text")).expect("JSON");
-    let readme = std::fs::read_to_string(repository().join("README.md")).expect("a README");
-    let example = readme.split("```yaml").nth(1).and_then(|rest| rest.split("```").next());
-    let example = serde_saphyr::from_str(example.expect("a policy in YAML")).expect("YAML");
-    for policy in [&document(&envoy("policy.yaml")), &plugin, &connections, &inline, &example] {
+    let [lesson, two_hosts] = ["policy.yaml", "two-hosts.yaml"].map(|file| document(&envoy(file)));
+    for policy in [&lesson, &two_hosts, &plugin, &connections, &inline] {
         if let Err(faults) = egress_warden::config::read(policy.to_string().as_bytes()) {
             panic!("{faults}");
         }

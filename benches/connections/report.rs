@@ -1,4 +1,4 @@
-//! What came out: all of it as JSON, and what the README shows as Markdown.
+//! What came out: all of it as JSON, and what `docs/costs.md` shows as Markdown.
 
 use std::fmt::Write as _;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! The policy's meaning once more, as plainly as it can be said: every rule is walked for every
 //! request, and nothing is looked up, ordered or kept.
 //!
-//! Written from the language's definition (`README.md`, "A policy") and from nothing under `src/`,
+//! Written from the language's definition (`docs/policy.md`) and from nothing under `src/`,
 //! with a host parser of its own, so that what both agree on is not one mistake made twice. The
 //! properties and the fuzz target `decide` compare the two.
 
