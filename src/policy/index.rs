@@ -60,8 +60,7 @@ const CROWD: u32 = 1 << 31;
 struct Crowd {
     /// Those that are not found through callers.
     anyone: Chain,
-    /// Those of deny rules that are, for a caller who is unknown: what is unknown never spares a
-    /// deny.
+    /// Those of deny rules that are, for a caller who is unknown: such a rule matches then.
     unknown_principal: Chain,
     /// The same for a caller whose namespace is unknown.
     unknown_namespace: Chain,

@@ -1,8 +1,7 @@
 //! Rules, and when one matches.
 //!
-//! Every condition is known to hold, known not to hold, or unknown. Unknown never helps an allow
-//! and never spares a deny: it counts as not holding in an allow rule and as holding in a deny
-//! rule, for a field and its `not` form alike.
+//! Every condition is known to hold, known not to hold, or unknown. If it is unknown, an allow rule
+//! does not match and a deny rule does. This is so for a field and for its `not` form.
 
 use super::decision::Action;
 use super::host_map::{HostMap, Scope};
@@ -158,7 +157,7 @@ pub struct FieldMiss {
     pub entry: usize,
     /// The field's key.
     pub field: &'static str,
-    /// Whether what it asks about is unknown, which never helps an allow and never spares a deny.
+    /// Whether what it asks about is unknown: then an allow rule does not match, and a deny rule does.
     pub is_unknown: bool,
 }
 
@@ -238,7 +237,7 @@ impl Rule {
             Some(false) => false,
             None => true,
         };
-        // What is unknown spares no deny.
+        // A deny rule matches what is unknown.
         let is_miss = !is_unknown || self.action == Action::Allow;
         is_miss.then_some(FieldMiss { list, entry, field, is_unknown })
     }

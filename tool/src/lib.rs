@@ -34,21 +34,21 @@ use commands::{bundle, check, completions, diff, explain, learn, man, replay, sc
 use console::{Color, Console, Format};
 use std::process::ExitCode;
 
-/// Answers what an egress policy would do, with the matcher that the proxy runs.
+/// Tells what an egress policy does, by the same code as the filter
 #[derive(Debug, Parser)]
 #[command(
     name = "egress-warden",
     version,
-    after_help = "Exit codes: 0 yes, 1 no or findings, 2 usage or unreadable input.",
-    max_term_width = 100
+    after_help = "Exit codes: 0 yes, 1 no or findings, 2 wrong usage or unreadable input.",
+    max_term_width = 80
 )]
 struct Cli {
     #[command(subcommand)]
     command: Command,
-    /// How answers are written; the keys of JSON are stable
+    /// Output format. The keys of JSON are stable
     #[arg(long, global = true, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
     format: Format,
-    /// When to use colour: auto is on a terminal, unless NO_COLOR is set
+    /// When to use colour. auto: on a terminal, unless NO_COLOR is set
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
     color: Color,
 }

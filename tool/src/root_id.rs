@@ -6,8 +6,9 @@ use egress_warden::root_id::{Connections, REMEDY};
 /// The root id of the plugin, as every command that judges connections asks for it.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 pub(crate) struct RootId {
-    /// The root id of the plugin that judges connections, where no manifest around the policy says
-    /// it: `connections` (the default), `connections:8443`, either with `:mesh-names` at its end
+    /// The root id of the plugin for connections, if the policy is not inside a manifest:
+    /// `connections` (the default) or `connections:8443`, each with or without `:mesh-names` at
+    /// its end
     #[arg(long, value_name = "ID", value_parser = parse)]
     root_id: Option<Connections>,
 }

@@ -170,6 +170,56 @@ fn nobody_reading_on_is_no_failure() {
     assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(0), ""));
 }
 
+/// In a terminal of that width, and in a wider one, where long lines are hard to read.
+#[test]
+fn help_fits_80_columns() {
+    let help = |command: &[&str], columns: &str| {
+        let mut help = Command::new(env!("CARGO_BIN_EXE_egress-warden"));
+        let output = help.args(command).env("COLUMNS", columns).output().expect("the tool runs");
+        assert!(output.status.success(), "{command:?}: {output:?}");
+        text(&output.stdout)
+    };
+    let all = help(&["--help"], "80");
+    let listed = all.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let listed = listed.take_while(|line| !line.is_empty());
+    // What begins further in goes on with the line above.
+    let commands = listed.filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
+    let commands: Vec<&str> = commands.filter(|command| !command.is_empty()).collect();
+    assert!(commands.contains(&"check") && commands.contains(&"man"), "{commands:?}");
+    for command in std::iter::once(vec![]).chain(commands.iter().map(|command| vec![*command])) {
+        for form in ["--help", "-h"].into_iter().filter(|_| command != ["help"]) {
+            let command = [&command[..], &[form]].concat();
+            for columns in ["80", "200"] {
+                for line in help(&command, columns).lines() {
+                    assert!(line.chars().count() <= 80, "{command:?} at {columns}: {line}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_cases_that_help_shows_are_cases() {
+    let help = text(&tool(&["test", "--help"], b"").stdout);
+    let cases = help.split_once("A file of cases:\n").and_then(|(_, rest)| rest.split_once("\n\n"));
+    let (cases, _) = cases.expect("a file of cases");
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).expect("a file");
+        path.to_string_lossy().into_owned()
+    };
+    let cases = write("cases.yaml", cases);
+    let policy = write(
+        "policy.yaml",
+        "policy: p\nrules:\n- id: stripe\n  action: allow\n  from: [{namespaces: [shop]}]\n  \
+         to: [{hosts: [api.stripe.com]}]\n  stamp: {set: {x-egress-team: \"{namespace}\"}}\n",
+    );
+    let output = tool(&["test", &policy, &cases], b"");
+    assert!(output.status.success(), "{}", text(&output.stdout));
+    assert!(text(&output.stdout).starts_with("3 cases"), "{}", text(&output.stdout));
+}
+
 #[test]
 fn colour_comes_only_where_it_is_wanted() {
     let is_coloured = |arguments: &[&str]| {

@@ -170,7 +170,7 @@ fn specificity(
     authority: &(Host, Option<u16>),
 ) -> Option<(u8, usize)> {
     let is_deny = rule.action == "deny";
-    // Unknown never helps an allow and never spares a deny.
+    // If it is unknown, an allow rule does not match and a deny rule does.
     let all = |fields: &[Option<bool>]| fields.iter().all(|field| field.unwrap_or(is_deny));
     let from = |entry: &Entry| {
         let caller = request.principal.as_deref();

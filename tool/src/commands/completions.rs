@@ -8,7 +8,8 @@ use clap_complete::Shell;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
-  egress-warden completions bash > ~/.local/share/bash-completion/completions/egress-warden")]
+  egress-warden completions bash \\
+    > ~/.local/share/bash-completion/completions/egress-warden")]
 pub(crate) struct Args {
     #[arg(value_enum)]
     shell: Shell,

@@ -11,7 +11,7 @@ Examples:
   egress-warden man | man -l -
   egress-warden man --directory ~/.local/share/man/man1")]
 pub(crate) struct Args {
-    /// A folder for a page of each command
+    /// Write a page for each command into this folder
     #[arg(long, value_name = "FOLDER")]
     directory: Option<PathBuf>,
 }

@@ -14,41 +14,46 @@ use serde::Serialize;
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-/// Runs logged requests through a policy: totals by decision, reason and rule, and where it decides
-/// otherwise than the log says
+/// Decides logged requests again, and compares with the log
 ///
-/// Reads the JSON access log of `envoy/gateway.yaml`, Istio's own, and the filter's own lines; plain,
-/// gzip or zstd. A record must begin its line, or stand behind a known prefix: that of CRI, `kubectl
-/// logs` (`--prefix`, `--timestamps`), stern, docker compose, or of Envoy's own log. JSON anywhere
-/// else in a line is a caller's text and is not read. It says how many lines it read of which form.
+/// Shows totals by decision, reason and rule, and where the policy decides otherwise than the log says.
 ///
-/// The clock is each request's `start_time`. TLS connections that were not terminated (a line with
-/// neither method nor authority) are judged as such, and counted among the requests.
+/// Input: the JSON access log of `envoy/gateway.yaml`, Istio's own JSON access log, and the filter's own
+/// lines; plain, gzip or zstd. A record must begin its line, or follow a known prefix: CRI, `kubectl
+/// logs` (`--prefix`, `--timestamps`), stern, docker compose, or Envoy's own log. JSON at any other
+/// place in a line is text of a caller and is not read. The output says how many lines of which form
+/// were read.
 ///
-/// What a log cannot tell: Istio's own names no caller (judged as not verified); none says whether a
-/// connection without a server name was TLS (taken for TLS where a caller is named), or that a GET
-/// was an upgrade to a tunnel; the filter's own lines cut long values (such a path is unknown) and
-/// have the port that was judged, not the cluster's where that policy read none. The access log of a
-/// refused connection has no port: that of the root id is taken.
+/// The time of a request is its `start_time`. A line with neither method nor authority is a TLS
+/// connection that was not terminated; it is judged as one and counted among the requests.
 ///
-/// A request that this very policy allowed, and whose cluster in the log has a port that the rule does
-/// not allow, took another route than the one that was judged, or the guard refused it for that: such
-/// lines are counted and named.
+/// A log does not tell everything. Istio's own log names no caller: such requests are judged as not
+/// verified. No log says whether a connection without a server name was TLS: it is taken for TLS if a
+/// caller is named. No log says that a GET was an upgrade to a tunnel. The filter's own lines cut long
+/// values: a cut path is unknown. They have the judged port, not the cluster's, if that policy read no
+/// cluster. The access log of a refused connection has no port: the root id's port is used.
+///
+/// If the policy allowed a logged request, and the cluster in the log has a port that the rule does not
+/// allow, then the request took another route than the judged one, or the guard refused it. Such lines
+/// are counted and named.
 ///
 /// `--format json` writes one object: `policy`, `requests`, `allowed`, `denied`, `verdicts` and `would`
 /// [{decision, reason, rule, requests, examples [{place, method, authority, path, principal}]}],
 /// `logged` {same, other_reason, other_decision, none, unlisted}, `differences` [{logged, now,
-/// requests, examples}], `rerouted` {requests, examples}, `lines` {access_log, filter, forms [{form, prefix, lines}], connections, left_out,
-/// without_caller_field, unread {lines, first [{place, problem, text}]}}.
+/// requests, examples}], `rerouted` {requests, examples}, `lines` {access_log, filter, forms [{form,
+/// prefix, lines}], connections, left_out, without_caller_field, unread {lines, first [{place, problem,
+/// text}]}}.
 ///
-/// Exit codes: 0 every decision is the log's own, or the log has none; 1 some are others; 2 usage or
-/// unreadable input.
+/// Exit codes: 0 every decision is the one in the log, or the log has none; 1 some differ; 2 wrong usage
+/// or unreadable input.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: egress-warden replay policy.yaml access.log.gz access.log")]
+#[command(after_help = "\
+Example:
+  egress-warden replay policy.yaml access.log.gz access.log")]
 pub(crate) struct Args {
-    /// The policy, in YAML or JSON
+    /// The policy in YAML or JSON
     policy: PathBuf,
-    /// The logs; `-` is standard input
+    /// The logs. `-` is standard input
     #[arg(required = true)]
     logs: Vec<PathBuf>,
     #[command(flatten)]

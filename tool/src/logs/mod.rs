@@ -45,11 +45,11 @@ use std::thread;
 /// Which logs to read, as every command that reads some asks it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Choice {
-    /// Reads lines of this form only; a proxy's whole output has a refused request in both
+    /// Read lines of this form only. The whole output of a proxy has a refused request in both forms
     #[arg(long, value_enum, value_name = "FORM")]
     pub(crate) only: Option<Only>,
-    /// Part of the filter's name in Envoy's own log (`wasm log NAME: …`); lines of other plugins are
-    /// not read
+    /// Part of the filter's name in Envoy's own log (`wasm log NAME: …`). Lines of other plugins
+    /// are not read
     #[arg(long, value_name = "NAME", default_value = PLUGIN)]
     pub(crate) plugin: String,
     #[command(flatten)]

@@ -19,32 +19,35 @@ use sources::Source;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// Merges the policies of several teams into one, ids prefixed by team
+/// Merges the policies of several teams into one
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
   egress-warden bundle policies/ --name mesh-egress -o bundle.json
 
-A folder stands for the policies in it and below. A team.yaml says whose the policies in its folder and below are:
-  team: payments                # prefixes the ids; without it, the policy's own name does
-  namespaces: [payments]        # every rule must be for callers of these; absent: for any
+Rule ids get the team's name as prefix. A folder stands for the policies in it
+and below. A team.yaml describes the team of its folder and all folders below:
+  team: payments          # the prefix. Default: the name of each policy
+  namespaces: [payments]  # whose callers the rules may name. Default: anyone's
 
-The nearest team.yaml counts, also one above the named folder. One below a team with `namespaces` can only narrow it.
-Symbolic links in a folder are errors.
+The nearest team.yaml counts, also one above the named folder. A team.yaml below
+a team with `namespaces` can only narrow it. Symbolic links in a folder are
+errors.
 
-What a team with `namespaces` writes acts on its own callers only; what cannot be held to them is an error: settings, a
-rule for other callers, a deny rule without `identity: required` and `principals`, a stamp under a name `x-...`.
+The rules of a team with `namespaces` affect only its own callers. What cannot
+be limited so is an error: settings, a rule for other callers, a deny rule
+without `identity: required` and `principals`, a stamp under a name `x-...`.
 Whoever can change a team.yaml decides for whom its team speaks.
 
-Settings that two policies say differently are conflicts. The output is canonical JSON (RFC 8785), rules by id, so that
-equal policies have equal hashes.
+Settings that differ between two policies are conflicts. The output is canonical
+JSON (RFC 8785) with rules sorted by id. Equal policies have equal hashes.
 
-Exit codes: 0 written, 1 a fault or a conflict, 2 unreadable.")]
+Exit codes: 0 written, 1 an error or a conflict, 2 unreadable input.")]
 pub(crate) struct Args {
     /// Policies, or folders of them
     #[arg(required = true, value_name = "POLICIES")]
     policies: Vec<PathBuf>,
-    /// Where the bundle goes; `-` is standard output
+    /// Where to write the bundle. `-` is standard output
     #[arg(short, long, value_name = "FILE", default_value = "-")]
     output: PathBuf,
     /// The name of the policy

@@ -13,7 +13,7 @@ use crate::policy_file::PolicyFile;
 use egress_warden_simulate::time::Time;
 use std::path::{Path, PathBuf};
 
-/// Checks policies: every fault at once, then what is allowed but hardly meant
+/// Checks policies: reports all errors at once, then warnings
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -21,28 +21,29 @@ Examples:
   egress-warden check --fix teams/*.yaml
   egress-warden check --deny-warnings --format json policy.yaml
 
-Exit codes: 0 no fault, 1 a fault (or a warning, with --deny-warnings), 2 unreadable.")]
+Exit codes: 0 no error, 1 an error (or a warning, with --deny-warnings),
+2 unreadable input.")]
 pub(crate) struct Args {
-    /// Policies, in YAML or JSON; `-` is standard input
+    /// Policies in YAML or JSON. `-` is standard input
     #[arg(required = true, value_name = "POLICY")]
     policies: Vec<PathBuf>,
-    /// Rewrite what is mechanical, keeping comments and layout; `-` is written to standard output
+    /// Rewrite what is certain, and keep comments and layout. `-` is written to standard output
     #[arg(long)]
     fix: bool,
-    /// Let warnings fail, too
+    /// Exit with 1 if there are warnings
     #[arg(long)]
     deny_warnings: bool,
-    /// The listener verifies no client certificates: no caller is known
+    /// The listener verifies no client certificates, so no caller is known
     #[arg(long)]
     no_mutual_tls: bool,
-    /// The route goes to a dynamic forward proxy: callers choose the port
+    /// The route goes to a dynamic forward proxy, so callers choose the port
     #[arg(long)]
     dynamic_forward_proxy: bool,
-    /// The policy judges TLS connections that are not terminated: methods and paths stay unseen. A
-    /// manifest with `type: NETWORK` says so itself
+    /// The policy is for TLS connections that are not terminated, so methods and paths are
+    /// unknown. Not needed for a manifest with `type: NETWORK`
     #[arg(long)]
     connections: bool,
-    /// The time that `until` is compared with, RFC 3339
+    /// The time that `until` is compared with, in RFC 3339. Default: now
     #[arg(long, value_name = "TIME", default_value_t = Time::now(), hide_default_value = true)]
     at: Time,
 }

@@ -27,56 +27,59 @@ use std::path::PathBuf;
 pub(crate) use subject::Subject;
 use traffic::Traffic;
 
-/// Says what a change of policy opens and what it closes, by the policies alone or over logs
+/// Shows what a change of a policy opens and closes
 ///
-/// Without logs: the policies' own patterns part all requests into classes on which neither verdict
-/// can change (hosts, callers, server names, ports, methods, paths, times from now on). One request of
-/// each class is decided by both policies, and what changes alike is told together. A class that
-/// cannot be decided, since its rules combine in over 1,000,000 ways or no example of it is found, is
-/// told as `undecided`; all else is exact. Stamps, answers and the log settings are not compared, nor
-/// is a proxy without a clock.
+/// Without logs, `diff` sorts all requests into equivalence classes: no pattern of either policy
+/// distinguishes two requests of one class (by host, caller, server name, port, method, path, or time
+/// from now on). It decides one request of each class by both policies, and reports equal changes
+/// together. The answer is exact. A class that cannot be decided is reported as `undecided`: its rules
+/// combine in more than 1,000,000 ways, or no example of it is found. Stamps, answers and log settings
+/// are not compared, nor is a proxy without a clock.
 ///
-/// What a line names stands for all that fare so: `*.a.example` for the names below it that neither
-/// policy names more closely, `/v1/*` for the paths that begin so and match nothing longer of either
-/// policy, in both their readings; a path whose readings fare otherwise is told as `sent as … and read
-/// as …`. A method stands for requests that are judged by it; a CONNECT without a port is malformed. A
-/// text of a policy that has spaces stands in quotes.
+/// How to read a change: `*.a.example` stands for the names below it that neither policy names more
+/// precisely. `/v1/*` stands for the paths that begin so and match no longer pattern of either policy,
+/// in both readings. A path whose two readings differ in their verdict is reported as `sent as … and
+/// read as …`. A method stands for the requests that are judged by it; a CONNECT without a port is
+/// malformed. A text of a policy with spaces is in quotes.
 ///
-/// `--connections` compares TLS connections that are not terminated, which show neither method nor
-/// path; so does a manifest of a plugin for connections (`type: NETWORK`). Else they are not compared,
-/// and where a change opens connections and no request, a note says so.
+/// `--connections` compares TLS connections that are not terminated; they show neither method nor path.
+/// Manifests of plugins for connections (`type: NETWORK`) are compared so too. Otherwise connections are
+/// not compared, and a note says if a change opens connections and no request.
 ///
 /// With logs: each distinct request or connection whose verdict changes, how often it was seen, and
 /// both rules.
 ///
-/// A request `opens` where it was refused and passes now, `closes` in the reverse, `announces` where
-/// only the would-be verdict changes, `renames` where another rule or reason leads to the same.
+/// A request `opens` if it was refused and passes now; `closes` is the reverse. `announces`: only the
+/// would-be decision changes. `renames`: another rule or reason leads to the same decision.
 ///
 /// `--format json` writes one object. Without logs: `old`, `new`, `exact`, `combinations`, `changes`
-/// [{kind, hosts, callers, server_names, ports, methods, paths, times, old, new, example}] where an
-/// absent list is any, `undecided` [{hosts, combinations or without_example}]. With logs: `old`, `new`,
-/// `requests`, `opens`, `closes`, `announces`, `renames`, `changes` [{kind, requests, method, host,
-/// port, path, principal, old, new, examples}], `unlisted`, `lines` as of `replay`.
+/// [{kind, hosts, callers, server_names, ports, methods, paths, times, old, new, example}], where an
+/// absent list means any; `undecided` [{hosts, combinations or without_example}]. With logs: `old`,
+/// `new`, `requests`, `opens`, `closes`, `announces`, `renames`, `changes` [{kind, requests, method,
+/// host, port, path, principal, old, new, examples}], `unlisted`, `lines` as in `replay`.
 ///
-/// Exit codes: 0 nothing opens; 1 something opens, or is undecided (`--fail-on any`: anything
-/// changes); 2 usage or unreadable input.
+/// Exit codes: 0 nothing opens; 1 something opens or is undecided (`--fail-on any`: anything changes);
+/// 2 wrong usage or unreadable input.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  egress-warden diff old.yaml new.yaml\n  \
-                        egress-warden diff --fail-on any old.yaml new.yaml access.log.gz")]
+#[command(after_help = "\
+Examples:
+  egress-warden diff old.yaml new.yaml
+  egress-warden diff --fail-on any old.yaml new.yaml access.log.gz")]
 pub(crate) struct Args {
     /// The policy before the change
     old: PathBuf,
-    /// The policy after it
+    /// The policy after the change
     new: PathBuf,
-    /// Logs to run through both; `-` is standard input
+    /// Logs to decide by both policies. `-` is standard input
     logs: Vec<PathBuf>,
-    /// What makes the exit code 1
+    /// Which changes make the exit code 1
     #[arg(long, value_enum, default_value_t = FailOn::Opens, value_name = "WHAT")]
     fail_on: FailOn,
-    /// Compares from this time on, in RFC 3339, not from now; logs have their own times
+    /// Compare from this time on, in RFC 3339. Default: now. Logs have their own times
     #[arg(long, value_name = "TIME", conflicts_with = "logs")]
     at: Option<Time>,
-    /// Compares TLS connections that are not terminated, not requests; a log's lines say which they are
+    /// Compare TLS connections that are not terminated, instead of requests. Not for logs: their lines
+    /// say what they are
     #[arg(long, conflicts_with = "logs")]
     connections: bool,
     #[command(flatten)]
@@ -86,7 +89,7 @@ pub(crate) struct Args {
 /// What makes a gate fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum FailOn {
-    /// Something is let through that was refused
+    /// Something passes that was refused
     Opens,
     /// Anything changes
     Any,

@@ -19,49 +19,57 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Tells the verdict on a request, or on a TLS connection, and how it comes about
+/// Shows the verdict on a request or a TLS connection, and how it was reached
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("subject").required(true).args(["host", "connection", "curl", "requests"]))]
+#[command(override_usage = "\
+egress-warden explain [OPTIONS] <POLICY> --host <HOST>
+       egress-warden explain [OPTIONS] <POLICY> --connection <NAME>
+       egress-warden explain [OPTIONS] <POLICY> --requests <FILE>
+       egress-warden explain [OPTIONS] <POLICY> --curl <ARGUMENT>...")]
 #[command(after_help = "\
 Examples:
-  egress-warden explain policy.yaml --host api.stripe.com --port 443 --path /v1/charges
-  egress-warden explain policy.yaml --principal cluster.local/ns/shop/sa/web --curl -X POST https://api.stripe.com/v1
-  egress-warden explain policy.yaml --connection api.stripe.com --principal cluster.local/ns/shop/sa/web
+  egress-warden explain policy.yaml --host api.stripe.com --path /v1/charges
+  egress-warden explain policy.yaml --curl -X POST https://api.stripe.com/v1
+  egress-warden explain policy.yaml --host api.stripe.com \\
+    --principal cluster.local/ns/shop/sa/web
+  egress-warden explain policy.yaml --connection api.stripe.com
   egress-warden explain policy.yaml --requests - --format json < requests.jsonl
 
-Exit codes: 0 it passes (each of them), 1 it is refused, 2 usage or unreadable.")]
+Exit codes: 0 it passes (with --requests: all pass), 1 it is refused,
+2 wrong usage or unreadable input.")]
 pub(crate) struct Args {
-    /// The policy, in YAML or JSON; `-` is standard input
+    /// The policy in YAML or JSON. `-` is standard input
     #[arg(value_name = "POLICY")]
     policy: PathBuf,
-    /// The authority as the caller sends it: a host, with a port or without
+    /// The authority as the caller sends it: a host, with or without a port
     #[arg(long, value_name = "HOST")]
     host: Option<String>,
-    /// GET where nothing else is said
+    /// The method. Default: GET
     #[arg(long, value_name = "METHOD", conflicts_with_all = ["curl", "requests"])]
     method: Option<String>,
-    /// The path, with its query
+    /// The path with its query. Default: /
     #[arg(long, value_name = "PATH", conflicts_with_all = ["curl", "requests"])]
     path: Option<String>,
-    /// The server name of a TLS connection that is not terminated, as Envoy shows it to the filter: in
-    /// lower case
+    /// The server name of a TLS connection that is not terminated, as Envoy shows it to the
+    /// filter: in lower case
     #[arg(long, value_name = "NAME", conflicts_with_all = ["method", "path", "sni", "header"])]
     connection: Option<String>,
-    /// The port that the route's cluster dials; of a connection, in place of the root id's
+    /// The port that the route's cluster dials. For a connection: in place of the root id's port
     #[arg(long, value_name = "PORT", conflicts_with = "requests", value_parser = clap::value_parser!(u16).range(1..))]
     port: Option<u16>,
     #[command(flatten)]
     root_id: RootId,
-    /// The caller's SPIFFE id; without it no caller is known
+    /// The caller's SPIFFE id. Default: no caller is known
     #[arg(long, value_name = "ID", conflicts_with = "requests")]
     principal: Option<String>,
-    /// The server name of a TLS connection
+    /// The server name, if the request comes over TLS
     #[arg(long, value_name = "NAME", conflicts_with = "requests")]
     sni: Option<String>,
-    /// A header of the request, `NAME: VALUE`; again for more
+    /// A header of the request, `NAME: VALUE`. May be repeated
     #[arg(long, value_name = "HEADER", value_parser = header, conflicts_with_all = ["curl", "requests"])]
     header: Vec<(String, String)>,
-    /// The proxy's clock, RFC 3339
+    /// The proxy's clock, in RFC 3339. Default: now
     #[arg(long, value_name = "TIME", default_value_t = Time::now(), hide_default_value = true)]
     at: Time,
     /// The arguments of a curl command, up to the end of the line
@@ -72,8 +80,8 @@ pub(crate) struct Args {
         allow_hyphen_values = true
     )]
     curl: Vec<String>,
-    /// Requests in a file, one JSON object a line, with the keys that `test` reads, and connections as
-    /// `{"connection": {…}}`; answers come one a line with `--format json`
+    /// A file of requests: one JSON object on each line, with the keys of `request` in `test`.
+    /// Connections are `{"connection": {…}}`. With `--format json` each answer is one line
     #[arg(long, value_name = "FILE")]
     requests: Option<PathBuf>,
 }

@@ -170,8 +170,8 @@ fn outcome(account: &Account<'_>, candidate: &Attempt) -> Vec<String> {
     let field = |miss: &FieldMiss| {
         let why = match (miss.is_unknown, account.action(candidate.rule)) {
             (false, _) => "no",
-            (true, Action::Allow) => "unknown, which never helps an allow",
-            (true, Action::Deny) => "unknown, which never spares a deny",
+            (true, Action::Allow) => "unknown, so an allow rule does not match",
+            (true, Action::Deny) => "unknown, so a deny rule matches",
         };
         let asked = account.asked(candidate.rule, miss);
         format!("{}[{}].{}: {asked}: {why}", miss.list, miss.entry, miss.field)

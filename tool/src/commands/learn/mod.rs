@@ -17,51 +17,55 @@ use serde_json::Value;
 use sightings::Sightings;
 use std::path::PathBuf;
 
-/// Proposes a small readable policy, in YAML, that allows what was seen
+/// Proposes a small readable policy that allows what a log has seen
 ///
-/// Ordinary is what passed at least 10 times, from one namespace to one host and port; 50 times where
-/// only one caller made all requests; and, in a log of a day or longer, in 3 different hours.
-/// Ordinary requests become allow rules: a namespace is named where at least half of its callers, and
-/// three at least, use a host; every verified caller where four fifths of the namespaces do; a wildcard
-/// where at least 5 ordinary hosts stand under one name, never across a public suffix. Each rule's
-/// note says how often, by how many and when it was seen.
+/// Ordinary requests become allow rules. A request is ordinary if it passed at least 10 times, from one
+/// namespace to one host and port; 50 times if a single caller made all of them; and in a log of a day
+/// or longer, in 3 different hours.
 ///
-/// All else follows as comments, by what is odd about it: refused when it was seen, like a name seen
-/// 20 times as often, an address, a special name, beyond ASCII, a tunnel, a caller who is not verified
-/// while others are, seldom. Nothing of it is allowed; a person judges.
+/// A rule names a namespace if at least half of its callers, and at least three, use a host. It names
+/// every verified caller if four fifths of the namespaces do. It has a wildcard if at least 5 ordinary
+/// hosts are below one name, but never across a public suffix. Each rule's note says how often, by how
+/// many callers and when the requests were seen.
 ///
-/// Logs are read as `replay` reads them: only a record that begins its line, or stands behind a known
-/// prefix, counts. A format that writes JSON by hand (`text_format`) escapes nothing, so its callers
-/// can add fields: learn from `json_format` only.
+/// All other requests follow as comments, with what is odd about them: refused when seen, similar to a
+/// name seen 20 times as often, an address, a special name, not ASCII, a tunnel, a caller who is not
+/// verified while others are, rare. None of them is allowed. A person decides.
 ///
-/// A log without callers (Istio's own) leads to rules for anyone. Paths and methods are not
+/// Logs are read as `replay` reads them: a record must begin its line, or follow a known prefix. A
+/// format that writes JSON by hand (`text_format`) escapes nothing, so callers can add fields: learn
+/// from `json_format` only.
+///
+/// A log without callers (Istio's own) gives rules for any caller. Paths and methods are not
 /// restricted; a note lists the methods.
 ///
 /// `--format json` writes one object: `policy`, `summary` {callers, hosts, pairs, allowed_pairs, rules,
 /// entries}, `known`, `malformed`, `apart` [{reason, host, port, connect, requests, callers, like}],
-/// `lines` as of `replay`.
+/// `lines` as in `replay`.
 ///
-/// Exit codes: 0 a proposal; 2 usage or unreadable input.
+/// Exit codes: 0 a proposal; 2 wrong usage or unreadable input.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  egress-warden learn access.log.gz > policy.yaml\n  \
-                        egress-warden learn --base policy.yaml access.log")]
+#[command(after_help = "\
+Examples:
+  egress-warden learn access.log.gz > policy.yaml
+  egress-warden learn --base policy.yaml access.log")]
 pub(crate) struct Args {
-    /// The logs; `-` is standard input
+    /// The logs. `-` is standard input
     #[arg(required = true)]
     logs: Vec<PathBuf>,
-    /// Proposes only what this policy does not allow yet
+    /// Propose only what this policy does not allow yet
     #[arg(long, value_name = "POLICY")]
     base: Option<PathBuf>,
-    /// The name of the proposed policy; that of the base, or `learnt`
+    /// The name of the proposed policy. Default: the name of the base, or `learnt`
     #[arg(long, value_name = "NAME", value_parser = name)]
     name: Option<String>,
-    /// Fewest requests that make a destination ordinary
+    /// How many requests make a destination ordinary
     #[arg(long, value_name = "COUNT", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
     min_requests: u64,
-    /// Fewest hosts under one name that make a wildcard
+    /// How many hosts below one name make a wildcard
     #[arg(long, value_name = "COUNT", default_value_t = 5, value_parser = clap::value_parser!(u16).range(2..))]
     wildcard_from: u16,
-    /// Learns from requests that were refused, too
+    /// Learn from refused requests too
     #[arg(long)]
     with_refused: bool,
     #[command(flatten)]

@@ -6,16 +6,17 @@ use crate::failure::{Failure, Outcome};
 /// The JSON Schema of a policy, draft 2020-12.
 const SCHEMA: &str = include_str!("policy.json");
 
-/// Prints the JSON Schema of a policy (draft 2020-12), by which editors complete and validate
+/// Prints the JSON Schema of a policy (draft 2020-12), for editors
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
   egress-warden schema > egress-policy.schema.json
 
-and in a policy, for editors with the YAML language server:
+The first line of a policy then tells editors with the YAML language server:
   # yaml-language-server: $schema=egress-policy.schema.json
 
-A schema cannot say everything: `check` finds what it leaves open, such as ids that stand twice.")]
+A schema cannot describe everything, for example ids that are used twice.
+`check` finds these errors too.")]
 pub(crate) struct Args {}
 
 /// Always yes.

@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Tests a policy by cases: requests and connections, and what is to become of them
+/// Tests whether a policy does what files of cases expect
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
@@ -23,35 +23,45 @@ Example:
 A file of cases:
   cases:
   - name: the shop may charge
-    request: {host: api.stripe.com, method: POST, path: /v1/charges, principal: cluster.local/ns/shop/sa/web}
-    expect: {decision: allow, rule: stripe, upstream: {x-egress-team: [shop]}}
+    request:
+      host: api.stripe.com
+      method: POST
+      path: /v1/charges
+      principal: cluster.local/ns/shop/sa/web
+    expect:
+      decision: allow
+      rule: stripe
+      upstream: {x-egress-team: [shop]}
   - name: nobody else may
     request: {host: api.stripe.com}
     expect: {decision: deny, reason: default}
-  - name: TLS that is not terminated shows a server name, and neither method nor path
-    connection: {sni: api.stripe.com, principal: cluster.local/ns/shop/sa/web}
-    expect: {decision: allow, rule: stripe}
+  - name: a TLS connection has a server name, but no method and no path
+    connection: {sni: api.stripe.com}
+    expect: {decision: deny, reason: default}
 
-Of decision, rule, reason, would, would_rule and would_reason, what a case does not name must be absent
-(`reason: rule` may be left out). Status, body (the whole of it), grpc_message, upstream, line, level and policy
-are compared where they are named. `requests` in place of `request` takes a list, and so does `connections`. Connections
-are judged as under the root id `connections`; `root_id: connections:8443` beside `cases` says otherwise.
+decision, rule, reason, would, would_rule, would_reason: compared always. A key
+that a case does not name must be absent (`reason: rule` may be left out).
+status, body (all of it), grpc_message, upstream, line, level, policy: compared
+if the case names them.
+`requests` and `connections` take lists. Connections are judged as under the
+root id `connections`; write `root_id: connections:8443` beside `cases` for
+another one.
 
-Exit codes: 0 all as expected, 1 not, 2 unreadable.")]
+Exit codes: 0 all as expected, 1 not, 2 unreadable input.")]
 pub(crate) struct Args {
-    /// The policy, in YAML or JSON
+    /// The policy in YAML or JSON
     #[arg(value_name = "POLICY")]
     policy: PathBuf,
-    /// Files of cases, in YAML or JSON
+    /// Files of cases in YAML or JSON
     #[arg(required = true, value_name = "CASES")]
     cases: Vec<PathBuf>,
-    /// Let rules that no case reaches fail, too
+    /// Exit with 1 if there are rules that no case reaches
     #[arg(long)]
     deny_uncovered: bool,
-    /// Test again whenever one of the files changes, until interrupted
+    /// Repeat the test when one of the files changes, until interrupted
     #[arg(long)]
     watch: bool,
-    /// The proxy's clock where a case says none, RFC 3339
+    /// The proxy's clock for cases without a time, in RFC 3339. Default: now
     #[arg(long, value_name = "TIME", default_value_t = Time::now(), hide_default_value = true)]
     at: Time,
 }
