@@ -9,28 +9,13 @@ export CARGO_TARGET_DIR="$PWD/target"
 
 readonly MODULE=target/egress_warden.wasm
 readonly TOOL=target/release/egress-warden
+# The same code with names: loaded in the place of the module, it gives a trap's backtrace in Envoy's log.
+readonly NAMED_MODULE=target/egress_warden.names.wasm
 readonly FAULT_MODULE=target/fault/egress_warden.wasm
 # The tests run on both; the demo on the newest.
 readonly ENVOYS=(1.40.0 1.37.0)
 # With --all-envoys they also run on these.
 readonly OTHER_ENVOYS=(1.36.4 1.38.2 1.39.3)
-# Envoy enters the VM once for every callback that a module exports, so only those that the filter uses are exported.
-readonly EXPORTS=(
-  _initialize
-  proxy_abi_version_0_2_1
-  proxy_on_memory_allocate
-  proxy_on_context_create
-  proxy_on_configure
-  proxy_on_request_headers
-  proxy_on_request_trailers
-  # Never called for an HTTP request.
-  proxy_on_new_connection
-  proxy_on_downstream_data
-  proxy_on_upstream_data
-  # While a connection waits for its verdict.
-  proxy_on_tick
-  proxy_on_delete
-)
 # The library's tests and the cases run in V8 too.
 readonly IN_V8=(--package egress-warden --package egress-warden-tests --lib --test cases --target wasm32-unknown-unknown)
 readonly CARGO_FUZZ=0.13.2
@@ -75,8 +60,15 @@ HELP
 }
 
 build_module() {
-  cargo rustc --quiet --lib --profile module --target wasm32-wasip1 --crate-type staticlib
-  link_module target/wasm32-wasip1/module "$MODULE"
+  link_module target
+  cp target/wasm32-wasip1/module/egress_warden.wasm "$NAMED_MODULE"
+  head --bytes "$(size_without_names)" "$NAMED_MODULE" >"$MODULE"
+}
+
+# By the linker's map. Names come behind everything that an engine needs.
+size_without_names() {
+  local map=target/wasm32-wasip1/module/egress_warden.map
+  echo $((16#$(sed -n 's/^ *- *\([0-9a-f]*\) .*CUSTOM(name)$/\1/p' "$map")))
 }
 
 build_tool() {
@@ -86,22 +78,13 @@ build_tool() {
 
 # The module with src/wasm/fault.rs in it, for the tests that make things go wrong. Nothing else ever loads it.
 build_fault_module() {
-  cargo rustc --quiet --lib --profile module --target wasm32-wasip1 --target-dir target/fault --crate-type staticlib \
-    -- --cfg egress_fault
-  link_module target/fault/wasm32-wasip1/module "$FAULT_MODULE"
+  link_module target/fault --cfg egress_fault
+  cp target/fault/wasm32-wasip1/module/egress_warden.wasm "$FAULT_MODULE"
 }
 
-# A static library keeps every callback of the SDK; linking it by hand keeps those of EXPORTS and what they reach.
 link_module() {
-  local libraries=$1 module=$2 sysroot host
-  sysroot=$(rustc --print sysroot)
-  host=$(rustc --print host-tuple)
-  "$sysroot/lib/rustlib/$host/bin/rust-lld" -flavor wasm \
-    --no-entry --gc-sections --stack-first -z stack-size=1048576 -O3 --strip-debug --no-demangle \
-    "${EXPORTS[@]/#/--export=}" \
-    "$libraries/libegress_warden.a" \
-    -L "$sysroot/lib/rustlib/wasm32-wasip1/lib/self-contained" -lc \
-    -o "$module"
+  cargo rustc --quiet --lib --profile module --target wasm32-wasip1 --target-dir "$1" --crate-type cdylib \
+    -- "${@:2}" -C link-arg=--demangle -C link-arg=-Map="$1/wasm32-wasip1/module/egress_warden.map"
 }
 
 # What `bench` measures loads with, for a moment: the module may ask it for a call that it lacks.

@@ -1,12 +1,10 @@
 //! One HTTP stream: the proxy as the filter sees it.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
-use proxy_wasm::traits::{Context, HttpContext};
-use proxy_wasm::types::Action;
-
 use super::hostcalls::{self, Status};
-use super::proxy::{RunningProxy, action};
+use super::proxy::RunningProxy;
 use crate::filter::{Filter, HttpProxy, Judged, LocalResponse};
 use crate::header_map::HeaderMap;
 use crate::proxy::{Failed, Flow};
@@ -15,13 +13,7 @@ use crate::proxy::{Failed, Flow};
 pub(super) struct HttpStream {
     filter: Option<Rc<Filter>>,
     /// The rule that was named at the headers.
-    rule: Option<usize>,
-}
-
-impl HttpStream {
-    pub(super) fn new(filter: Option<Rc<Filter>>) -> Self {
-        Self { filter, rule: None }
-    }
+    rule: Cell<Option<usize>>,
 }
 
 #[cfg(egress_fault)]
@@ -31,27 +23,29 @@ impl Drop for HttpStream {
     }
 }
 
-impl Context for HttpStream {}
+impl HttpStream {
+    pub(super) fn new(filter: Option<Rc<Filter>>) -> Self {
+        Self { filter, rule: Cell::new(None) }
+    }
 
-impl HttpContext for HttpStream {
-    fn on_http_request_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
+    pub(super) fn on_request_headers(&self) -> Flow {
         #[cfg(egress_fault)]
         super::fault::strike(super::fault::Callback::RequestHeaders);
-        let flow = match &self.filter {
+        match &self.filter {
             Some(filter) => {
                 let Judged { flow, rule } = filter.on_request_headers(&RunningProxy);
-                self.rule = rule;
+                self.rule.set(rule);
                 flow
             }
             None => refuse_without_policy(&RunningProxy),
-        };
-        action(flow)
+        }
     }
 
-    fn on_http_request_trailers(&mut self, _count: usize) -> Action {
+    pub(super) fn on_request_trailers(&self) -> Flow {
         // Without a policy the request was refused before its trailers came.
-        let trailers = |filter: &Rc<Filter>| filter.on_request_trailers(&RunningProxy, self.rule);
-        action(self.filter.as_ref().map_or(Flow::Stop, trailers))
+        let trailers =
+            |filter: &Rc<Filter>| filter.on_request_trailers(&RunningProxy, self.rule.get());
+        self.filter.as_ref().map_or(Flow::Stop, trailers)
     }
 }
 

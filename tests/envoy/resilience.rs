@@ -63,6 +63,7 @@ on! { every_envoy:
     traps::a_trap_at_request_headers_is_closed,
     traps::a_trap_in_the_allocator_is_closed,
     traps::what_a_failed_vm_allows_does_not_pass,
+    traps::a_module_with_names_leaves_a_backtrace,
     traps::a_trap_when_a_stream_ends_is_closed,
     traps::running_out_of_memory_is_closed,
     workers::a_worker_that_cannot_configure_filters_nothing_without_the_guard,

@@ -22,42 +22,22 @@ const EXPORTS: [&str; 13] = [
     "proxy_on_upstream_data",
 ];
 
-/// Everything that the module can call. The SDK's traits have methods that nobody calls, and every
-/// implementation of a trait keeps them.
-const IMPORTS: [&str; 38] = [
-    "env.proxy_add_header_map_value",
+/// Everything that the module can call.
+const IMPORTS: [&str; 19] = [
     "env.proxy_call_foreign_function",
     "env.proxy_close_stream",
-    "env.proxy_continue_stream",
     "env.proxy_define_metric",
-    "env.proxy_dequeue_shared_queue",
-    "env.proxy_done",
-    "env.proxy_enqueue_shared_queue",
     "env.proxy_get_buffer_bytes",
     "env.proxy_get_current_time_nanoseconds",
     "env.proxy_get_header_map_pairs",
-    "env.proxy_get_header_map_value",
     "env.proxy_get_property",
-    "env.proxy_get_shared_data",
-    "env.proxy_get_status",
-    "env.proxy_grpc_call",
-    "env.proxy_grpc_cancel",
-    "env.proxy_grpc_close",
-    "env.proxy_grpc_send",
-    "env.proxy_grpc_stream",
-    "env.proxy_http_call",
     "env.proxy_increment_metric",
     "env.proxy_log",
-    "env.proxy_register_shared_queue",
     "env.proxy_remove_header_map_value",
     "env.proxy_replace_header_map_value",
-    "env.proxy_resolve_shared_queue",
     "env.proxy_send_local_response",
-    "env.proxy_set_buffer_bytes",
     "env.proxy_set_effective_context",
-    "env.proxy_set_header_map_pairs",
     "env.proxy_set_property",
-    "env.proxy_set_shared_data",
     "env.proxy_set_tick_period_milliseconds",
     "wasi_snapshot_preview1.environ_get",
     "wasi_snapshot_preview1.environ_sizes_get",
@@ -79,6 +59,19 @@ fn the_shipped_module_has_no_faults_in_it() {
         assert!(contains(&faulty, word), "`{word}` is not in the fault build");
     }
     assert_eq!(exports(&faulty), exports(&shipped));
+}
+
+/// For the backtrace of a trap the named module takes the place of the shipped one.
+#[test]
+fn the_named_module_is_the_shipped_one_with_names() {
+    let shipped = bytes("target/egress_warden.wasm");
+    let named = bytes("target/egress_warden.names.wasm");
+    let names = named.strip_prefix(shipped.as_slice()).expect("the same code");
+    // A custom section, its size, and how it is called.
+    assert_eq!(names.first(), Some(&0));
+    assert!(names.windows(5).take(8).any(|window| window == b"\x04name"));
+    assert!(contains(names, "egress_warden::host::Host::parse"));
+    assert!(!contains(&shipped, "egress_warden::host::Host"));
 }
 
 fn bytes(path: &str) -> Vec<u8> {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::json;
 
 use super::gateway::{Discovered, Gateway, PATIENCE, Plan};
@@ -54,6 +54,19 @@ pub(crate) async fn what_a_failed_vm_allows_does_not_pass(testbed: &Testbed) -> 
         ensure!(records[0]["response_code"] == 503, "{records:#?}");
     }
     ensure!(upstream.bytes() == 0);
+    Ok(())
+}
+
+/// What the module with names is for: Envoy writes a backtrace of no other.
+pub(crate) async fn a_module_with_names_leaves_a_backtrace(testbed: &Testbed) -> Result<()> {
+    let mut traffic =
+        Traffic::start(testbed, "trap/request_headers/every/1", "FAIL_CLOSED").await?;
+    traffic.until(Outcome::Failed).await?;
+    let logs = testbed.logs();
+    let (_, backtrace) = logs.split_once("in-VM backtrace").context("a backtrace")?;
+    for function in ["::fault::strike", "proxy_on_request_headers"] {
+        ensure!(backtrace.contains(function), "{logs}");
+    }
     Ok(())
 }
 
