@@ -474,7 +474,7 @@ impl Template {
         Ok(Self(parts))
     }
 
-    /// The value for one request; `None` where a placeholder's fact is absent.
+    /// The value for one request; `None` if a placeholder has no value.
     pub fn render<'a>(&'a self, values: &Values<'a>) -> Option<Cow<'a, [u8]>> {
         let text = |part: &'a Part| {
             Some(match part {

@@ -5,7 +5,7 @@
 //! for each suffix of the host that may be one, blocks by one for each prefix length in use; rules
 //! without hosts stand apart. Where many rules share a host, they are found through their callers.
 //! Only these candidates are looked at. Of those that match, the one with the most specific host is
-//! named, and among equals the one with the smallest id.
+//! named; ties go to the first id in alphabetical order.
 //!
 //! Nothing here reads a clock, a header or a proxy: all facts come in with the [`Request`].
 
