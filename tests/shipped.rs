@@ -68,6 +68,29 @@ fn every_envoy_accepts_every_configuration() {
     }
 }
 
+/// The two edits of the README's "In a real Envoy", done to a copy of the gateway.
+#[test]
+fn the_gateway_takes_another_policy_as_the_readme_says() {
+    let readme = std::fs::read_to_string(repository().join("README.md")).expect("a README");
+    let gateway = std::fs::read_to_string(envoy("gateway.yaml")).expect("a configuration");
+    let (old, new) = ("domains: [denied.example]", r#"domains: ["*"]"#);
+    assert!(readme.contains(old) && readme.contains(new) && gateway.contains(old));
+    let mut gateway: Value = serde_saphyr::from_str(&gateway.replace(old, new)).expect("YAML");
+    let policy = document(&envoy("two-hosts.yaml")).to_string();
+    let filters =
+        "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters";
+    let place = format!("{filters}/0/typed_config/config/configuration/value");
+    *gateway.pointer_mut(&place).expect("a policy") = policy.into();
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("mine.yaml");
+    // JSON is YAML.
+    std::fs::write(&file, gateway.to_string()).expect("a file");
+    for version in ENVOYS {
+        let file = file.to_str().expect("UTF-8");
+        validate_with_envoy(version, &["--disable-hot-restart", "--config-path", file]);
+    }
+}
+
 #[test]
 fn docker_compose_runs_the_very_same_configurations() {
     let services = services_as_written();
