@@ -49,7 +49,7 @@ impl ConnectionFilter {
         };
         (!named.is_empty()).then(|| {
             format!(
-                "policy {}: a connection shows neither method nor path, which these rules ask for: \
+                "policy {}: a connection shows neither method nor path, but these rules ask for them: \
                  `{named}`{others}; there an allow matches none, and a deny matches any",
                 self.config.revision
             )

@@ -94,7 +94,7 @@ impl Verdict {
     }
 }
 
-/// What happens to a request, and what would happen after the changes that the policy announces.
+/// What happens to a request, and the would-be decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decision {
     /// What happens.

@@ -49,7 +49,7 @@ impl HttpStream {
     }
 }
 
-/// No policy is never "allow": a root that could not be configured lets nothing through.
+/// Without a valid policy, all traffic is denied: a root that could not be configured lets nothing through.
 fn refuse_without_policy(proxy: &impl HttpProxy) -> Flow {
     proxy.send_local_response(&LocalResponse {
         status: 503,

@@ -100,7 +100,7 @@ impl TcpConnection {
         Self { connection }
     }
 
-    /// What was decided; no policy is never "allow".
+    /// What was decided. Without a policy it is a refusal.
     fn flow(&self) -> Option<Flow> {
         self.connection.as_ref().map_or(Some(Flow::Stop), |connection| connection.flow.get())
     }

@@ -109,7 +109,7 @@ impl Console {
         self.out.flush().map_err(|error| Failure::of_output(&error))
     }
 
-    /// Says why there is no answer, unless nobody reads on.
+    /// Says why there is no answer, unless the output is closed.
     pub(crate) fn fail(&mut self, failure: &Failure) {
         // Half an answer may have been given; what is held back of it belongs before the complaint.
         let _ = self.out.flush();

@@ -61,7 +61,7 @@ impl Failure {
         }
     }
 
-    /// Whether nobody reads on: no reason to complain.
+    /// Whether the reader closed the output. This is not reported.
     pub(crate) fn is_closed_output(&self) -> bool {
         self.is_closed_output
     }

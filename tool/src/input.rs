@@ -77,7 +77,7 @@ const MAX_LINE: u64 = 16 << 20;
 /// Says why a file cannot be read.
 pub(crate) fn unreadable(path: &Path, error: &io::Error) -> Failure {
     let remedy = match error.kind() {
-        io::ErrorKind::NotFound => "name a file that is there, or `-` for standard input",
+        io::ErrorKind::NotFound => "name a file that exists, or `-` for standard input",
         io::ErrorKind::PermissionDenied => "allow reading it",
         io::ErrorKind::IsADirectory => "name a file in it",
         _ => "name a file that can be read",

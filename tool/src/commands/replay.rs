@@ -323,7 +323,7 @@ impl<'a> Answer<'a> {
         console.line(self.lines.origin())?;
         write_rows(console, &self.verdicts)?;
         if !self.would.is_empty() {
-            console.line("\nWould be decided otherwise, once `only` rules come and go:")?;
+            console.line("\nWould-be decisions that differ (rules with `only`):")?;
             write_rows(console, &self.would)?;
         }
         let Comparison { same, other_reason, other_decision, none, unlisted } = *self.logged;

@@ -198,7 +198,11 @@ fn cut_short(path: &Path, lines: u64, error: &io::Error) -> Failure {
         io::ErrorKind::IsADirectory => return input::unreadable(path, error),
         _ => format!("cannot be read on after {lines} lines: {error}"),
     };
-    Failure::new(input::name(path), problem, "give the whole file, or unpack what is there of it")
+    Failure::new(
+        input::name(path),
+        problem,
+        "give the whole file, or unpack the part that is there",
+    )
 }
 
 /// A bar on standard error; nothing where that is no terminal.

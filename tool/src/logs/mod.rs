@@ -184,7 +184,7 @@ impl Tally {
         }
         if self.without_caller_field > 0 {
             notes.push(format!(
-                "{} of a log without `source_principal`: judged as if nobody had been verified",
+                "{} of a log without `source_principal`: callers are judged as not verified",
                 counted(self.without_caller_field, "request")
             ));
         }

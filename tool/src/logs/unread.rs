@@ -43,11 +43,13 @@ impl Problem {
             Self::NoObject => "no JSON object",
             Self::UnknownPrefix => "no record at its start",
             Self::OtherPlugin => "of a plugin that `--plugin` does not name",
-            Self::Part => "part of a line that the container runtime cut, or first of its stream",
+            Self::Part => {
+                "part of a line that the container runtime cut, or the first line of its stream"
+            }
             Self::NotJson => "not JSON",
             Self::HalfWritten => "half-written",
             Self::RepeatedKey => "a JSON object with a repeated key",
-            Self::OtherObject => "a JSON object that is no logged request",
+            Self::OtherObject => "a JSON object that is not a logged request",
         }
     }
 }
@@ -105,7 +107,7 @@ impl Unread {
     pub(super) fn notes(&self, name: impl Fn(Place) -> String) -> Vec<String> {
         let mut notes = Vec::new();
         if self.lines > 0 {
-            notes.push(format!("lines that are no logged request: {}", self.lines));
+            notes.push(format!("lines that are not a logged request: {}", self.lines));
         }
         notes.extend(self.samples.iter().map(|sample| {
             format!("  {}: {}: {}", name(sample.place), sample.problem, sample.text)

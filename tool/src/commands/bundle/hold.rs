@@ -69,7 +69,7 @@ pub(super) fn trespasses<'r>(
                 path: format!("{path}.{}", member.key),
                 node: &member.value,
                 problem: format!(
-                    "a field that cannot be held to the callers of team `{}`",
+                    "a field that cannot be limited to the callers of team `{}`",
                     team.name
                 ),
                 remedy: FOR_EVERYBODY.to_owned(),
@@ -97,7 +97,7 @@ fn of_callers<'r>(team: &Team, path: &str, rule: &'r Node, found: &mut Vec<Tresp
             found.push(Trespass {
                 path: format!("{path}.from[{index}]"),
                 node: entry,
-                problem: format!("callers who may not be of team `{}`", team.name),
+                problem: format!("callers outside team `{}`", team.name),
                 remedy: format!("write `namespaces: [{}]`, or fewer", team.list()),
             });
         }
@@ -154,7 +154,7 @@ fn of_stamp<'r>(
         let problem = if common.stamped.contains(name) {
             format!("a header of team `{}` that the policy's own stamp sets", team.name)
         } else if name.starts_with("x-") && !common.set_by_rules.contains(name) {
-            format!("a header that a stamp of team `{}` would take from all requests", team.name)
+            format!("a header that a stamp of team `{}` would remove from all requests", team.name)
         } else {
             continue;
         };

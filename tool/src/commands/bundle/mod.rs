@@ -9,7 +9,7 @@ mod promise;
 mod sources;
 mod team;
 
-use crate::console::{Console, Format, GOOD, NAME, styled};
+use crate::console::{Console, Format, GOOD, NAME, counted, styled};
 use crate::diagnostics::{self, Diagnostic};
 use crate::failure::{Failure, Outcome};
 use crate::policy_file::{Finding, Member, Node, PolicyFile, Value};
@@ -67,6 +67,7 @@ pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure
         return Ok(Outcome::No);
     }
     let (rules, teams) = (bundle.rules.len(), bundle.teams.len());
+    let size = format!("{} of {}", counted(rules as u64, "rule"), counted(teams as u64, "team"));
     let text = bundle.into_policy(&args.name).to_canonical_json();
     let merged = PolicyFile::of_text("the bundle".to_owned(), text, true);
     let revision = match merged.config() {
@@ -80,7 +81,7 @@ pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure
     if args.output == Path::new("-") {
         console.bytes(merged.text().as_bytes())?;
         console.bytes(b"\n")?;
-        console.note(format_args!("{revision}: {rules} rules of {teams} teams"));
+        console.note(format_args!("{revision}: {size}"));
         return Ok(Outcome::Yes);
     }
     std::fs::write(&args.output, merged.text()).map_err(|error| {
@@ -88,7 +89,7 @@ pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure
     })?;
     match console.format() {
         Format::Text => console.line(format_args!(
-            "{}: {}, {rules} rules of {teams} teams",
+            "{}: {}, {size}",
             styled(NAME, args.output.display()),
             styled(GOOD, &revision),
         ))?,
@@ -177,7 +178,7 @@ impl<'s> Bundle<'s> {
         if source.holder() != first.holder() {
             let place = first.file.at(other.span.start);
             let problem = format!(
-                "a policy of team `{}`, as that at {place}, but for other callers",
+                "a policy of team `{}`, like the one at {place}, but for other callers",
                 source.team()
             );
             let path = "$.policy".to_owned();
@@ -203,7 +204,7 @@ impl<'s> Bundle<'s> {
         let (other_file, other) = *self.settings.entry(key).or_insert((file, node));
         if other.to_canonical_json() != node.to_canonical_json() {
             let place = other_file.at(other.span.start);
-            let problem = format!("a setting that {place} says otherwise");
+            let problem = format!("a setting that differs from {place}");
             self.fault(file, format!("$.{key}"), node, problem, "keep one of them");
         }
     }
@@ -225,7 +226,7 @@ impl<'s> Bundle<'s> {
                     && id.strip_prefix(*other).is_some_and(|rest| rest.starts_with('-'))
             };
             if let Some(other) = self.teams.keys().copied().find(reads_as) {
-                let problem = format!("an id that becomes `{id}`, one of team `{other}`");
+                let problem = format!("an id that becomes `{id}`, an id of team `{other}`");
                 self.fault(file, format!("{path}.id"), written, problem, "choose another id");
             }
         }
@@ -237,7 +238,7 @@ impl<'s> Bundle<'s> {
         }
         if let Some((_, other_file, other)) = self.rules.get(&id) {
             let place = other_file.at(other.span.start);
-            let problem = format!("the id that becomes `{id}`, as that at {place} does");
+            let problem = format!("an id that becomes `{id}`, like the one at {place}");
             self.fault(file, format!("{path}.id"), written, problem, "give one of them another id");
             return;
         }

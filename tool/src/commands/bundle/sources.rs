@@ -114,7 +114,7 @@ fn collect(path: &Path, files: &mut Vec<Found>) -> Result<(), Failure> {
         let is_folder = path.is_dir();
         if kind.is_symlink() && (is_policy || is_folder) {
             let problem = "a symbolic link, which is not followed";
-            let remedy = "put what it leads to in its place, or name that on the command line";
+            let remedy = "put the file itself here, or name it on the command line";
             return Err(Failure::new(input::name(&path), problem, remedy));
         }
         if is_folder {
@@ -148,7 +148,7 @@ impl Teams {
                 Some(Rc::new(Team::read(&file, above.as_deref())?))
             }
             Ok(_) => {
-                let problem = "what is no file of its own, a symbolic link perhaps";
+                let problem = "not a regular file, perhaps a symbolic link";
                 return Err(Failure::new(input::name(&file), problem, "write the file itself"));
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => above,

@@ -39,7 +39,7 @@ impl Team {
     pub(super) fn read(path: &Path, above: Option<&Self>) -> Result<Self, Failure> {
         let document = Document::read(path, MAX_FILE, "a team's file")?;
         let written: Written = document
-            .read_as("write `team: NAME`, and `namespaces: [NAME]` where it has its own")?;
+            .read_as("write `team: NAME`, and `namespaces: [NAME]` if the team has its own")?;
         written
             .into_team(above)
             .map_err(|(problem, remedy)| Failure::new(document.name(), problem, remedy))

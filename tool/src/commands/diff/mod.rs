@@ -258,7 +258,7 @@ impl<'a> OfPolicies<'a> {
             console.line(format_args!("{} {}", styled(ODD, "undecided"), list(hosts)))?;
             if let Some(combinations) = combinations {
                 console.line(format_args!(
-                    "    their rules combine in {combinations} ways: part the rules, or give logs"
+                    "    their rules combine in {combinations} ways: split the rules, or give logs"
                 ))?;
             }
             if let Some(what) = without_example {
@@ -367,10 +367,10 @@ impl<'a> OfTraffic<'a> {
             }
         }
         if self.unlisted > 0 {
-            console.line(format_args!("{} requests more, not told apart", self.unlisted))?;
+            console.line(format_args!("{} more requests, not listed", self.unlisted))?;
         }
         console.line(format_args!(
-            "{} to {}: of {}, {} open, {} close, {} are announced, {} renamed",
+            "{} to {}: of {}, {} open, {} close, {} change the would-be decision, {} renamed",
             styled(NAME, self.old),
             styled(NAME, self.new),
             counted(self.requests, "request"),

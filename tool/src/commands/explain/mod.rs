@@ -112,14 +112,14 @@ pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure
     }
 }
 
-/// What was understood in a way that somebody may not mean.
+/// Notes on input that may mean something else than the caller expects.
 fn notes(args: &Args, subject: &Subject, config: &Config) -> Vec<String> {
     let mut notes = Vec::new();
     let has_port = matches!(subject, Subject::Request(request) if request.port.is_some());
     if has_port && args.port.is_none() && config.policy.reads().cluster {
         notes.push(
-            "the port is the URL's; the one that counts is in the name of the route's cluster \
-             (`--port`)"
+            "the port is taken from the URL; the filter takes the port of the route's cluster \
+             (give it as `--port`)"
                 .to_owned(),
         );
     }

@@ -78,7 +78,7 @@ fn subject(account: &Account<'_>, page: &mut Page) {
     method_and_path(account, page);
     let port = match account.trace().and_then(|trace| trace.port) {
         Some(Port::Known(port)) => port.to_string(),
-        Some(Port::Unsaid) => "unsaid: 80 and 443 both count".to_owned(),
+        Some(Port::Unsaid) => "not named: 80 and 443 both count".to_owned(),
         Some(Port::Unknown) => "unknown: authority and route disagree".to_owned(),
         None => "not asked".to_owned(),
     };
@@ -95,7 +95,7 @@ fn subject(account: &Account<'_>, page: &mut Page) {
 
 fn method_and_path(account: &Account<'_>, page: &mut Page) {
     let Some((method, path)) = account.subject.method_and_path() else {
-        return page.row("method", "unknown, as is the path: they stay inside the TLS");
+        return page.row("method", "unknown, and so is the path: they are inside the TLS");
     };
     page.row("method", method);
     match account.trace().filter(|trace| trace.port.is_some()).map(|trace| &trace.path) {
@@ -117,7 +117,7 @@ fn steps(account: &Account<'_>, page: &mut Page) {
     let Some(verdict) = account.judged() else { return };
     let monitors =
         account.trace().is_some_and(|trace| trace.decision.verdict.reason == Reason::Monitor);
-    page.head(if monitors { "steps (reported, not carried out)" } else { "steps" });
+    page.head(if monitors { "steps (reported, not enforced)" } else { "steps" });
     let decided = step(&verdict);
     for (number, asks) in (1..).zip(STEPS).take(decided) {
         let outcome = match verdict.rule {
