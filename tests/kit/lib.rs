@@ -1,5 +1,5 @@
-//! What the tests share: cases and hostile vectors, a proxy in memory, a mock host for the module, the
-//! naive matcher, and logs of a fleet. Compiled once.
+//! What the tests share: running cases, hostile vectors, a mock host for the module, the naive matcher,
+//! and logs of a fleet. Compiled once.
 //!
 //! What needs a real Envoy lies in `tests/envoy/kit`.
 

@@ -4,11 +4,9 @@
 use crate::for_all_bytes;
 use arbitrary::{Result, Unstructured};
 use egress_warden::config;
-use egress_warden::filter::Filter;
-use kit::case::bytes::Bytes;
-use kit::case::lines;
-use kit::case::proxy::{Headers, MemoryProxy};
-use kit::case::request::Request;
+use egress_warden::root_id::Connections;
+use egress_warden_simulate::{Bytes, Filters, Headers, Request, Subject};
+use kit::case::at;
 use serde_json::{Map, Value, json};
 
 /// Names that may be stamped; some fall together.
@@ -45,25 +43,18 @@ const VALUES: [&str; 5] =
 
 #[test]
 fn what_leaves_carries_each_stamp_once_and_nothing_that_a_caller_forged() {
-    lines::capture();
     for_all_bytes(2_000, |bytes| {
         let mut bytes = Unstructured::new(bytes);
         let policy = policy(&mut bytes).expect("a policy");
         let text = policy.to_string();
         let config =
             config::read(text.as_bytes()).unwrap_or_else(|faults| panic!("{text}\n{faults}"));
-        let filter = Filter::new(config);
+        let filters = Filters::new(config, Connections::default());
         for _ in 0..4 {
             let request = request(&mut bytes).expect("a request");
-            let proxy = MemoryProxy::new(&request);
-            let flow = filter.on_request_headers(&proxy).flow;
-            let outcome = proxy.into_outcome(flow, lines::take());
+            let outcome = filters.simulate(&Subject::Request(request.clone()), at());
             assert!(outcome.passed, "{text}");
-            let state = |wanted: &str| {
-                let entry = outcome.filter_state.iter().find(|(key, _)| key == wanted);
-                entry.map(|(_, value)| String::from_utf8_lossy(value).into_owned())
-            };
-            let expected = naive(&policy, state("egress_rule"), &request);
+            let expected = naive(&policy, outcome.recorded("rule"), &request);
             let mut left = outcome.headers;
             left.sort();
             assert_eq!(
@@ -77,9 +68,9 @@ fn what_leaves_carries_each_stamp_once_and_nothing_that_a_caller_forged() {
 }
 
 /// Strip, remove, set, as the language says it: no index, no thrift.
-fn naive(policy: &Value, rule: Option<String>, request: &Request) -> Headers {
+fn naive(policy: &Value, rule: Option<&str>, request: &Request) -> Headers {
     let rules = policy["rules"].as_array().expect("rules");
-    let named = rules.iter().find(|it| it["id"].as_str() == rule.as_deref());
+    let named = rules.iter().find(|it| it["id"].as_str() == rule);
     let sets = |owner: &Value| owner["stamp"]["set"].as_object().cloned().unwrap_or_default();
     let (own, of_rule) = (sets(policy), named.map(sets).unwrap_or_default());
     let is_named =
@@ -132,7 +123,7 @@ fn naive(policy: &Value, rule: Option<String>, request: &Request) -> Headers {
     let is_left = |(name, _): &(&String, &Value)| !is_named(&of_rule, name);
     for (name, value) in own.iter().filter(is_left).chain(&of_rule) {
         let value = value.as_str().expect("a text");
-        if let Some(value) = rendered(value, rule.as_deref(), request) {
+        if let Some(value) = rendered(value, rule, request) {
             headers.push((name.clone().into(), value.into()));
         }
     }
@@ -231,16 +222,8 @@ fn request(bytes: &mut Unstructured<'_>) -> Result<Request> {
     let principal: Option<&str> = *bytes.choose(&[None, Some("d/ns/n/sa/a")])?;
     Ok(Request {
         authority: Some(Bytes(b"A.test.:443".to_vec())),
-        method: Bytes(b"GET".to_vec()),
-        path: Bytes(b"/".to_vec()),
         principal: principal.map(str::to_owned),
-        uri_san: None,
-        cluster: None,
-        tls: false,
-        sni: None,
-        remote_address: Bytes(b"10.0.0.7:41000".to_vec()),
         headers,
-        without: Vec::new(),
-        at: "2026-11-23T10:00:00Z".to_owned(),
+        ..Request::default()
     })
 }

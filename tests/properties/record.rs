@@ -132,11 +132,9 @@ mod tests {
     use crate::for_all_bytes;
     use arbitrary::{Result, Unstructured};
     use egress_warden::config;
-    use egress_warden::filter::Filter;
-    use kit::case::bytes::Bytes;
-    use kit::case::lines;
-    use kit::case::proxy::MemoryProxy;
-    use kit::case::request::Request;
+    use egress_warden::root_id::Connections;
+    use egress_warden_simulate::{Bytes, Clock, Filters, Request, Subject};
+    use kit::case::at;
     use kit::naive::sample;
 
     /// What facts are made of, beside any byte.
@@ -192,27 +190,25 @@ mod tests {
 
     #[test]
     fn every_request_leaves_one_record_whatever_becomes_of_it() {
-        lines::capture();
         for_all_bytes(1_000, |bytes| {
             let mut bytes = Unstructured::new(bytes);
             let mut policy = sample::policy(&mut bytes).expect("a policy");
             let logs = bytes.choose(&["all", "denied", "none"]).expect("a word");
             policy["log"] = serde_json::json!({ "requests": logs });
             let text = policy.to_string();
-            let filter = Filter::new(config::read(text.as_bytes()).expect("a policy"));
+            let config = config::read(text.as_bytes()).expect("a policy");
+            let filters = Filters::new(config, Connections::default());
             for _ in 0..4 {
                 let request = request(&mut bytes).expect("a request");
-                let proxy = MemoryProxy::new(&request);
-                let flow = filter.on_request_headers(&proxy).flow;
-                let outcome = proxy.into_outcome(flow, lines::take());
+                let outcome = filters.simulate(&Subject::Request(request), at());
                 let state = |wanted: &str| {
                     let mut values = outcome.filter_state.iter().filter(|(key, _)| key == wanted);
-                    let value = values.next().map(|(_, value)| String::from_utf8_lossy(value));
+                    let value = values.next().map(|(_, value)| value.as_str());
                     assert!(values.next().is_none(), "{wanted} is set twice");
                     value
                 };
                 let decision = if outcome.passed { "allow" } else { "deny" };
-                assert_eq!(state("egress_decision").as_deref(), Some(decision));
+                assert_eq!(state("egress_decision"), Some(decision));
                 assert_eq!(outcome.answers.len(), usize::from(!outcome.passed));
                 for answer in outcome.answers.iter().filter(|answer| answer.grpc_status.is_none()) {
                     Line::read(std::str::from_utf8(&answer.body).expect("UTF-8"));
@@ -225,13 +221,13 @@ mod tests {
                 let would = state("egress_would");
                 assert_eq!(counted("egress_warden.requests."), 1);
                 assert_eq!(counted("egress_warden.would."), u64::from(would.is_some()));
-                let is_refusal = !outcome.passed || would.as_deref() == Some("deny");
+                let is_refusal = !outcome.passed || would == Some("deny");
                 let is_logged = *logs == "all" || *logs == "denied" && is_refusal;
                 assert_eq!(outcome.lines.len(), usize::from(is_logged), "{text}");
                 for (_, text) in &outcome.lines {
                     let line = Line::read(text);
                     assert_eq!(line.text("egress_decision"), Some(decision));
-                    assert_eq!(line.text("egress_would"), would.as_deref());
+                    assert_eq!(line.text("egress_would"), would);
                 }
             }
         });
@@ -252,17 +248,19 @@ mod tests {
         }
         Ok(Request {
             authority: bytes.ratio(15, 16)?.then_some(Bytes(authority)),
-            method: Bytes(sample.method),
-            path: Bytes(fact(bytes)?),
+            method: Some(Bytes(sample.method)),
+            path: Some(Bytes(fact(bytes)?)),
             principal: sample.principal,
-            uri_san: None,
             cluster: sample.cluster_port.map(|port| format!("outbound|{port}||a.test")),
             tls: sample.server_name.is_some(),
             sni: sample.server_name.map(Bytes),
-            remote_address: Bytes(fact(bytes)?),
+            remote_address: Some(Bytes(fact(bytes)?)),
             headers,
-            without: Vec::new(),
-            at: if sample.now.is_some() { "2027-01-01T00:00:00Z" } else { "none" }.to_owned(),
+            at: Some(match sample.now {
+                Some(_) => Clock::At("2027-01-01T00:00:00Z".parse().expect("a time")),
+                None => Clock::Unreadable,
+            }),
+            ..Request::default()
         })
     }
 }

@@ -2,11 +2,10 @@
 //! matching at a hundred items, or at ten thousand, have let requests pass that way.
 
 use egress_warden::config;
-use egress_warden::filter::Filter;
-use kit::case::decision::CaseFile;
-use kit::case::files;
-use kit::case::lines;
-use kit::case::proxy::MemoryProxy;
+use egress_warden::root_id::Connections;
+use egress_warden_simulate::Filters;
+use egress_warden_simulate::case::CaseFile;
+use kit::case::{at, files};
 use serde_json::Value;
 
 const SIZES: [usize; 6] = [1, 99, 100, 101, 10_000, 100_000];
@@ -23,7 +22,6 @@ fn lists_of_any_size_of_wildcards_decide_alike() {
 
 /// The cases on hosts, each of their policies with its lists of hosts as they stand and filled up.
 fn assert_sizes_decide_alike(filling: impl Fn(usize) -> String) {
-    lines::capture();
     for name in ["hosts_default_deny", "hosts_default_allow", "hosts_malformed", "addresses"] {
         let name = format!("tests/cases/{name}.yaml");
         let file = files::read("tests/cases").into_iter().find(|file| file.name == name);
@@ -70,14 +68,11 @@ fn fill(policy: &mut Value, size: usize, filling: impl Fn(usize) -> String) -> u
 }
 
 /// What each request leaves in the filter state, the policy's hash apart.
-fn verdicts(policy: &Value, cases: &CaseFile) -> Vec<Vec<(String, Vec<u8>)>> {
+fn verdicts(policy: &Value, cases: &CaseFile) -> Vec<Vec<(String, String)>> {
     let config = config::read(policy.to_string().as_bytes()).expect("a policy");
-    let filter = Filter::new(config);
-    let requests = cases.cases.iter().flat_map(|case| case.requests());
-    let verdicts = requests.map(|request| {
-        let proxy = MemoryProxy::new(request);
-        let flow = filter.on_request_headers(&proxy).flow;
-        let mut state = proxy.into_outcome(flow, lines::take()).filter_state;
+    let filters = Filters::new(config, Connections::default());
+    let verdicts = cases.subjects().map(|subject| {
+        let mut state = filters.simulate(&subject, at()).filter_state;
         state.retain(|(key, _)| key != "egress_policy");
         state
     });

@@ -5,10 +5,9 @@ use arbitrary::Unstructured;
 use egress_warden::host::ServerNameForm;
 use egress_warden::policy::{ClusterPort, judged_method};
 use egress_warden::root_id::Connections;
-use kit::case::connection::Connection;
-use kit::case::decision::CaseFile;
-use kit::case::files;
-use kit::case::request::Request;
+use egress_warden_simulate::case::CaseFile;
+use egress_warden_simulate::{Connection, Request, Subject};
+use kit::case::{at, files};
 use kit::naive;
 use kit::naive::comparison::{compare, compare_decision, compare_path};
 use kit::naive::sample;
@@ -70,14 +69,13 @@ fn the_naive_matcher_agrees_on_every_case() {
     for file in files::read("tests/cases") {
         let cases: CaseFile = serde_saphyr::from_str(&file.text).expect("a case file");
         for (policy, _) in cases.policies() {
-            for request in cases.cases.iter().flat_map(|case| case.requests()) {
-                compare_decision(&policy, &facts(request));
-                compared += 1;
-            }
-            let judged = Connections::of_root_id(cases.root_id.as_bytes()).expect("a root id");
-            for connection in cases.cases.iter().flat_map(|case| case.connections()) {
-                let judged = judged.expect("a root id of connections");
-                compare_decision(&policy, &connection_facts(connection, judged));
+            let judged = cases.connections().expect("a root id").expect("one for connections");
+            for subject in cases.subjects() {
+                let facts = match &subject {
+                    Subject::Request(request) => facts(request),
+                    Subject::Connection(connection) => connection_facts(connection, judged),
+                };
+                compare_decision(&policy, &facts);
                 compared += 1;
             }
         }
@@ -101,18 +99,16 @@ fn facts(request: &Request) -> naive::Request {
         authority: header(":authority").unwrap_or_default(),
         method: judged_method(&method, protocols.map(|(_, value)| &value[..])).to_vec(),
         path: header(":path"),
-        cluster_port: request.cluster.as_ref().and_then(|name| {
-            match ClusterPort::of(name.as_bytes()) {
-                ClusterPort::Said(port) => Some(port),
-                ClusterPort::Unsaid | ClusterPort::Unknown => None,
-            }
+        cluster_port: request.cluster().and_then(|name| match ClusterPort::of(name.as_bytes()) {
+            ClusterPort::Said(port) => Some(port),
+            ClusterPort::Unsaid | ClusterPort::Unknown => None,
         }),
         principal: principal
             .filter(|it| !it.is_empty())
             .and_then(|it| String::from_utf8(it.to_vec()).ok()),
         server_name: is_tls
             .then(|| request.sni.as_ref().map(|sni| sni.0.clone()).unwrap_or_default()),
-        now: request.clock(),
+        now: request.clock(at()),
         ..naive::Request::default()
     }
 }
@@ -129,7 +125,7 @@ fn connection_facts(connection: &Connection, judged: Connections) -> naive::Requ
         principal: principal
             .filter(|it| !it.is_empty())
             .and_then(|it| String::from_utf8(it.to_vec()).ok()),
-        now: connection.clock(),
+        now: connection.clock(at()),
         ..naive::Request::default()
     }
 }

@@ -3,7 +3,7 @@
 //! no schema can say.
 
 use egress_warden::config;
-use kit::case::decision::CaseFile;
+use egress_warden_simulate::case::CaseFile;
 use kit::case::fault::FaultCase;
 use kit::case::files;
 use serde_json::Value;

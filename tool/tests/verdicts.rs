@@ -2,9 +2,11 @@
 //! every case file and for many generated requests. `tests/envoy/tool.rs` asks a real Envoy, too.
 
 use arbitrary::Unstructured;
-use kit::case::decision::CaseFile;
+use egress_warden_simulate::Subject;
+use egress_warden_simulate::case::CaseFile;
 use kit::case::files;
-use kit::mock::{Native, Worker};
+use kit::case::plane::Plane as _;
+use kit::mock::{InHost, Native};
 use kit::naive::sample;
 use proptest::collection::vec;
 use proptest::prelude::any;
@@ -28,8 +30,8 @@ fn the_tool_tests_every_case_file_as_the_filter_does() {
     let mut failures = Vec::new();
     for file in files::read("tests/cases") {
         let cases: CaseFile = serde_saphyr::from_str(&file.text).expect(&file.name);
-        let requests: usize = cases.cases.iter().map(|case| case.requests().count()).sum();
-        let connections: usize = cases.cases.iter().map(|case| case.connections().count()).sum();
+        let is_request = |subject: &Subject| matches!(subject, Subject::Request(_));
+        let (requests, connections): (Vec<_>, Vec<_>) = cases.subjects().partition(is_request);
         for (text, name) in cases.policies() {
             std::fs::write(&policy, text).expect("a file");
             let output = Command::new(env!("CARGO_BIN_EXE_egress-warden"))
@@ -41,7 +43,9 @@ fn the_tool_tests_every_case_file_as_the_filter_does() {
                 .expect("the tool runs");
             let told: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
             let counts = (&told["requests"], &told["connections"]);
-            if !output.status.success() || counts != (&json!(requests), &json!(connections)) {
+            if !output.status.success()
+                || counts != (&json!(requests.len()), &json!(connections.len()))
+            {
                 let complaint = String::from_utf8_lossy(&output.stderr);
                 failures.push(format!("{} {name}: {told} {complaint}", file.name));
             }
@@ -134,12 +138,16 @@ impl Batch {
 
     fn by_the_filter(&self) -> Vec<Record> {
         kit::mock::in_a_worker::<Native, _>(|worker| {
-            let roots = ["", self.root_id].map(|id| worker.configure_as(id, &self.policy));
-            let [requests, connections] = roots;
-            assert!(requests.accepted && connections.accepted, "{}", self.policy);
-            let sent = self.subjects.iter().map(|subject| match subject.get("connection") {
-                None => send(worker, requests, subject),
-                Some(connection) => connect(worker, connections, connection),
+            let mut host = InHost(worker);
+            let [requests, connections] =
+                ["", self.root_id].map(|id| host.load(id, &self.policy).expect("a policy"));
+            let sent = self.subjects.iter().map(|subject| {
+                let subject = Subject::from_json(subject.to_string().as_bytes()).expect("one");
+                let root = match subject {
+                    Subject::Request(_) => &requests,
+                    Subject::Connection(_) => &connections,
+                };
+                host.send(root, &subject).filter_state.into_iter().collect()
             });
             sent.collect()
         })
@@ -165,35 +173,6 @@ impl Batch {
         let text = String::from_utf8(output.stdout).expect("UTF-8");
         text.lines().map(told).collect()
     }
-}
-
-/// What the filter recorded.
-fn send(worker: &mut Worker<Native>, root: kit::mock::Root, request: &Value) -> Record {
-    let request: kit::case::request::Request =
-        serde_json::from_value(request.clone()).expect("a request");
-    let pairs = request.header_pairs();
-    let sent = request.properties().fold(
-        kit::mock::Request::new(pairs.iter().map(|(name, value)| (&name[..], &value[..]))),
-        |sent, (path, value)| sent.property(path, value),
-    );
-    worker.set_clock(request.clock());
-    // The cluster that the request is tied to is for the guard, and no key of the record.
-    let state = worker.send(root, sent).filter_state.into_iter();
-    state.filter(|(key, _)| key != "egress_cluster").collect()
-}
-
-/// The same for a connection.
-fn connect(worker: &mut Worker<Native>, root: kit::mock::Root, connection: &Value) -> Record {
-    let connection: kit::case::connection::Connection =
-        serde_json::from_value(connection.clone()).expect("a connection");
-    let made = connection
-        .properties()
-        .fold(kit::mock::Connection::default(), |made, (path, value)| made.property(path, value));
-    worker.set_clock(connection.clock());
-    let mut record: Record = worker.connect(root, made).filter_state.into_iter().collect();
-    // It had to wait for its verdict where a certificate was to come.
-    record.retain(|key, reason| !(key.ends_with("_reason") && reason == "rule"));
-    record
 }
 
 /// What the tool told of one subject: its record, which its own words must agree with.

@@ -24,8 +24,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
+use egress_warden_simulate::Bytes;
 use envoy_kit::tls::hello::Hello;
-use kit::case::bytes::Bytes;
 use kit::case::files;
 
 const DIRECTORY: &str = "tests/hellos";

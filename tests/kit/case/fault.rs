@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::bytes::Bytes;
+use egress_warden_simulate::Bytes;
 
 /// The paths and messages of a reading's faults, in order; empty for a policy that loads.
 pub type Reading = Vec<(String, String)>;

@@ -1,12 +1,11 @@
 //! A place where the cases run, and every case of a file that differs there.
 
-use std::fmt::Display;
-
-use super::connection::Connection;
-use super::decision::{Case, CaseFile, connection_differences, differences};
 use super::files::File;
-use super::proxy::Outcome;
-use super::request::Request;
+use super::invariants::violations;
+use egress_warden::config;
+use egress_warden::root_id::Connections;
+use egress_warden_simulate::case::{Case, CaseFile};
+use egress_warden_simulate::{Filters, Outcome, Subject};
 
 /// Something that takes policies, requests and connections: the filter in memory, or a module in its host.
 pub trait Plane {
@@ -14,8 +13,27 @@ pub trait Plane {
 
     /// Takes a policy text for what the plugin's root id says, or tells what its faults are.
     fn load(&mut self, root_id: &str, text: &str) -> Result<Self::Policy, Vec<String>>;
-    fn send(&mut self, policy: &Self::Policy, request: &Request) -> Outcome;
-    fn connect(&mut self, policy: &Self::Policy, connection: &Connection) -> Outcome;
+    /// Sends a request, or makes a connection.
+    fn send(&mut self, policy: &Self::Policy, subject: &Subject) -> Outcome;
+}
+
+/// The simulator.
+pub struct InMemory;
+
+impl Plane for InMemory {
+    type Policy = Filters;
+
+    fn load(&mut self, root_id: &str, text: &str) -> Result<Filters, Vec<String>> {
+        let connections = Connections::of_root_id(root_id.as_bytes()).expect("a root id");
+        match config::read(text.as_bytes()) {
+            Ok(config) => Ok(Filters::new(config, connections.unwrap_or_default())),
+            Err(faults) => Err(faults.iter().map(ToString::to_string).collect()),
+        }
+    }
+
+    fn send(&mut self, filters: &Filters, subject: &Subject) -> Outcome {
+        filters.simulate(subject, super::at())
+    }
 }
 
 /// Every case that differs, not the first alone; a file that would test nothing differs, too.
@@ -25,18 +43,22 @@ pub fn failing_cases(file: &File, plane: &mut impl Plane) -> Vec<String> {
         Err(error) => return vec![format!("{}: {error}", file.name)],
     };
     let mut failures = Vec::new();
+    if cases.about.is_none() {
+        failures.push(format!("{}: it does not say what it is about", file.name));
+    }
     if cases.policies().next().is_none() {
         failures.push(format!("{}: no policy is given", file.name));
     }
-    let is_mixed_up = |case: &&Case| match cases.root_id.is_empty() {
-        true => case.requests().next().is_none() || case.connections().next().is_some(),
-        false => case.connections().next().is_none() || case.requests().next().is_some(),
-    };
+    let root_id = cases.root_id.as_deref().unwrap_or_default();
+    // A plugin judges requests or connections.
+    let is_foreign = |subject| matches!(subject, Subject::Connection(_)) == root_id.is_empty();
+    let is_mixed_up =
+        |case: &&Case| case.subjects().next().is_none() || case.subjects().any(is_foreign);
     failures.extend(cases.cases.iter().filter(is_mixed_up).map(|case| {
         format!("{}: {}\n  not what the root id asks for, or nothing", file.name, case.name)
     }));
     for (text, name) in cases.policies() {
-        let policy = match plane.load(&cases.root_id, &text) {
+        let policy = match plane.load(root_id, &text) {
             Ok(policy) => policy,
             Err(faults) => {
                 let faults: String = faults.iter().map(|fault| format!("\n  {fault}")).collect();
@@ -45,7 +67,10 @@ pub fn failing_cases(file: &File, plane: &mut impl Plane) -> Vec<String> {
             }
         };
         for case in &cases.cases {
-            let mut report = |subject: &dyn Display, differences: Vec<String>| {
+            for subject in case.subjects() {
+                let outcome = plane.send(&policy, &subject);
+                let mut differences = case.expect.differences(&outcome);
+                differences.extend(violations(&subject, &outcome));
                 if !differences.is_empty() {
                     failures.push(format!(
                         "{}: {}\n  policy {name}, {subject}\n  {}",
@@ -54,14 +79,6 @@ pub fn failing_cases(file: &File, plane: &mut impl Plane) -> Vec<String> {
                         differences.join("\n  ")
                     ));
                 }
-            };
-            for request in case.requests() {
-                let outcome = plane.send(&policy, request);
-                report(request, differences(&case.expect, request, &outcome));
-            }
-            for connection in case.connections() {
-                let outcome = plane.connect(&policy, connection);
-                report(connection, connection_differences(&case.expect, &outcome));
             }
         }
     }

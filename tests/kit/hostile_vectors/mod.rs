@@ -51,8 +51,8 @@ use std::fmt::{self, Display, Formatter};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::case::bytes::Bytes;
 use crate::case::files;
+use egress_warden_simulate::Bytes;
 
 const DIRECTORY: &str = "tests/hostile";
 const POLICIES: &str = "tests/hostile/policies";

@@ -16,6 +16,7 @@
 //! | `misbehaviour.rs` | host calls that go wrong |
 //! | `guest.rs` | the callbacks of a guest |
 //! | `native.rs`, `module.rs` | the two guests |
+//! | `plane.rs` | cases in such a worker |
 
 mod guest;
 mod host;
@@ -23,6 +24,7 @@ mod imports;
 mod misbehaviour;
 mod module;
 mod native;
+mod plane;
 mod worker;
 
 use std::panic;
@@ -33,6 +35,7 @@ pub use host::{Headers, Level, Line, LocalReply};
 pub use misbehaviour::{Calls, Misbehaviour};
 pub use module::Module;
 pub use native::{IMPORTS, Native};
+pub use plane::InHost;
 pub use worker::{Connection, Outcome, Request, Root, Stream, Worker};
 
 /// Runs something in a worker whose VM has just started, on a thread of its own: the library keeps its

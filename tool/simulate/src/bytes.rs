@@ -21,8 +21,8 @@ enum Notation {
     Repeat(Vec<(String, usize)>),
 }
 
-/// Most bytes that a notation may stand for.
-const MAX_BYTES: usize = 1 << 24;
+/// Most bytes that a notation may stand for: more than the longest text of a policy.
+const MAX_BYTES: usize = 1 << 27;
 
 impl<'de> Deserialize<'de> for Bytes {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -34,7 +34,7 @@ impl<'de> Deserialize<'de> for Bytes {
             Written::Other(Notation::Repeat(parts)) => {
                 let length = |(text, times): &(String, usize)| text.len().saturating_mul(*times);
                 if parts.iter().map(length).fold(0, usize::saturating_add) > MAX_BYTES {
-                    return Err(D::Error::custom("`repeat` stands for more than 16 MiB"));
+                    return Err(D::Error::custom("`repeat` stands for more than 128 MiB"));
                 }
                 parts.iter().flat_map(|(text, times)| text.repeat(*times).into_bytes()).collect()
             }
@@ -84,4 +84,30 @@ pub fn shown(bytes: &[u8]) -> String {
         text.push_str(&format!("… ({} bytes)", bytes.len()));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: &str) -> Result<Vec<u8>, String> {
+        serde_json::from_str(json).map(|Bytes(bytes)| bytes).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn bytes_are_text_digits_or_parts_that_are_repeated() {
+        assert_eq!(read(r#""a.test""#).unwrap(), b"a.test");
+        assert_eq!(read(r#"{"hex": "00C3bc"}"#).unwrap(), [0x00, 0xc3, 0xbc]);
+        assert_eq!(read(r#"{"repeat": [["ab", 2], [".", 1]]}"#).unwrap(), b"abab.");
+        for (json, problem) in [
+            (r#"{"hex": "0"}"#, "not pairs of digits"),
+            (r#"{"hex": "0g"}"#, "not pairs of digits"),
+            (r#"{"repeat": [["ab", 67108865]]}"#, "more than 128 MiB"),
+            (r#"{"repeat": [["ab", 18446744073709551615], ["a", 1]]}"#, "more than 128 MiB"),
+            ("7", "expected a string"),
+        ] {
+            let error = read(json).unwrap_err();
+            assert!(error.contains(problem), "{json}: {error}");
+        }
+    }
 }

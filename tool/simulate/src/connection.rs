@@ -1,7 +1,7 @@
 //! A TLS connection that is not terminated, as a file writes it.
 
-use super::bytes::Bytes;
-use super::request::{Clock, Path, clock_of, peer_uri};
+use crate::bytes::Bytes;
+use crate::subject::{Attribute, Clock, peer_uri, remote_address};
 use crate::time::Time;
 use std::fmt;
 
@@ -22,22 +22,29 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// The attributes that Envoy has of such a connection.
-    pub fn properties(&self) -> impl Iterator<Item = (Path, Vec<u8>)> {
-        let peer = peer_uri(self.uri_san.as_ref(), self.principal.as_deref());
-        let remote_address = self.remote_address.clone().unwrap_or_else(|| "10.0.0.7:41000".into());
-        let properties: [(Path, Option<Vec<u8>>); 4] = [
+    /// The attributes that Envoy has of such a connection. Where there is a certificate, the gateway ends
+    /// TLS: the mesh's, around the application's own.
+    pub(crate) fn properties(&self) -> Vec<(Attribute, Vec<u8>)> {
+        let peer = self.peer_uri();
+        let tls_version = peer.as_ref().map(|_| b"TLSv1.3".to_vec());
+        let properties: [(Attribute, Option<Vec<u8>>); 5] = [
             (&["connection", "requested_server_name"], self.sni.clone().map(|Bytes(sni)| sni)),
+            (&["connection", "tls_version"], tls_version),
             (&["connection", "uri_san_peer_certificate"], peer),
-            (&["source", "address"], Some(remote_address.0)),
+            (&["source", "address"], Some(remote_address(self.remote_address.as_ref()))),
             (&["destination", "address"], Some(b"10.0.0.1:15443".to_vec())),
         ];
-        properties.into_iter().filter_map(|(path, value)| Some((path, value?)))
+        properties.into_iter().filter_map(|(path, value)| Some((path, value?))).collect()
     }
 
-    /// Nanoseconds since the Unix epoch.
-    pub fn clock(&self, otherwise: Time) -> Option<u64> {
-        clock_of(self.at, otherwise)
+    /// The URI of the verified peer certificate.
+    pub fn peer_uri(&self) -> Option<Vec<u8>> {
+        peer_uri(self.uri_san.as_ref(), self.principal.as_deref())
+    }
+
+    /// Nanoseconds since the Unix epoch, by the proxy's clock; `at` where the connection says none.
+    pub fn clock(&self, at: Time) -> Option<u64> {
+        self.at.unwrap_or(Clock::At(at)).nanoseconds()
     }
 }
 

@@ -21,14 +21,14 @@ impl Log for Capture {
     fn flush(&self) {}
 }
 
-/// Starts capturing; a second call changes nothing.
-pub fn capture() {
+/// Runs something; returns beside its result the lines that it logged. None where the program has
+/// another logger.
+pub fn during<T>(run: impl FnOnce() -> T) -> (T, Vec<(Level, String)>) {
     if log::set_logger(&Capture).is_ok() {
-        log::set_max_level(LevelFilter::Info);
+        log::set_max_level(LevelFilter::Trace);
     }
-}
-
-/// The lines since the last call.
-pub fn take() -> Vec<(Level, String)> {
-    LINES.take()
+    // What was logged before is not this one's.
+    LINES.take();
+    let result = run();
+    (result, LINES.take())
 }

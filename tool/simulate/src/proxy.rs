@@ -1,67 +1,63 @@
-//! What stands for the proxy: it holds a request or a connection and keeps what the filter writes.
+//! What stands for the proxy: it holds a request or a connection, with Envoy's semantics, and keeps
+//! what the filter writes.
 
-use super::connection::Connection;
-use super::request::{Path, Request};
-use super::{Answer, Headers, Rehearsal};
+use crate::outcome::{Answer, Headers, Outcome};
+use crate::subject::{Attribute, Subject};
 use crate::time::Time;
 use egress_warden::connection::ConnectionProxy;
 use egress_warden::counters::Counter;
 use egress_warden::filter::{HttpProxy, LocalResponse};
 use egress_warden::header_map::HeaderMap;
-use egress_warden::policy::Trace;
 use egress_warden::proxy::{Failed, Proxy};
-use std::cell::RefCell;
+use log::Level;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
 pub struct MemoryProxy {
     arrived: Headers,
     headers: RefCell<Headers>,
-    properties: BTreeMap<Path, Vec<u8>>,
+    properties: BTreeMap<Attribute, Vec<u8>>,
     clock: Option<u64>,
-    filter_state: RefCell<BTreeMap<String, String>>,
-    answer: RefCell<Option<Answer>>,
+    filter_state: RefCell<Vec<(String, String)>>,
+    clusters: RefCell<Vec<String>>,
+    answers: RefCell<Vec<Answer>>,
+    closings: Cell<usize>,
+    counters: RefCell<BTreeMap<String, u64>>,
 }
 
 impl MemoryProxy {
-    pub fn of_request(request: &Request, at: Time) -> Self {
-        Self::new(request.header_pairs(), request.properties(), request.clock(at))
-    }
-
-    pub fn of_connection(connection: &Connection, at: Time) -> Self {
-        Self::new(Headers::new(), connection.properties(), connection.clock(at))
-    }
-
-    fn new(
-        arrived: Headers,
-        properties: impl Iterator<Item = (Path, Vec<u8>)>,
-        clock: Option<u64>,
-    ) -> Self {
+    pub fn new(subject: &Subject, at: Time) -> Self {
+        let arrived = subject.header_pairs();
         Self {
             headers: RefCell::new(arrived.clone()),
             arrived,
-            properties: properties.collect(),
-            clock,
+            properties: subject.properties(at).into_iter().collect(),
+            clock: subject.clock(at),
             filter_state: RefCell::default(),
-            answer: RefCell::default(),
+            clusters: RefCell::default(),
+            answers: RefCell::default(),
+            closings: Cell::default(),
+            counters: RefCell::default(),
         }
     }
 
-    pub fn into_rehearsal(
+    pub fn into_outcome(
         self,
         passed: bool,
         prefix: &'static str,
-        lines: Vec<(log::Level, String)>,
-        trace: Option<Trace>,
-    ) -> Rehearsal {
-        Rehearsal {
+        lines: Vec<(Level, String)>,
+    ) -> Outcome {
+        Outcome {
             passed,
+            prefix,
             arrived: self.arrived,
             headers: self.headers.into_inner(),
-            prefix,
-            record: self.filter_state.into_inner(),
-            answer: self.answer.into_inner(),
-            line: lines.into_iter().next(),
-            trace,
+            filter_state: self.filter_state.into_inner(),
+            clusters: self.clusters.into_inner(),
+            answers: self.answers.into_inner(),
+            closings: self.closings.get(),
+            counters: self.counters.into_inner(),
+            lines,
         }
     }
 }
@@ -77,15 +73,20 @@ impl Proxy for MemoryProxy {
 
     fn set_filter_state(&self, key: &str, value: &[u8]) {
         let value = String::from_utf8_lossy(value).into_owned();
-        self.filter_state.borrow_mut().insert(key.to_owned(), value);
+        self.filter_state.borrow_mut().push((key.to_owned(), value));
     }
 
-    fn increment(&self, _counter: &Counter) {}
+    fn increment(&self, counter: &Counter) {
+        let mut counters = self.counters.borrow_mut();
+        let count = counters.entry(counter.name().to_owned()).or_default();
+        *count = count.saturating_add(1);
+    }
 }
 
 impl ConnectionProxy for MemoryProxy {
-    /// That it does not pass is what the filter says of it.
-    fn close(&self) {}
+    fn close(&self) {
+        self.closings.set(self.closings.get().saturating_add(1));
+    }
 }
 
 impl HttpProxy for MemoryProxy {
@@ -105,25 +106,26 @@ impl HttpProxy for MemoryProxy {
         Ok(())
     }
 
-    /// A rehearsed request has no trailers.
+    /// A simulated request has no trailers.
     fn request_trailers(&self) -> Result<HeaderMap, Failed> {
         Ok(HeaderMap::default())
     }
 
     fn remove_request_trailer(&self, _name: &[u8]) -> Result<(), Failed> {
-        Ok(())
+        Err(Failed)
     }
 
-    /// Nothing routes a rehearsed request anew.
-    fn bind_cluster(&self, _name: &[u8]) -> Result<(), Failed> {
+    fn bind_cluster(&self, name: &[u8]) -> Result<(), Failed> {
+        self.clusters.borrow_mut().push(String::from_utf8_lossy(name).into_owned());
         Ok(())
     }
 
     fn send_local_response(&self, response: &LocalResponse<'_>) {
-        let content_type = response.headers.iter().find(|(name, _)| *name == "content-type");
-        *self.answer.borrow_mut() = Some(Answer {
+        let owned = |&(name, value): &(&str, &str)| (name.to_owned(), value.to_owned());
+        self.answers.borrow_mut().push(Answer {
             status: response.status,
-            content_type: content_type.map(|(_, value)| (*value).to_owned()),
+            details: response.details.to_owned(),
+            headers: response.headers.iter().map(owned).collect(),
             body: response.body.to_vec(),
             grpc_status: response.grpc_status,
         });

@@ -1,12 +1,10 @@
 //! A request as a file writes it.
 
-use super::bytes::Bytes;
-use super::{Headers, shown};
+use crate::bytes::{Bytes, shown};
+use crate::outcome::Headers;
+use crate::subject::{Attribute, Clock, cluster_of_port, peer_uri, remote_address};
 use crate::time::Time;
 use std::fmt;
-
-/// The path of an attribute of the proxy.
-pub type Path = &'static [&'static str];
 
 /// A `GET` of `/` over plain text, by a caller who showed no certificate, where nothing else is said.
 #[derive(Clone, Debug, Default, serde::Deserialize)]
@@ -37,28 +35,13 @@ pub struct Request {
     pub at: Option<Clock>,
 }
 
-/// What the proxy's clock says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Clock {
-    Unreadable,
-    At(Time),
-}
-
-impl<'de> serde::Deserialize<'de> for Clock {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        match text.as_str() {
-            "none" => Ok(Self::Unreadable),
-            time => time.parse().map(Self::At).map_err(serde::de::Error::custom),
-        }
-    }
-}
-
 impl Request {
+    /// The method that is sent.
     pub fn method(&self) -> &[u8] {
         self.method.as_ref().map_or(b"GET", |Bytes(method)| method)
     }
 
+    /// The path that is sent.
     pub fn path(&self) -> &[u8] {
         self.path.as_ref().map_or(b"/", |Bytes(path)| path)
     }
@@ -83,47 +66,43 @@ impl Request {
     }
 
     /// The attributes that Envoy has of such a request.
-    pub fn properties(&self) -> impl Iterator<Item = (Path, Vec<u8>)> {
-        let peer = peer_uri(self.uri_san.as_ref(), self.principal.as_deref());
+    pub(crate) fn properties(&self, at: Time) -> Vec<(Attribute, Vec<u8>)> {
+        let peer = self.peer_uri();
         let is_tls = self.tls || peer.is_some();
-        let remote_address = self.remote_address.clone().unwrap_or_else(|| "10.0.0.7:41000".into());
-        let sni = self.sni.clone().map(|Bytes(sni)| sni);
-        let properties: [(Path, Option<Vec<u8>>); 5] = [
-            (&["connection", "requested_server_name"], sni),
+        let cluster = self.cluster().map(String::into_bytes);
+        let time = self.clock(at).map(|nanoseconds| nanoseconds.to_le_bytes().to_vec());
+        let properties: [(Attribute, Option<Vec<u8>>); 9] = [
+            (&["cluster_name"], cluster.clone()),
+            (&["connection", "mtls"], Some(vec![u8::from(peer.is_some())])),
+            (&["connection", "requested_server_name"], self.sni.clone().map(|Bytes(sni)| sni)),
             (&["connection", "tls_version"], is_tls.then(|| b"TLSv1.3".to_vec())),
             (&["connection", "uri_san_peer_certificate"], peer),
-            (&["source", "address"], Some(remote_address.0)),
-            (&["xds", "cluster_name"], self.cluster().map(String::into_bytes)),
+            (&["request", "id"], self.request_id()),
+            (&["request", "time"], time),
+            (&["source", "address"], Some(remote_address(self.remote_address.as_ref()))),
+            (&["xds", "cluster_name"], cluster),
         ];
-        properties.into_iter().filter_map(|(path, value)| Some((path, value?)))
+        properties.into_iter().filter_map(|(path, value)| Some((path, value?))).collect()
     }
 
-    /// Nanoseconds since the Unix epoch.
-    pub fn clock(&self, otherwise: Time) -> Option<u64> {
-        clock_of(self.at, otherwise)
+    fn request_id(&self) -> Option<Vec<u8>> {
+        let mut headers = self.header_pairs().into_iter();
+        headers.find(|(name, _)| name == b"x-request-id").map(|(_, value)| value)
     }
 
-    fn cluster(&self) -> Option<String> {
-        let of_port = || Some(format!("outbound|{}||", self.port?));
-        self.cluster.clone().or_else(of_port)
+    /// The URI of the verified peer certificate.
+    pub fn peer_uri(&self) -> Option<Vec<u8>> {
+        peer_uri(self.uri_san.as_ref(), self.principal.as_deref())
     }
-}
 
-/// The URI of the verified peer certificate.
-pub fn peer_uri(uri_san: Option<&Bytes>, principal: Option<&str>) -> Option<Vec<u8>> {
-    let spiffe = || {
-        let principal = principal?;
-        let id = principal.strip_prefix("spiffe://").unwrap_or(principal);
-        Some(format!("spiffe://{id}").into_bytes())
-    };
-    uri_san.map(|Bytes(uri)| uri.clone()).or_else(spiffe)
-}
+    /// Nanoseconds since the Unix epoch, by the proxy's clock; `at` where the request says none.
+    pub fn clock(&self, at: Time) -> Option<u64> {
+        self.at.unwrap_or(Clock::At(at)).nanoseconds()
+    }
 
-/// Nanoseconds since the Unix epoch; `otherwise` where nothing is said.
-pub fn clock_of(said: Option<Clock>, otherwise: Time) -> Option<u64> {
-    match said.unwrap_or(Clock::At(otherwise)) {
-        Clock::Unreadable => None,
-        Clock::At(time) => time.nanoseconds(),
+    /// The name of the route's cluster.
+    pub fn cluster(&self) -> Option<String> {
+        self.cluster.clone().or_else(|| self.port.map(cluster_of_port))
     }
 }
 

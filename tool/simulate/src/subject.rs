@@ -1,12 +1,20 @@
 //! What a policy is asked about: a request, or a connection.
 
-use super::bytes::shown;
-use super::{Bytes, Connection, Request};
+use crate::bytes::{Bytes, shown};
+use crate::connection::Connection;
+use crate::outcome::Headers;
+use crate::request::Request;
+use crate::time::Time;
 use egress_warden::host::{Authority, Malformed};
+use egress_warden::record;
 use egress_warden::root_id::Connections;
 use serde::de::IgnoredAny;
 use std::fmt;
 
+/// The path of an attribute of the proxy.
+pub type Attribute = &'static [&'static str];
+
+/// A request or a connection.
 #[derive(Clone, Debug)]
 pub enum Subject {
     Request(Request),
@@ -25,13 +33,45 @@ impl Subject {
         struct OfConnection {
             connection: Connection,
         }
-        // Read twice, so that a fault is told with its place.
+        // Read twice, so that an error is told with its place.
         let kind = serde_json::from_slice(text);
         if let Ok(Kind { connection: Some(IgnoredAny) }) = kind {
             let OfConnection { connection } = serde_json::from_slice(text)?;
             return Ok(Self::Connection(connection));
         }
         serde_json::from_slice(text).map(Self::Request)
+    }
+
+    /// The headers in the order in which Envoy gives them, names in lower case; a connection has none.
+    pub fn header_pairs(&self) -> Headers {
+        match self {
+            Self::Request(request) => request.header_pairs(),
+            Self::Connection(_) => Headers::new(),
+        }
+    }
+
+    /// The attributes that Envoy has of it; `at` is the proxy's clock where it says none.
+    pub fn properties(&self, at: Time) -> Vec<(Attribute, Vec<u8>)> {
+        match self {
+            Self::Request(request) => request.properties(at),
+            Self::Connection(connection) => connection.properties(),
+        }
+    }
+
+    /// Nanoseconds since the Unix epoch, by the proxy's clock; `at` where it says none.
+    pub fn clock(&self, at: Time) -> Option<u64> {
+        match self {
+            Self::Request(request) => request.clock(at),
+            Self::Connection(connection) => connection.clock(at),
+        }
+    }
+
+    /// What the keys of its record begin with.
+    pub fn record_prefix(&self) -> &'static str {
+        match self {
+            Self::Request(_) => record::OF_REQUESTS.prefix,
+            Self::Connection(_) => record::OF_CONNECTIONS.prefix,
+        }
     }
 
     /// The authority, or the server name, as it is sent.
@@ -76,4 +116,51 @@ impl fmt::Display for Subject {
             Self::Connection(connection) => connection.fmt(f),
         }
     }
+}
+
+/// What the proxy's clock says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clock {
+    Unreadable,
+    At(Time),
+}
+
+impl<'de> serde::Deserialize<'de> for Clock {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        match text.as_str() {
+            "none" => Ok(Self::Unreadable),
+            time => time.parse().map(Self::At).map_err(serde::de::Error::custom),
+        }
+    }
+}
+
+impl Clock {
+    /// Since the Unix epoch.
+    pub(crate) fn nanoseconds(self) -> Option<u64> {
+        match self {
+            Self::Unreadable => None,
+            Self::At(time) => time.nanoseconds(),
+        }
+    }
+}
+
+/// The URI of the verified peer certificate.
+pub(crate) fn peer_uri(uri_san: Option<&Bytes>, principal: Option<&str>) -> Option<Vec<u8>> {
+    let spiffe = || {
+        let principal = principal?;
+        let id = principal.strip_prefix("spiffe://").unwrap_or(principal);
+        Some(format!("spiffe://{id}").into_bytes())
+    };
+    uri_san.map(|Bytes(uri)| uri.clone()).or_else(spiffe)
+}
+
+/// Where it comes from, as `source.address` says it.
+pub(crate) fn remote_address(said: Option<&Bytes>) -> Vec<u8> {
+    said.map_or_else(|| b"10.0.0.7:41000".to_vec(), |Bytes(address)| address.clone())
+}
+
+/// The name of a cluster that dials a port, as Istio gives it.
+pub(crate) fn cluster_of_port(port: u16) -> String {
+    format!("outbound|{port}||")
 }

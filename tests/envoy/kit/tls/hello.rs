@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use kit::case::bytes::Bytes;
+use egress_warden_simulate::Bytes;
 
 /// A ClientHello. Defaults: no server name, one record, nothing that is not needed.
 #[derive(Clone, Debug, Default, Deserialize)]

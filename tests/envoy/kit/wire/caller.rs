@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use super::connection::{Connection, PATIENCE};
 use super::http1::{self, Framing};
 use super::http2::{self, Event, Part, Session};
-use kit::case::bytes::Bytes;
+use egress_warden_simulate::Bytes;
 use kit::hostile_vectors::{Field, Message, Protocol};
 
 /// A final answer.

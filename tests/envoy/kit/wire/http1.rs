@@ -1,7 +1,7 @@
 //! HTTP/1.1 as it is on the wire.
 
 use super::connection::Connection;
-use kit::case::bytes::Bytes;
+use egress_warden_simulate::Bytes;
 use kit::hostile_vectors::{Field, Request};
 
 /// Request or response, as it was read.

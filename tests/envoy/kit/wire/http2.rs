@@ -1,7 +1,7 @@
 //! HTTP/2 as it is on the wire (RFC 9113): frames that nobody checked before they were sent.
 
 use super::connection::Connection;
-use kit::case::bytes::Bytes;
+use egress_warden_simulate::Bytes;
 use kit::hostile_vectors::{Field, Request};
 
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

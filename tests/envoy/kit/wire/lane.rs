@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::caller::{self, Answer};
 use super::upstream::{Traffic, Upstream};
 use crate::permissive::Opening;
-use kit::case::bytes::Bytes;
+use egress_warden_simulate::Bytes;
 use kit::hostile_vectors::{Gateway, Message, Outcome, Protocol, Request, Vector, VectorFile};
 
 /// The files that share a policy and a gateway, and the way through that gateway.

@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use super::connection::{Connection, PATIENCE};
 use super::http1::{self, Framing};
 use super::http2::{Event, PREFACE, Part, Session};
-use kit::case::bytes::Bytes;
+use egress_warden_simulate::Bytes;
 use kit::hostile_vectors::Field;
 
 const PAUSE: Duration = Duration::from_millis(1);

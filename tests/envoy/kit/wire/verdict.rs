@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::caller::Answer;
 use super::lane::Exchange;
 use super::upstream::Received;
-use kit::case::bytes::Bytes;
+use egress_warden_simulate::Bytes;
 use kit::hostile_vectors::{Field, Message, Outcome, Word};
 
 /// The header that every policy stamps.

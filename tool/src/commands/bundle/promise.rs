@@ -15,7 +15,6 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::sync::Arc;
 
 const HOSTS: [&str; 8] = [
     "a.test",
@@ -239,10 +238,11 @@ fn subjects() -> Vec<Subject> {
 fn end(
     filters: &Filters,
     subject: &Subject,
-) -> (bool, Headers, BTreeMap<String, String>, Option<Answer>) {
-    let mut it = filters.rehearse(subject, "2026-11-25T00:00:00Z".parse().unwrap());
-    it.record.retain(|key, _| key != "egress_policy" && key != "egress_connection_policy");
-    (it.passed, it.headers, it.record, it.answer)
+) -> (bool, Headers, BTreeMap<String, String>, Vec<Answer>) {
+    let it = filters.simulate(subject, "2026-11-25T00:00:00Z".parse().unwrap());
+    let mut record: BTreeMap<_, _> = it.filter_state.into_iter().collect();
+    record.retain(|key, _| key != "egress_policy" && key != "egress_connection_policy");
+    (it.passed, it.headers, record, it.answers)
 }
 
 fn source(policy: &Value, team: Option<Team>) -> Source {
@@ -274,7 +274,7 @@ fn bundled(sources: &[Source]) -> Option<Filters> {
     }
     let text = bundle.into_policy("all").to_canonical_json();
     let config = config::read(text.as_bytes()).ok()?;
-    Some(Filters::new(Arc::new(config), Connections::default()))
+    Some(Filters::new(config, Connections::default()))
 }
 
 /// How many held rules to try, of which many are errors.

@@ -7,7 +7,7 @@ use egress_warden::policy::{
 };
 use egress_warden::root_id::Connections;
 use egress_warden_simulate::time::Time;
-use egress_warden_simulate::{Headers, Rehearsal, Subject, shown};
+use egress_warden_simulate::{Headers, Outcome, Subject, shown};
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 
@@ -20,7 +20,9 @@ pub(super) struct Account<'a> {
     /// As which a connection is judged.
     pub(super) connections: Connections,
     pub(super) at: Time,
-    pub(super) rehearsal: Rehearsal,
+    /// What becomes of it.
+    pub(super) simulated: Outcome,
+    pub(super) trace: Option<Trace>,
 }
 
 /// The steps of a verdict, each with the question that it asks.
@@ -36,7 +38,7 @@ pub(super) const STEPS: [&str; 7] = [
 
 impl Account<'_> {
     pub(super) fn trace(&self) -> Option<&Trace> {
-        self.rehearsal.trace.as_ref()
+        self.trace.as_ref()
     }
 
     /// The verdict whose steps are told: what stands, and under `mode: monitor` what would.
@@ -78,7 +80,7 @@ impl Account<'_> {
 
     pub(super) fn to_json(&self) -> Value {
         let mut account = Map::new();
-        let recorded = |key: &str| self.rehearsal.recorded(key).map(Value::from);
+        let recorded = |key: &str| self.simulated.recorded(key).map(Value::from);
         let mut put = |key: &str, value: Option<Value>| {
             account.extend(value.map(|value| (key.to_owned(), value)));
         };
@@ -95,20 +97,20 @@ impl Account<'_> {
         }
         put("step", self.step_json());
         put("candidates", self.trace().map(|trace| self.candidates_json(trace)));
-        put("upstream", self.rehearsal.passed.then(|| headers_json(&self.rehearsal.headers)));
+        put("upstream", self.simulated.passed.then(|| headers_json(&self.simulated.headers)));
         put(
             "answer",
-            self.rehearsal.answer.as_ref().map(|answer| {
+            self.simulated.answer().map(|answer| {
                 json!({
                     "status": answer.status,
-                    "content_type": answer.content_type,
+                    "content_type": answer.content_type(),
                     "grpc_status": answer.grpc_status,
                     "body": String::from_utf8_lossy(&answer.body),
                 })
             }),
         );
-        put("record", Some(json!(self.rehearsal.record)));
-        put("line", self.rehearsal.line.as_ref().map(|(level, line)| {
+        put("record", Some(json!(self.simulated.record())));
+        put("line", self.simulated.line().map(|(level, line)| {
             json!({ "level": level.as_str().to_ascii_lowercase(), "text": line })
         }));
         Value::Object(account)

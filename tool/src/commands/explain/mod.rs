@@ -17,7 +17,6 @@ use egress_warden_simulate::time::Time;
 use egress_warden_simulate::{Bytes, Connection, Filters, Request, Subject};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 /// Shows the verdict on a request or a TLS connection, and how it was reached
 #[derive(Debug, clap::Args)]
@@ -95,7 +94,7 @@ pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure
     let connections = Connections { port: args.port.unwrap_or(connections.port), ..connections };
     let explainer = Explainer {
         file: &file,
-        filters: Filters::new(Arc::new(config), connections),
+        filters: Filters::new(config, connections),
         connections,
         rules: rules.filter_map(|rule| Some((rule.get("id")?.text()?, rule))).collect(),
         at: args.at,
@@ -144,8 +143,8 @@ struct Explainer<'f> {
 
 impl Explainer<'_> {
     fn explain(&self, subject: &Subject, console: &mut Console) -> Result<Outcome, Failure> {
-        let rehearsal = self.filters.rehearse(subject, self.at);
-        let passed = rehearsal.passed;
+        let simulated = self.filters.simulate(subject, self.at);
+        let passed = simulated.passed;
         let account = Account {
             file: self.file,
             config: self.filters.config(),
@@ -153,7 +152,8 @@ impl Explainer<'_> {
             subject,
             connections: self.connections,
             at: self.at,
-            rehearsal,
+            simulated,
+            trace: self.filters.trace(subject, self.at),
         };
         match console.format() {
             Format::Text => console.line(text::of(&account))?,

@@ -38,10 +38,10 @@ fn verdict(account: &Account<'_>, page: &mut Page) {
             "" => ("decision", String::new()),
             _ => (kind, format!("{kind}_")),
         };
-        let decision = account.rehearsal.recorded(decision)?;
+        let decision = account.simulated.recorded(decision)?;
         let style = if decision == "allow" { GOOD } else { BAD };
-        let rule = account.rehearsal.recorded(&format!("{prefix}rule"));
-        let reason = account.rehearsal.recorded(&format!("{prefix}reason")).unwrap_or_default();
+        let rule = account.simulated.recorded(&format!("{prefix}rule"));
+        let reason = account.simulated.recorded(&format!("{prefix}reason")).unwrap_or_default();
         let by = match rule {
             Some(rule) if reason == "rule" => format!("by rule {}", styled(NAME, rule)),
             Some(rule) => format!("{reason}: rule {}", styled(NAME, rule)),
@@ -49,7 +49,7 @@ fn verdict(account: &Account<'_>, page: &mut Page) {
         };
         Some(format!("{} {by}", styled(style, decision)))
     };
-    let policy = account.rehearsal.recorded("policy").unwrap_or_default();
+    let policy = account.simulated.recorded("policy").unwrap_or_default();
     let decision = said("").unwrap_or_default();
     page.0.push(format!("{decision}  ({policy})"));
     if let Some(would) = said("would") {
@@ -190,9 +190,9 @@ fn outcome(account: &Account<'_>, candidate: &Attempt) -> Vec<String> {
 }
 
 fn consequences(account: &Account<'_>, page: &mut Page) {
-    let rehearsal = &account.rehearsal;
-    if rehearsal.passed {
-        let (gone, come) = changes(&rehearsal.arrived, &rehearsal.headers);
+    let simulated = &account.simulated;
+    if simulated.passed {
+        let (gone, come) = changes(&simulated.arrived, &simulated.headers);
         if !gone.is_empty() || !come.is_empty() {
             page.head("headers");
         }
@@ -203,23 +203,23 @@ fn consequences(account: &Account<'_>, page: &mut Page) {
             page.0.push(format!("  + {header}"));
         }
     }
-    if let Some(answer) = &rehearsal.answer {
+    if let Some(answer) = simulated.answer() {
         page.head("answer");
         match answer.grpc_status {
             Some(status) => page.row("grpc", format_args!("{status} {}", shown(&answer.body))),
             None => page.row(answer.status, String::from_utf8_lossy(&answer.body)),
         }
     }
-    if let (Subject::Connection(_), false) = (account.subject, rehearsal.passed) {
+    if let (Subject::Connection(_), false) = (account.subject, simulated.passed) {
         page.head("answer");
         page.row("none", "the connection is closed");
     }
     page.head("record");
-    let width = rehearsal.prefix.len().saturating_add("would_reason".len());
-    for (key, value) in &rehearsal.record {
+    let width = simulated.prefix.len().saturating_add("would_reason".len());
+    for (key, value) in simulated.record() {
         page.0.push(format!("  {key:<width$} {value}"));
     }
-    if let Some((level, line)) = &rehearsal.line {
+    if let Some((level, line)) = simulated.line() {
         page.row(format!("log, {}", level.as_str().to_ascii_lowercase()), line);
     }
 }

@@ -1,13 +1,9 @@
-//! Cases as files write them, and how an outcome differs from one.
+//! Files of cases, each case with its place.
 
 use crate::document::{Document, Node};
 use crate::failure::Failure;
 use egress_warden::root_id::{self, Connections};
-use egress_warden_simulate::{Bytes, Connection, Rehearsal, Request, Subject, shown};
-use serde::Deserialize;
-use serde::de::IgnoredAny;
-use serde_json::{Map, Value};
-use std::collections::BTreeMap;
+use egress_warden_simulate::case::{self, Case};
 use std::path::Path;
 
 /// Largest file of cases, in bytes.
@@ -17,110 +13,32 @@ pub(super) struct CaseFile {
     document: Document,
     /// As which its connections are judged.
     pub(super) connections: Connections,
-    pub(super) cases: Vec<Case>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Text {
-    /// What the file covers: for its reader.
-    #[serde(rename = "about")]
-    _about: Option<String>,
-    /// Policies that other programs run the cases on.
-    #[serde(rename = "policy")]
-    _policy: Option<IgnoredAny>,
-    #[serde(rename = "policies")]
-    _policies: Option<IgnoredAny>,
-    /// That of the plugin that judges the connections.
-    root_id: Option<String>,
     cases: Vec<Case>,
-}
-
-/// A sentence of the policy's meaning, shown by one request or connection or several alike.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Case {
-    pub(super) name: String,
-    /// Where in its file it stands.
-    #[serde(skip)]
-    start: usize,
-    request: Option<Request>,
-    #[serde(default)]
-    requests: Vec<Request>,
-    connection: Option<Connection>,
-    #[serde(default)]
-    connections: Vec<Connection>,
-    pub(super) expect: Expectation,
-}
-
-/// What is to become of a request or a connection.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Expectation {
-    decision: Verdict,
-    rule: Option<String>,
-    reason: Option<String>,
-    would: Option<Verdict>,
-    would_rule: Option<String>,
-    would_reason: Option<String>,
-    /// `egress_policy`, its hash included.
-    policy: Option<String>,
-    status: Option<u16>,
-    /// The JSON answer, exactly; `none`: no body.
-    body: Option<Present>,
-    grpc_message: Option<String>,
-    /// Every value of a header as it leaves.
-    #[serde(default)]
-    upstream: BTreeMap<String, Vec<Bytes>>,
-    /// Some keys of the JSON line, `null` for one that is absent; `none`: no line.
-    line: Option<Present>,
-    level: Option<String>,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Verdict {
-    Allow,
-    Deny,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(untagged, expecting = "expected an object, or the word `none`")]
-enum Present {
-    Some(Map<String, Value>),
-    None(NoneWord),
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum NoneWord {
-    None,
+    /// Where each case starts.
+    starts: Vec<usize>,
 }
 
 impl CaseFile {
     pub(super) fn read(path: &Path) -> Result<Self, Failure> {
         let document = Document::read(path, MAX_FILE, "a file of cases")?;
-        let read: Text = document.read_as("write cases as `egress-warden test --help` shows")?;
+        let read: case::CaseFile =
+            document.read_as("write cases as `egress-warden test --help` shows")?;
         let root = document.root();
-        let connections = match &read.root_id {
-            None => Connections::default(),
-            Some(id) => Connections::of_root_id(id.as_bytes()).ok().flatten().ok_or_else(|| {
-                let value = root.and_then(|root| root.get("root_id"));
-                let place = document.at(value.map_or(0, |value| value.span.start));
-                let problem = format!("`root_id: {id}` judges no connections");
-                Failure::new(place, problem, root_id::REMEDY)
-            })?,
-        };
+        let connections = read.connections().ok().flatten().ok_or_else(|| {
+            let value = root.and_then(|root| root.get("root_id"));
+            let place = document.at(value.map_or(0, |value| value.span.start));
+            let id = read.root_id.as_deref().unwrap_or_default();
+            let problem = format!("`root_id: {id}` judges no connections");
+            Failure::new(place, problem, root_id::REMEDY)
+        })?;
         let nodes = root.and_then(|root| root.get("cases")).map(Node::items).unwrap_or_default();
-        let mut cases = read.cases;
-        for (case, node) in cases.iter_mut().zip(nodes) {
-            case.start = node.get("name").unwrap_or(node).span.start;
-        }
-        let file = Self { document, connections, cases };
-        if let Some(case) = file.cases.iter().find(|case| case.subjects().next().is_none()) {
+        let starts = nodes.iter().map(|node| node.get("name").unwrap_or(node).span.start);
+        let starts = starts.collect();
+        let file = Self { document, connections, cases: read.cases, starts };
+        if let Some((case, place)) = file.cases().find(|(it, _)| it.subjects().next().is_none()) {
             let problem = format!("the case `{}` has no request and no connection", case.name);
             let remedy = "write `request`, `requests`, `connection` or `connections`";
-            return Err(Failure::new(file.place(case), problem, remedy));
+            return Err(Failure::new(place, problem, remedy));
         }
         if file.cases.is_empty() {
             let remedy = "write one, or leave the file out";
@@ -129,127 +47,9 @@ impl CaseFile {
         Ok(file)
     }
 
-    /// `FILE:LINE:COLUMN` of a case.
-    pub(super) fn place(&self, case: &Case) -> String {
-        self.document.at(case.start)
+    /// Each case with its place, `FILE:LINE:COLUMN`.
+    pub(super) fn cases(&self) -> impl Iterator<Item = (&Case, String)> {
+        let starts = self.starts.iter().copied().chain(std::iter::repeat(0));
+        self.cases.iter().zip(starts.map(|start| self.document.at(start)))
     }
-}
-
-impl Case {
-    pub(super) fn subjects(&self) -> impl Iterator<Item = Subject> {
-        let requests = self.request.iter().chain(&self.requests).cloned();
-        let connections = self.connection.iter().chain(&self.connections).cloned();
-        requests.map(Subject::Request).chain(connections.map(Subject::Connection))
-    }
-}
-
-impl Verdict {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Allow => "allow",
-            Self::Deny => "deny",
-        }
-    }
-}
-
-impl Expectation {
-    /// Each way in which an outcome is not what is expected, on a line of its own.
-    pub(super) fn differences(&self, outcome: &Rehearsal) -> Vec<String> {
-        let mut differences = Vec::new();
-        let mut compare = |what: &str, expected: Option<&str>, got: Option<&str>| {
-            if expected != got {
-                let word = |value: Option<&str>| value.unwrap_or("nothing").to_owned();
-                differences.push(format!("{what}: expected {}, got {}", word(expected), word(got)));
-            }
-        };
-        let reason = |reason: &Option<String>, has_rule: bool| {
-            reason.clone().or_else(|| has_rule.then(|| "rule".to_owned()))
-        };
-        let decided_by = reason(&self.reason, self.rule.is_some());
-        let would_be_by = reason(&self.would_reason, self.would_rule.is_some());
-        let keys = [
-            ("decision", Some(self.decision.as_str())),
-            ("rule", self.rule.as_deref()),
-            ("reason", decided_by.as_deref()),
-            ("would", self.would.map(Verdict::as_str)),
-            ("would_rule", self.would_rule.as_deref()),
-            ("would_reason", would_be_by.as_deref()),
-        ];
-        for (key, expected) in keys {
-            compare(key, expected, outcome.recorded(key));
-        }
-        if let Some(policy) = &self.policy {
-            compare("policy", Some(policy), outcome.recorded("policy"));
-        }
-        let answer = outcome.answer.as_ref();
-        if let Some(status) = self.status {
-            let got = answer.map(|answer| answer.status.to_string());
-            compare("status", Some(&status.to_string()), got.as_deref());
-        }
-        if let Some(message) = &self.grpc_message {
-            let answer = answer.filter(|answer| answer.grpc_status.is_some());
-            let got = answer.map(|answer| shown(&answer.body));
-            compare("grpc_message", Some(message), got.as_deref());
-        }
-        for (name, values) in &self.upstream {
-            let expected: Vec<&[u8]> = values.iter().map(|Bytes(value)| &value[..]).collect();
-            let got: Vec<&[u8]> = outcome.values_of(name).collect();
-            if expected != got {
-                compare(&format!("upstream {name}"), Some(&list(&expected)), Some(&list(&got)));
-            }
-        }
-        differences.extend(self.body_differs(outcome));
-        differences.extend(self.line_differs(outcome));
-        differences
-    }
-
-    fn body_differs(&self, outcome: &Rehearsal) -> Option<String> {
-        let body = outcome.answer.as_ref().map(|answer| &answer.body[..]).unwrap_or_default();
-        match self.body.as_ref()? {
-            Present::None(NoneWord::None) if body.is_empty() => None,
-            Present::None(NoneWord::None) => {
-                Some(format!("body: expected none, got {}", shown(body)))
-            }
-            Present::Some(expected) => {
-                let expected = Value::Object(expected.clone());
-                let got: Option<Value> = serde_json::from_slice(body).ok();
-                (got.as_ref() != Some(&expected))
-                    .then(|| format!("body: expected {expected}, got {}", shown(body)))
-            }
-        }
-    }
-
-    fn line_differs(&self, outcome: &Rehearsal) -> Option<String> {
-        let got = outcome.line.as_ref();
-        if let Some(expected) = &self.level {
-            let level = got.map(|(level, _)| level.as_str().to_ascii_lowercase());
-            if level.as_ref() != Some(expected) {
-                let level = level.as_deref().unwrap_or("no line");
-                return Some(format!("level: expected {expected}, got {level}"));
-            }
-        }
-        let text = got.map(|(_, text)| text.as_str());
-        match (self.line.as_ref()?, text) {
-            (Present::None(NoneWord::None), None) => None,
-            (Present::None(NoneWord::None), Some(text)) => {
-                Some(format!("line: expected none, got {text}"))
-            }
-            (Present::Some(_), None) => Some("line: expected one, got none".to_owned()),
-            (Present::Some(expected), Some(text)) => {
-                let got: Map<String, Value> = serde_json::from_str(text).unwrap_or_default();
-                let wanted = |value: &Value| Some(value.clone()).filter(|value| !value.is_null());
-                let differs =
-                    expected.iter().find(|(key, value)| got.get(*key) != wanted(value).as_ref());
-                differs.map(|(key, value)| {
-                    let got = got.get(key).cloned().unwrap_or_default();
-                    format!("line {key}: expected {value}, got {got}")
-                })
-            }
-        }
-    }
-}
-
-fn list(values: &[&[u8]]) -> String {
-    let values: Vec<String> = values.iter().map(|value| format!("`{}`", shown(value))).collect();
-    if values.is_empty() { "nothing".to_owned() } else { values.join(", ") }
 }

@@ -6,9 +6,10 @@ mod watch;
 use crate::console::{BAD, Console, Format, GOOD, NAME, ODD, counted, styled};
 use crate::failure::{Failure, Outcome};
 use crate::policy_file::PolicyFile;
-use cases::{Case, CaseFile};
+use cases::CaseFile;
+use egress_warden_simulate::case::Case;
 use egress_warden_simulate::time::Time;
-use egress_warden_simulate::{Filters, Rehearsal, Subject};
+use egress_warden_simulate::{Filters, Outcome as Simulated, Subject};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -106,8 +107,8 @@ fn test(args: &Args, console: &mut Console) -> Result<Outcome, Failure> {
     for path in &args.cases {
         let file = CaseFile::read(path)?;
         let filters = Filters::new(Arc::clone(&config), file.connections);
-        for case in &file.cases {
-            tally.test(&file, case, &filters, args.at);
+        for (case, place) in file.cases() {
+            tally.test(case, &place, &filters, args.at);
         }
     }
     let rules = config.policy.rules().iter();
@@ -122,7 +123,7 @@ fn test(args: &Args, console: &mut Console) -> Result<Outcome, Failure> {
 }
 
 impl Tally {
-    fn test(&mut self, file: &CaseFile, case: &Case, filters: &Filters, at: Time) {
+    fn test(&mut self, case: &Case, place: &str, filters: &Filters, at: Time) {
         self.cases = self.cases.saturating_add(1);
         for subject in case.subjects() {
             let count = match subject {
@@ -130,13 +131,13 @@ impl Tally {
                 Subject::Connection(_) => &mut self.connections,
             };
             *count = count.saturating_add(1);
-            let rehearsal = filters.rehearse(&subject, at);
-            self.reach(&rehearsal);
-            let differences = case.expect.differences(&rehearsal);
+            let simulated = filters.simulate(&subject, at);
+            self.reach(&simulated);
+            let differences = case.expect.differences(&simulated);
             if !differences.is_empty() {
                 self.surprises.push(Surprise {
                     case: case.name.clone(),
-                    place: file.place(case),
+                    place: place.to_owned(),
                     subject: subject.to_string(),
                     differences,
                 });
@@ -144,9 +145,9 @@ impl Tally {
         }
     }
 
-    fn reach(&mut self, rehearsal: &Rehearsal) {
+    fn reach(&mut self, simulated: &Simulated) {
         for key in ["rule", "would_rule"] {
-            if let Some(rule) = rehearsal.recorded(key)
+            if let Some(rule) = simulated.recorded(key)
                 && !self.reached.contains(rule)
             {
                 self.reached.insert(rule.to_owned());

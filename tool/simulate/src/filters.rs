@@ -1,0 +1,62 @@
+//! The filter at work, on requests and on connections.
+
+use crate::lines;
+use crate::outcome::Outcome;
+use crate::proxy::MemoryProxy;
+use crate::subject::Subject;
+use crate::time::Time;
+use egress_warden::config::Config;
+use egress_warden::connection::ConnectionFilter;
+use egress_warden::filter::Filter;
+use egress_warden::policy::Trace;
+use egress_warden::proxy::Flow;
+use egress_warden::root_id::Connections;
+use std::sync::Arc;
+
+/// One policy at work on both.
+#[derive(Debug)]
+pub struct Filters {
+    config: Arc<Config>,
+    requests: Filter,
+    connections: ConnectionFilter,
+}
+
+impl Filters {
+    /// Connections are judged as these.
+    pub fn new(config: impl Into<Arc<Config>>, connections: Connections) -> Self {
+        let config = config.into();
+        Self {
+            requests: Filter::new(Arc::clone(&config)),
+            connections: ConnectionFilter::new(Arc::clone(&config), connections),
+            config,
+        }
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Sends one; `at` is the proxy's clock where it says none. A connection that waits for its caller's
+    /// certificate has it at once.
+    pub fn simulate(&self, subject: &Subject, at: Time) -> Outcome {
+        let proxy = MemoryProxy::new(subject, at);
+        let (flow, lines) = lines::during(|| match subject {
+            Subject::Request(_) => self.requests.on_request_headers(&proxy).flow,
+            Subject::Connection(_) => {
+                let decided = self.connections.on_new_connection(&proxy);
+                decided.unwrap_or_else(|| self.connections.decide_late(&proxy))
+            }
+        });
+        proxy.into_outcome(flow == Flow::Continue, subject.record_prefix(), lines)
+    }
+
+    /// How the policy judges one, with all that it looks at. Absent where the proxy fails, which this one
+    /// does not.
+    pub fn trace(&self, subject: &Subject, at: Time) -> Option<Trace> {
+        let proxy = MemoryProxy::new(subject, at);
+        match subject {
+            Subject::Request(_) => self.requests.trace(&proxy).ok(),
+            Subject::Connection(_) => self.connections.trace(&proxy).ok(),
+        }
+    }
+}
