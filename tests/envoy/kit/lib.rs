@@ -1,8 +1,8 @@
 //! Real Envoys on the files of `envoy/`: read as trees, edited, started on free ports, asked and
 //! observed.
 //!
-//! A [`Testbed`] starts Envoys of one version and stops them. What a test changes in a file it
-//! changes in the tree of a [`Bootstrap`]; everything else stays what users copy.
+//! A [`Testbed`](testbed::Testbed) starts Envoys of one version and stops them. What a test changes in a file it
+//! changes in the tree of a [`Bootstrap`](bootstrap::Bootstrap); everything else stays what users copy.
 
 pub mod bootstrap;
 pub mod call;

@@ -6,7 +6,7 @@
 //!
 //! The same scenario runs on two guests: the library as it is linked into the test ([`Native`]),
 //! and the module that is shipped ([`Module`]), which `./build.sh` leaves under `target/`.
-//! [`scenarios!`] makes a test of each.
+//! [`scenarios!`](crate::scenarios) makes a test of each.
 //!
 //! | file | holds |
 //! |---|---|
