@@ -116,9 +116,9 @@ impl Decision {
     }
 }
 
-/// One value for the rules that count now, one for those that will count next.
+/// One value for the verdict, one for the would-be verdict.
 pub(super) type PerView<T> = [T; 2];
-/// The view that counts rules without `only` and those with `only: now`.
-pub(super) const NOW: usize = 0;
-/// The view that counts rules without `only` and those with `only: next`.
-pub(super) const NEXT: usize = 1;
+/// The view of the verdict: it counts rules without `only` and those with `only: now`.
+pub(super) const VERDICT: usize = 0;
+/// The view of the would-be verdict: it counts rules without `only` and those with `only: next`.
+pub(super) const WOULD_BE: usize = 1;

@@ -27,7 +27,7 @@ pub use text::{TextPattern, TextSet};
 pub use trace::{Attempt, Trace};
 
 use crate::host::{Host, is_forbidden};
-use decision::{NEXT, NOW, PerView};
+use decision::{PerView, VERDICT, WOULD_BE};
 use index::{Candidate, Index};
 use request::Facts;
 use rule::Conditions;
@@ -139,7 +139,7 @@ impl Policy {
         let verdicts = self.judge(request);
         match self.settings.mode {
             Mode::Monitor => {
-                let would = verdicts[NEXT];
+                let would = verdicts[WOULD_BE];
                 match would.action {
                     Action::Allow => Decision { verdict: would, would: None },
                     Action::Deny => {
@@ -166,8 +166,8 @@ impl Policy {
         }
         let found = self.find(&facts);
         match self.has_only {
-            true => [NOW, NEXT].map(|view| self.conclude(&facts, &found, view)),
-            false => [self.conclude(&facts, &found, NOW); 2],
+            true => [VERDICT, WOULD_BE].map(|view| self.conclude(&facts, &found, view)),
+            false => [self.conclude(&facts, &found, VERDICT); 2],
         }
     }
 
