@@ -16,6 +16,24 @@ readonly FAULT_MODULE=target/fault/egress_warden.wasm
 readonly ENVOYS=(1.40.0 1.37.0)
 # With --all-envoys they also run on these.
 readonly OTHER_ENVOYS=(1.36.4 1.38.2 1.39.3)
+# The SDK's library has every callback of Proxy-Wasm. Envoy enters the VM for each that a module exports, so the module
+# exports those that the filter uses.
+readonly EXPORTS=(
+  _initialize
+  proxy_abi_version_0_2_1
+  proxy_on_memory_allocate
+  proxy_on_context_create
+  proxy_on_configure
+  proxy_on_request_headers
+  proxy_on_request_trailers
+  # Never called for an HTTP request.
+  proxy_on_new_connection
+  proxy_on_downstream_data
+  proxy_on_upstream_data
+  # While a connection waits for its verdict.
+  proxy_on_tick
+  proxy_on_delete
+)
 # The library's tests and the cases run in V8 too.
 readonly IN_V8=(--package egress-warden --package egress-warden-tests --lib --test cases --target wasm32-unknown-unknown)
 readonly CARGO_FUZZ=0.13.2
@@ -60,15 +78,13 @@ HELP
 }
 
 build_module() {
-  link_module target
-  cp target/wasm32-wasip1/module/egress_warden.wasm "$NAMED_MODULE"
-  head --bytes "$(size_without_names)" "$NAMED_MODULE" >"$MODULE"
+  link_module target "$NAMED_MODULE"
+  head --bytes "$(size_without_names "$NAMED_MODULE.map")" "$NAMED_MODULE" >"$MODULE"
 }
 
 # By the linker's map. Names come behind everything that an engine needs.
 size_without_names() {
-  local map=target/wasm32-wasip1/module/egress_warden.map
-  echo $((16#$(sed -n 's/^ *- *\([0-9a-f]*\) .*CUSTOM(name)$/\1/p' "$map")))
+  echo $((16#$(sed -n 's/^ *- *\([0-9a-f]*\) .*CUSTOM(name)$/\1/p' "$1")))
 }
 
 build_tool() {
@@ -78,13 +94,21 @@ build_tool() {
 
 # The module with src/wasm/fault.rs in it, for the tests that make things go wrong. Nothing else ever loads it.
 build_fault_module() {
-  link_module target/fault --cfg egress_fault
-  cp target/fault/wasm32-wasip1/module/egress_warden.wasm "$FAULT_MODULE"
+  link_module target/fault "$FAULT_MODULE" --cfg egress_fault
 }
 
+# Linked by hand: a cdylib would export every callback. What only those reach is left out.
 link_module() {
-  cargo rustc --quiet --lib --profile module --target wasm32-wasip1 --target-dir "$1" --crate-type cdylib \
-    -- "${@:2}" -C link-arg=--demangle -C link-arg=-Map="$1/wasm32-wasip1/module/egress_warden.map"
+  local target=$1 module=$2 sysroot
+  cargo rustc --quiet --lib --profile module --target wasm32-wasip1 --target-dir "$target" --crate-type staticlib \
+    -- "${@:3}"
+  sysroot=$(rustc --print sysroot)
+  "$sysroot/lib/rustlib/$(rustc --print host-tuple)/bin/rust-lld" -flavor wasm \
+    --no-entry --gc-sections --stack-first -z stack-size=1048576 -O3 --strip-debug -Map="$module.map" \
+    "${EXPORTS[@]/#/--export=}" \
+    "$target/wasm32-wasip1/module/libegress_warden.a" \
+    -L "$sysroot/lib/rustlib/wasm32-wasip1/lib/self-contained" -lc \
+    -o "$module"
 }
 
 # What `bench` measures loads with, for a moment: the module may ask it for a call that it lacks.

@@ -1,5 +1,5 @@
-//! The cases of `tests/cases` once more, in the filter as a proxy runs it: through its
-//! callbacks, and in the module that is shipped.
+//! The cases of `tests/cases` once more, in the filter as a proxy runs it: through the SDK's
+//! dispatcher, and in the module that is shipped.
 //!
 //! Here the border is tested along with the meaning: the header map as bytes, attributes by their
 //! path, filter state, the local reply, counters and the log as the host has them afterwards.

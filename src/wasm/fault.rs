@@ -13,7 +13,8 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use super::hostcalls;
+// Not this crate's own calls: one of them is a place where something can go wrong.
+use proxy_wasm::hostcalls::{get_property, get_shared_data, set_shared_data};
 
 /// A place where something can go wrong.
 #[derive(Clone, Copy)]
@@ -52,7 +53,7 @@ impl Callback {
 
 /// Does what the plugin's name asks for; whether the callback is to fail by its result.
 pub(super) fn strike(callback: Callback) -> bool {
-    let name = hostcalls::plugin_name().unwrap_or_default();
+    let name = get_property(vec!["plugin_name"]).ok().flatten().unwrap_or_default();
     let name = String::from_utf8_lossy(&name);
     let parts = name.split('/').collect::<Vec<_>>();
     let ["fault", act, place, when, number, ..] = parts[..] else {
@@ -92,10 +93,11 @@ fn calls_of_vm() -> u64 {
 /// How often all VMs of the process have asked under this name, this time included.
 fn calls_of_process(key: &str) -> u64 {
     loop {
-        let (calls, version) = hostcalls::shared_data(key).unwrap_or_default();
-        let calls = calls.try_into().map_or(0, u64::from_le_bytes) + 1;
+        let (calls, version) = get_shared_data(key).unwrap_or_default();
+        let calls = calls.and_then(|calls| Some(u64::from_le_bytes(calls.try_into().ok()?)));
+        let calls = calls.unwrap_or(0) + 1;
         // Another worker may have counted in between.
-        if hostcalls::set_shared_data(key, &calls.to_le_bytes(), version).is_ok() {
+        if set_shared_data(key, Some(&calls.to_le_bytes()), version).is_ok() {
             return calls;
         }
     }

@@ -3,9 +3,14 @@
 //! A proxy may answer any call with any status, and may leave out data that it promised. Here both
 //! are values: a status other than `Ok` is an error, an absent pointer is no bytes.
 
-#![expect(unsafe_code, reason = "host calls are foreign functions, which read and write memory")]
+#![expect(
+    unsafe_code,
+    reason = "host calls are foreign functions; the SDK's wrappers panic on unexpected statuses"
+)]
 
 use std::ptr::null_mut;
+
+use proxy_wasm::types::{BufferType, LogLevel, MapType, MetricType, StreamType};
 
 use crate::header_map::HeaderMap;
 
@@ -19,30 +24,6 @@ impl Status {
     /// What the proxy gave has not the form that it must have.
     pub(super) const PARSE_FAILURE: Self = Self(4);
 }
-
-/// How much a line of the log matters, in the ABI's numbers.
-#[derive(Clone, Copy)]
-pub(super) enum LogLevel {
-    Trace = 0,
-    Debug = 1,
-    Info = 2,
-    Warn = 3,
-    Error = 4,
-}
-
-/// The ABI's numbers for maps of headers.
-#[derive(Clone, Copy)]
-enum MapType {
-    HttpRequestHeaders = 0,
-    HttpRequestTrailers = 1,
-}
-
-/// The ABI's number for the plugin's configuration as a buffer.
-const PLUGIN_CONFIGURATION: u32 = 7;
-/// Its number for a connection's end to the caller.
-const DOWNSTREAM: u32 = 2;
-/// Its number for a metric that counts up.
-const COUNTER: u32 = 0;
 
 /// Writes one line to the proxy's log.
 pub(super) fn log(level: LogLevel, line: &str) -> Result<(), Status> {
@@ -62,7 +43,15 @@ pub(super) fn current_time() -> Result<u64, Status> {
 pub(super) fn plugin_configuration(size: usize) -> Result<Vec<u8>, Status> {
     returned_bytes(|data, returned_size| {
         // SAFETY: the host writes a pointer and a size to valid places.
-        unsafe { proxy_get_buffer_bytes(PLUGIN_CONFIGURATION, 0, size, data, returned_size) }
+        unsafe {
+            proxy_get_buffer_bytes(
+                BufferType::PluginConfiguration as u32,
+                0,
+                size,
+                data,
+                returned_size,
+            )
+        }
     })
 }
 
@@ -187,7 +176,7 @@ pub(super) fn send_local_response(
 
 /// Closes the connection to the caller.
 pub(super) fn close_downstream() -> Result<(), Status> {
-    check(proxy_close_stream(DOWNSTREAM))
+    check(proxy_close_stream(StreamType::Downstream as u32))
 }
 
 /// Makes the proxy call the root of the running context back so often; 0 is never.
@@ -204,34 +193,15 @@ pub(super) fn set_effective_context(context: u32) -> Result<(), Status> {
 pub(super) fn define_counter(name: &str) -> Result<u32, Status> {
     let mut id = 0;
     // SAFETY: the host reads a string that outlives the call and writes one `u32` to a valid place.
-    check(unsafe { proxy_define_metric(COUNTER, name.as_ptr(), name.len(), &mut id) })?;
+    check(unsafe {
+        proxy_define_metric(MetricType::Counter as u32, name.as_ptr(), name.len(), &mut id)
+    })?;
     Ok(id)
 }
 
 /// Adds one to a counter.
 pub(super) fn increment_counter(id: u32) -> Result<(), Status> {
     check(proxy_increment_metric(id, 1))
-}
-
-/// What all VMs of the process share under `key`, and its version.
-#[cfg(egress_fault)]
-pub(super) fn shared_data(key: &str) -> Result<(Vec<u8>, u32), Status> {
-    let mut version = 0;
-    let bytes = received_bytes(|data, size| {
-        // SAFETY: the host reads a string that outlives the call and writes a pointer, a size and a
-        // version to valid places.
-        unsafe { proxy_get_shared_data(key.as_ptr(), key.len(), data, size, &mut version) }
-    })?;
-    Ok((bytes, version))
-}
-
-/// Shares `value` under `key`; fails where the version there is another one by now. 0 is none.
-#[cfg(egress_fault)]
-pub(super) fn set_shared_data(key: &str, value: &[u8], version: u32) -> Result<(), Status> {
-    // SAFETY: the host reads two slices that outlive the call.
-    check(unsafe {
-        proxy_set_shared_data(key.as_ptr(), key.len(), value.as_ptr(), value.len(), version)
-    })
 }
 
 fn header_map(map: MapType) -> Result<HeaderMap, Status> {
@@ -255,11 +225,6 @@ fn check(status: u32) -> Result<(), Status> {
     }
 }
 
-/// Memory for the proxy to return something into: [`received_bytes`] takes it back.
-pub(super) fn give_memory(size: usize) -> *mut u8 {
-    Box::into_raw(Box::<[u8]>::new_uninit_slice(size)).cast()
-}
-
 /// Makes a call that returns bytes by the two places it is given.
 fn returned_bytes(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<Vec<u8>, Status> {
     #[cfg(egress_fault)]
@@ -274,8 +239,8 @@ fn received_bytes(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<
     if data.is_null() {
         return Ok(Vec::new());
     }
-    // SAFETY: the host took `size` bytes from [`give_memory`], which leaks a boxed slice of that
-    // length from the global allocator, filled them and handed over the only pointer.
+    // SAFETY: the host took `size` bytes from `proxy_on_memory_allocate`, which leaks a boxed slice
+    // of that length from the global allocator, filled them and handed over the only pointer.
     Ok(unsafe { Vec::from_raw_parts(data, size, size) })
 }
 
@@ -339,20 +304,4 @@ unsafe extern "C" {
         id: *mut u32,
     ) -> u32;
     safe fn proxy_increment_metric(id: u32, offset: i64) -> u32;
-    #[cfg(egress_fault)]
-    fn proxy_get_shared_data(
-        key_data: *const u8,
-        key_size: usize,
-        data: *mut *mut u8,
-        size: *mut usize,
-        version: *mut u32,
-    ) -> u32;
-    #[cfg(egress_fault)]
-    fn proxy_set_shared_data(
-        key_data: *const u8,
-        key_size: usize,
-        value_data: *const u8,
-        value_size: usize,
-        version: u32,
-    ) -> u32;
 }

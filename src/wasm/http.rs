@@ -1,10 +1,12 @@
 //! One HTTP stream: the proxy as the filter sees it.
 
-use std::cell::Cell;
 use std::rc::Rc;
 
+use proxy_wasm::traits::{Context, HttpContext};
+use proxy_wasm::types::Action;
+
 use super::hostcalls::{self, Status};
-use super::proxy::RunningProxy;
+use super::proxy::{RunningProxy, action};
 use crate::filter::{Filter, HttpProxy, Judged, LocalResponse};
 use crate::header_map::HeaderMap;
 use crate::proxy::{Failed, Flow};
@@ -13,7 +15,13 @@ use crate::proxy::{Failed, Flow};
 pub(super) struct HttpStream {
     filter: Option<Rc<Filter>>,
     /// The rule that was named at the headers.
-    rule: Cell<Option<usize>>,
+    rule: Option<usize>,
+}
+
+impl HttpStream {
+    pub(super) fn new(filter: Option<Rc<Filter>>) -> Self {
+        Self { filter, rule: None }
+    }
 }
 
 #[cfg(egress_fault)]
@@ -23,29 +31,27 @@ impl Drop for HttpStream {
     }
 }
 
-impl HttpStream {
-    pub(super) fn new(filter: Option<Rc<Filter>>) -> Self {
-        Self { filter, rule: Cell::new(None) }
-    }
+impl Context for HttpStream {}
 
-    pub(super) fn on_request_headers(&self) -> Flow {
+impl HttpContext for HttpStream {
+    fn on_http_request_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
         #[cfg(egress_fault)]
         super::fault::strike(super::fault::Callback::RequestHeaders);
-        match &self.filter {
+        let flow = match &self.filter {
             Some(filter) => {
                 let Judged { flow, rule } = filter.on_request_headers(&RunningProxy);
-                self.rule.set(rule);
+                self.rule = rule;
                 flow
             }
             None => refuse_without_policy(&RunningProxy),
-        }
+        };
+        action(flow)
     }
 
-    pub(super) fn on_request_trailers(&self) -> Flow {
+    fn on_http_request_trailers(&mut self, _count: usize) -> Action {
         // Without a policy the request was refused before its trailers came.
-        let trailers =
-            |filter: &Rc<Filter>| filter.on_request_trailers(&RunningProxy, self.rule.get());
-        self.filter.as_ref().map_or(Flow::Stop, trailers)
+        let trailers = |filter: &Rc<Filter>| filter.on_request_trailers(&RunningProxy, self.rule);
+        action(self.filter.as_ref().map_or(Flow::Stop, trailers))
     }
 }
 

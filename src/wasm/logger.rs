@@ -2,8 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::hostcalls::{self, LogLevel};
 use log::{Level, LevelFilter, Log, Metadata, Record};
+use proxy_wasm::types::LogLevel;
+
+use super::hostcalls;
 
 /// Sends the lines of this process to the proxy's log, `info` and above. The proxy drops those
 /// under its own level; its errors are ignored, for there is nowhere to report them.

@@ -1,10 +1,9 @@
-//! The filter's side of Proxy-Wasm, ABI 0.2.1: the callbacks that a proxy calls, and the host calls that the filter makes.
+//! The filter's side of Proxy-Wasm: the only user of `proxy_wasm`.
 //!
-//! Both are this module's own. An SDK's library exports callbacks that the filter has no use for, and its host calls
-//! panic on statuses that a proxy may well return. Callbacks hand over to [`crate::filter`] or [`crate::connection`]
-//! at once.
+//! The SDK gives the dispatcher, the traits and the exported callbacks; host calls are this
+//! module's own, because the SDK's panic on statuses that a proxy may well return. Callbacks hand
+//! over to [`crate::filter`] or [`crate::connection`] at once.
 
-mod callbacks;
 mod counters;
 #[cfg(egress_fault)]
 mod fault;
@@ -14,3 +13,12 @@ mod logger;
 mod proxy;
 mod root;
 mod tcp;
+
+proxy_wasm::main! {{
+    logger::install();
+    proxy_wasm::set_root_context(|_context_id| {
+        #[cfg(egress_fault)]
+        fault::strike(fault::Callback::RootContextCreate);
+        Box::<root::Root>::default()
+    });
+}}

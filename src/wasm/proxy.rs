@@ -3,10 +3,12 @@
 
 use std::ops::RangeInclusive;
 
+use proxy_wasm::types::Action;
+
 use super::hostcalls::Status;
 use super::{counters, hostcalls};
 use crate::counters::Counter;
-use crate::proxy::{Failed, Proxy};
+use crate::proxy::{Failed, Flow, Proxy};
 
 /// The host calls of the callback that is running.
 pub(super) struct RunningProxy;
@@ -33,5 +35,13 @@ impl Proxy for RunningProxy {
 
     fn increment(&self, counter: &Counter) {
         counters::increment(counter);
+    }
+}
+
+/// What a callback returns for a verdict.
+pub(super) fn action(flow: Flow) -> Action {
+    match flow {
+        Flow::Continue => Action::Continue,
+        Flow::Stop => Action::Pause,
     }
 }

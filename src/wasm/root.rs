@@ -3,6 +3,9 @@
 
 use std::rc::Rc;
 
+use proxy_wasm::traits::{Context, HttpContext, RootContext, StreamContext};
+use proxy_wasm::types::ContextType;
+
 use super::hostcalls::{self, Status};
 use super::http::HttpStream;
 use super::tcp::{Plugin, TcpConnection};
@@ -21,11 +24,10 @@ pub(super) enum Root {
     Connections(Option<Rc<Plugin>>),
 }
 
-/// What began under a root.
-#[derive(Clone)]
-pub(super) enum Begun {
-    Stream(Rc<HttpStream>),
-    Connection(Rc<TcpConnection>),
+impl Default for Root {
+    fn default() -> Self {
+        Self::Requests(None)
+    }
 }
 
 #[cfg(egress_fault)]
@@ -35,15 +37,10 @@ impl Drop for Root {
     }
 }
 
-impl Root {
-    pub(super) fn new() -> Self {
-        #[cfg(egress_fault)]
-        super::fault::strike(super::fault::Callback::RootContextCreate);
-        Self::Requests(None)
-    }
+impl Context for Root {}
 
-    /// Takes the plugin's configuration, or keeps what it has; which of the two.
-    pub(super) fn on_configure(&mut self, plugin_configuration_size: usize) -> bool {
+impl RootContext for Root {
+    fn on_configure(&mut self, plugin_configuration_size: usize) -> bool {
         #[cfg(egress_fault)]
         if super::fault::strike(super::fault::Callback::Configure) {
             return false;
@@ -72,24 +69,39 @@ impl Root {
         true
     }
 
-    /// A stream or a connection that begins, of the kind that this root judges.
-    pub(super) fn begin(&self, context_id: u32) -> Begun {
+    fn create_http_context(&self, _context_id: u32) -> Option<Box<dyn HttpContext>> {
         #[cfg(egress_fault)]
         super::fault::strike(super::fault::Callback::ContextCreate);
-        match self {
-            Self::Requests(filter) => Begun::Stream(Rc::new(HttpStream::new(filter.clone()))),
-            Self::Connections(plugin) => {
-                Begun::Connection(Rc::new(TcpConnection::new(context_id, plugin.as_ref())))
-            }
-        }
+        let filter = match self {
+            Self::Requests(filter) => filter.clone(),
+            Self::Connections(_) => None,
+        };
+        Some(Box::new(HttpStream::new(filter)))
     }
 
-    pub(super) fn on_tick(&self) {
+    fn create_stream_context(&self, context_id: u32) -> Option<Box<dyn StreamContext>> {
+        #[cfg(egress_fault)]
+        super::fault::strike(super::fault::Callback::ContextCreate);
+        let plugin = match self {
+            Self::Requests(_) => None,
+            Self::Connections(plugin) => plugin.as_ref(),
+        };
+        Some(Box::new(TcpConnection::new(context_id, plugin)))
+    }
+
+    fn on_tick(&mut self) {
         #[cfg(egress_fault)]
         super::fault::strike(super::fault::Callback::Tick);
         if let Self::Connections(Some(plugin)) = self {
             plugin.on_tick();
         }
+    }
+
+    fn get_type(&self) -> Option<ContextType> {
+        Some(match self {
+            Self::Requests(_) => ContextType::HttpContext,
+            Self::Connections(_) => ContextType::StreamContext,
+        })
     }
 }
 

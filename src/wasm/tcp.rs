@@ -3,8 +3,11 @@
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 
+use proxy_wasm::traits::{Context, StreamContext};
+use proxy_wasm::types::Action;
+
 use super::hostcalls::{self, Status};
-use super::proxy::RunningProxy;
+use super::proxy::{RunningProxy, action};
 use crate::connection::{ConnectionFilter, ConnectionProxy};
 use crate::in_force::{InForce, Made, Root, Roots};
 use crate::proxy::Flow;
@@ -79,13 +82,6 @@ impl Plugin {
     }
 }
 
-#[cfg(egress_fault)]
-impl Drop for TcpConnection {
-    fn drop(&mut self) {
-        super::fault::strike(super::fault::Callback::Delete);
-    }
-}
-
 impl TcpConnection {
     pub(super) fn new(context: u32, plugin: Option<&Rc<Plugin>>) -> Self {
         let connection = plugin.map(|plugin| {
@@ -104,8 +100,19 @@ impl TcpConnection {
     fn flow(&self) -> Option<Flow> {
         self.connection.as_ref().map_or(Some(Flow::Stop), |connection| connection.flow.get())
     }
+}
 
-    pub(super) fn on_new_connection(&self) -> Flow {
+#[cfg(egress_fault)]
+impl Drop for TcpConnection {
+    fn drop(&mut self) {
+        super::fault::strike(super::fault::Callback::Delete);
+    }
+}
+
+impl Context for TcpConnection {}
+
+impl StreamContext for TcpConnection {
+    fn on_new_connection(&mut self) -> Action {
         #[cfg(egress_fault)]
         super::fault::strike(super::fault::Callback::NewConnection);
         let policy = self.connection.as_ref().and_then(|connection| connection.made.policy());
@@ -126,29 +133,29 @@ impl TcpConnection {
             (None, _) => RunningProxy.close(),
         }
         // Undecided it goes on, without a byte.
-        self.flow().unwrap_or(Flow::Continue)
+        self.flow().map_or(Action::Continue, action)
     }
 
     /// Whatever the callback before returned, Envoy goes on to the next filter when bytes come,
     /// unless this one says no.
-    pub(super) fn on_downstream_data(&self) -> Flow {
+    fn on_downstream_data(&mut self, _size: usize, _end_of_stream: bool) -> Action {
         #[cfg(egress_fault)]
         super::fault::strike(super::fault::Callback::DownstreamData);
         if let (None, Some(connection)) = (self.flow(), &self.connection) {
             connection.decide();
         }
-        self.flow().unwrap_or(Flow::Stop)
+        self.flow().map_or(Action::Pause, action)
     }
 
     /// Bytes for a caller of whom nothing is decided: the upstream was dialled before it had to be,
     /// and speaks first. To hold them back would hold all that the upstream sends in memory.
-    pub(super) fn on_upstream_data(&self) -> Flow {
+    fn on_upstream_data(&mut self, _size: usize, _end_of_stream: bool) -> Action {
         #[cfg(egress_fault)]
         super::fault::strike(super::fault::Callback::UpstreamData);
         if let (None, Some(connection)) = (self.flow(), &self.connection) {
             connection.refuse_undecided();
         }
-        self.flow().unwrap_or(Flow::Stop)
+        self.flow().map_or(Action::Pause, action)
     }
 }
 

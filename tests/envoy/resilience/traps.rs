@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::json;
 
-use super::gateway::{Discovered, Gateway, PATIENCE, Plan};
+use super::gateway::{Discovered, Gateway, PATIENCE, Plan, soon};
 use super::plugin::{Plugin, policy};
 use super::upstream::Upstream;
 use envoy_kit::call::{Answer, Call};
@@ -62,12 +62,16 @@ pub(crate) async fn a_module_with_names_leaves_a_backtrace(testbed: &Testbed) ->
     let mut traffic =
         Traffic::start(testbed, "trap/request_headers/every/1", "FAIL_CLOSED").await?;
     traffic.until(Outcome::Failed).await?;
-    let logs = testbed.logs();
-    let (_, backtrace) = logs.split_once("in-VM backtrace").context("a backtrace")?;
-    for function in ["::fault::strike", "proxy_on_request_headers"] {
-        ensure!(backtrace.contains(function), "{logs}");
-    }
-    Ok(())
+    // Envoy writes it after the answer, in its own time.
+    soon(async || {
+        let logs = testbed.logs();
+        let (_, backtrace) = logs.split_once("in-VM backtrace").context("a backtrace")?;
+        for function in ["::fault::strike", "proxy_on_request_headers"] {
+            ensure!(backtrace.contains(function), "{logs}");
+        }
+        Ok(())
+    })
+    .await
 }
 
 pub(crate) async fn a_trap_when_a_stream_ends_is_closed(testbed: &Testbed) -> Result<()> {

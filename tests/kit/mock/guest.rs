@@ -2,8 +2,8 @@
 
 use super::host::SharedHost;
 
-/// A filter in its VM: those callbacks of Proxy-Wasm 0.2.1 that it has, for the life of a root, of an
-/// HTTP stream and of a connection.
+/// A filter in its VM: the callbacks of Proxy-Wasm 0.2.1 for the life of a root, of an HTTP
+/// stream and of a connection. As in Envoy, a callback that the guest does not have is skipped.
 ///
 /// # Panics
 ///
@@ -15,6 +15,7 @@ pub trait Guest: Sized {
     fn initialize(&mut self);
     /// A root has the parent 0.
     fn on_context_create(&mut self, context: u32, parent: u32);
+    fn on_vm_start(&mut self, root: u32, configuration_size: u32) -> bool;
     fn on_configure(&mut self, root: u32, configuration_size: u32) -> bool;
     /// Returns the action's number: 0 is to go on.
     fn on_request_headers(&mut self, stream: u32, count: u32, end_of_stream: bool) -> u32;
@@ -25,6 +26,9 @@ pub trait Guest: Sized {
     /// The same for bytes to its caller.
     fn on_upstream_data(&mut self, connection: u32, size: u32, end_of_stream: bool) -> u32;
     fn on_tick(&mut self, root: u32);
+    /// Whether the context may be deleted at once.
+    fn on_done(&mut self, context: u32) -> bool;
+    fn on_log(&mut self, context: u32);
     fn on_delete(&mut self, context: u32);
 
     /// Bytes of linear memory, where the guest has such a thing.

@@ -153,6 +153,21 @@ impl Host {
         }
     }
 
+    pub fn header_value(&self, map: u32, name: &[u8]) -> Result<Vec<u8>, Status> {
+        let headers = self.request_headers(map)?;
+        headers.first(name).map(<[u8]>::to_vec).ok_or(Status::NotFound)
+    }
+
+    pub fn set_header_pairs(&mut self, map: u32, pairs: Headers) -> Result<(), Status> {
+        *self.request_headers_mut(map)? = pairs;
+        Ok(())
+    }
+
+    pub fn add_header(&mut self, map: u32, name: &[u8], value: &[u8]) -> Result<(), Status> {
+        self.request_headers_mut(map)?.add(name, value);
+        Ok(())
+    }
+
     /// Envoy's `setCopy`: every entry under the name goes, ours comes last.
     pub fn replace_header(&mut self, map: u32, name: &[u8], value: &[u8]) -> Result<(), Status> {
         let headers = self.request_headers_mut(map)?;
@@ -250,6 +265,10 @@ impl Host {
         Ok(METRIC_ID_STEP * self.metrics.len() as u32)
     }
 
+    pub fn metric(&self, id: u32) -> Result<u64, Status> {
+        Ok(self.counters[self.metric_name(id)?])
+    }
+
     pub fn increment_metric(&mut self, id: u32, offset: i64) -> Result<(), Status> {
         let name = self.metric_name(id)?.to_owned();
         let offset = u64::try_from(offset).ok().filter(|&offset| offset > 0);
@@ -316,6 +335,10 @@ impl Headers {
     pub fn values(&self, name: impl AsRef<[u8]>) -> Vec<&[u8]> {
         let name = name.as_ref().to_ascii_lowercase();
         self.iter().filter(|(other, _)| *other == name).map(|(_, value)| value).collect()
+    }
+
+    fn first(&self, name: &[u8]) -> Option<&[u8]> {
+        self.values(name).first().copied()
     }
 
     pub fn add(&mut self, name: &[u8], value: &[u8]) {

@@ -38,7 +38,9 @@ fn subject(memory: &dyn Memory, import: &str, arguments: &[u64]) -> Option<Vec<u
             &[name, size, ..],
         )
         | (
-            "proxy_replace_header_map_value"
+            "proxy_get_header_map_value"
+            | "proxy_add_header_map_value"
+            | "proxy_replace_header_map_value"
             | "proxy_remove_header_map_value"
             | "proxy_define_metric",
             &[_, name, size, ..],
@@ -56,7 +58,10 @@ fn return_falsely(
 ) -> Result<(), Status> {
     let (data, size) = match (import, arguments) {
         (
-            "proxy_get_buffer_bytes" | "proxy_get_header_map_pairs" | "proxy_get_property",
+            "proxy_get_buffer_bytes"
+            | "proxy_get_header_map_pairs"
+            | "proxy_get_header_map_value"
+            | "proxy_get_property",
             &[.., data, size],
         ) => (data, size),
         _ => return Ok(()),
@@ -83,11 +88,16 @@ fn answer(
             let text = read(memory, data, size)?;
             host.borrow_mut().log(level as u32, &text)
         }
+        ("proxy_get_log_level", &[level]) => {
+            let number = host.borrow().log_level as u32;
+            write(memory, level, &number.to_le_bytes())
+        }
         ("proxy_get_current_time_nanoseconds", &[time]) => {
             let clock = host.borrow().current_time()?;
             write(memory, time, &clock.to_le_bytes())
         }
         ("proxy_get_buffer_bytes", &[kind, start, max_size, data, size]) => {
+            // `usize::MAX`, which the SDK asks for, is cut to the ABI's width.
             let bytes = host.borrow().buffer(kind as u32, start as u32, max_size as u32)?;
             give(memory, &bytes, data, size)
         }
@@ -95,6 +105,19 @@ fn answer(
             let pairs = host.borrow().header_pairs(map as u32)?;
             let serialized = serialize(&pairs);
             give(memory, &serialized, data, size)
+        }
+        ("proxy_set_header_map_pairs", &[map, data, size]) => {
+            let pairs = deserialize(&read(memory, data, size)?);
+            host.borrow_mut().set_header_pairs(map as u32, pairs)
+        }
+        ("proxy_get_header_map_value", &[map, name, name_size, data, size]) => {
+            let name = read(memory, name, name_size)?;
+            let value = host.borrow().header_value(map as u32, &name)?;
+            give(memory, &value, data, size)
+        }
+        ("proxy_add_header_map_value", &[map, name, name_size, value, value_size]) => {
+            let (name, value) = (read(memory, name, name_size)?, read(memory, value, value_size)?);
+            host.borrow_mut().add_header(map as u32, &name, &value)
         }
         ("proxy_replace_header_map_value", &[map, name, name_size, value, value_size]) => {
             let (name, value) = (read(memory, name, name_size)?, read(memory, value, value_size)?);
@@ -147,6 +170,10 @@ fn answer(
             let name = read(memory, name, name_size)?;
             let defined = host.borrow_mut().define_metric(kind as u32, &name)?;
             write(memory, id, &defined.to_le_bytes())
+        }
+        ("proxy_get_metric", &[id, value]) => {
+            let found = host.borrow().metric(id as u32)?;
+            write(memory, value, &found.to_le_bytes())
         }
         ("proxy_increment_metric", &[id, offset]) => {
             host.borrow_mut().increment_metric(id as u32, offset as i64)

@@ -38,7 +38,7 @@ pub use native::{IMPORTS, Native};
 pub use plane::InHost;
 pub use worker::{Connection, Outcome, Request, Root, Stream, Worker};
 
-/// Runs something in a worker whose VM has just started, on a thread of its own: the library keeps its
+/// Runs something in a worker whose VM has just started, on a thread of its own: the SDK keeps its
 /// contexts per thread, and two workers use the same ids.
 pub fn in_a_worker<G: Guest, T: Send>(run: impl FnOnce(&mut Worker<G>) -> T + Send) -> T {
     let name = thread::current().name().unwrap_or_default().to_owned();

@@ -24,15 +24,17 @@ pub struct Module {
 }
 
 impl Module {
-    fn call<P: WasmParams, R: WasmResults>(&mut self, callback: &str, parameters: P) -> R {
-        let function = self
-            .instance
-            .get_typed_func::<P, R>(&self.store, callback)
-            .unwrap_or_else(|error| panic!("the module has no such {callback}: {error}"));
-        function.call(&mut self.store, parameters).unwrap_or_else(|error| {
+    /// Calls an export that returns something; `None` where the module does not have it.
+    fn call<P: WasmParams, R: WasmResults>(&mut self, callback: &str, parameters: P) -> Option<R> {
+        let function = self.instance.get_func(&self.store, callback)?;
+        let function = function
+            .typed::<P, R>(&self.store)
+            .unwrap_or_else(|error| panic!("{callback} has another signature: {error}"));
+        let result = function.call(&mut self.store, parameters);
+        Some(result.unwrap_or_else(|error| {
             let lines = self.store.data().borrow().lines.clone();
             panic!("the module trapped in {callback}: {error}; log: {lines:#?}")
-        })
+        }))
     }
 }
 
@@ -55,31 +57,43 @@ impl Guest for Module {
         self.call::<_, ()>("proxy_on_context_create", (context, parent));
     }
 
+    fn on_vm_start(&mut self, root: u32, configuration_size: u32) -> bool {
+        self.call("proxy_on_vm_start", (root, configuration_size)).is_none_or(truth)
+    }
+
     fn on_configure(&mut self, root: u32, configuration_size: u32) -> bool {
-        self.call::<_, u32>("proxy_on_configure", (root, configuration_size)) != 0
+        self.call("proxy_on_configure", (root, configuration_size)).is_none_or(truth)
     }
 
     fn on_request_headers(&mut self, stream: u32, count: u32, end_of_stream: bool) -> u32 {
         let parameters = (stream, count, u32::from(end_of_stream));
-        self.call("proxy_on_request_headers", parameters)
+        self.call("proxy_on_request_headers", parameters).unwrap_or(0)
     }
 
     fn on_new_connection(&mut self, connection: u32) -> u32 {
-        self.call("proxy_on_new_connection", connection)
+        self.call("proxy_on_new_connection", connection).unwrap_or(0)
     }
 
     fn on_downstream_data(&mut self, connection: u32, size: u32, end_of_stream: bool) -> u32 {
         let parameters = (connection, size, u32::from(end_of_stream));
-        self.call("proxy_on_downstream_data", parameters)
+        self.call("proxy_on_downstream_data", parameters).unwrap_or(0)
     }
 
     fn on_upstream_data(&mut self, connection: u32, size: u32, end_of_stream: bool) -> u32 {
         let parameters = (connection, size, u32::from(end_of_stream));
-        self.call("proxy_on_upstream_data", parameters)
+        self.call("proxy_on_upstream_data", parameters).unwrap_or(0)
     }
 
     fn on_tick(&mut self, root: u32) {
         self.call::<_, ()>("proxy_on_tick", root);
+    }
+
+    fn on_done(&mut self, context: u32) -> bool {
+        self.call("proxy_on_done", context).is_none_or(truth)
+    }
+
+    fn on_log(&mut self, context: u32) {
+        self.call::<_, ()>("proxy_on_log", context);
     }
 
     fn on_delete(&mut self, context: u32) {
@@ -94,6 +108,10 @@ impl Guest for Module {
     fn fuel_spent(&self) -> Option<u64> {
         self.store.get_fuel().ok().map(|left| u64::MAX - left)
     }
+}
+
+fn truth(value: u32) -> bool {
+    value != 0
 }
 
 /// The module, compiled once for all tests of the process.

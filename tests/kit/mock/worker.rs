@@ -84,8 +84,9 @@ impl<G: Guest> Worker<G> {
         let id = self.last_context + 1;
         self.host_mut().root_ids.insert(id, root_id.to_owned());
         assert_eq!(self.create(0), id);
+        let started = self.guest.on_vm_start(id, 0);
         self.host_mut().plugin_configuration = Some(policy.to_vec());
-        let accepted = self.guest.on_configure(id, size);
+        let accepted = started && self.guest.on_configure(id, size);
         self.host_mut().plugin_configuration = None;
         Root { id, accepted }
     }
@@ -303,6 +304,8 @@ impl<G: Guest> Worker<G> {
 
     fn delete(&mut self, context: u32) {
         self.host_mut().context = context;
+        assert!(self.guest.on_done(context), "nothing here holds a context back");
+        self.guest.on_log(context);
         self.guest.on_delete(context);
     }
 
