@@ -16,12 +16,12 @@ use std::sync::Arc;
 
 /// What the filter asks of the proxy about a connection, beside what it asks for requests too.
 pub trait ConnectionProxy: Proxy {
-    /// Closes the connection to the caller. One that stays open still goes no further here.
+    /// Closes the connection to the caller. If this fails, the connection still goes no further here.
     fn close(&self);
 }
 
-/// A policy at work on connections to one port. It holds no state of a connection and is shared by
-/// all of them.
+/// The filter for one policy and the connections to one port. It has no state of a connection; all
+/// connections share it.
 #[derive(Debug)]
 pub struct ConnectionFilter {
     config: Arc<Config>,
@@ -37,8 +37,8 @@ impl ConnectionFilter {
         Self { config, counters, connections }
     }
 
-    /// What of the policy does not mean on connections what its author may think; `None` where
-    /// there is nothing to say.
+    /// A warning about rules that have another effect on connections than their author may expect;
+    /// `None` if there are none.
     pub fn warning(&self) -> Option<String> {
         const NAMED: usize = 10;
         let mut ids = self.config.policy.rules_for_requests();
@@ -56,12 +56,11 @@ impl ConnectionFilter {
         })
     }
 
-    /// Decides a connection that was just made. `None`: where the gateway itself ends TLS, the mesh's
-    /// around the application's own, its handshake is still to come and with it the caller. Then
-    /// [`Self::decide_late`] is to be asked when the first bytes are there, before they go on. To hold
-    /// the connection back until then would hold it for ever: Envoy's tcp_proxy has reading switched
-    /// off until its own connection stands, so that no handshake would come. Until the verdict falls
-    /// the record says that there is none: it may end so.
+    /// Decides a new connection. `None`: the gateway itself ends TLS (the mesh's, around the
+    /// application's own), and the handshake, which names the caller, is still to come. Then call
+    /// [`Self::decide_late`] when the first bytes are there, before they go on. The connection cannot be
+    /// held back until then: Envoy's tcp_proxy does not read until its own connection is open, so no
+    /// handshake would come. Until the verdict the record says `undecided`.
     pub fn on_new_connection(&self, proxy: &impl ConnectionProxy) -> Option<Flow> {
         if !Downstream::new(proxy).may_be_tls() {
             return Some(self.decide(proxy));
@@ -86,7 +85,7 @@ impl ConnectionFilter {
         self.conclude(proxy, undecided, |record| write(proxy, record.filter_state_instead()))
     }
 
-    /// Counts a connection that ended while it waited for its verdict. Of it nothing is asked any more.
+    /// Counts a connection that ended before its verdict. The proxy is not asked about it any more.
     pub fn count_undecided(&self, proxy: &impl Proxy) {
         self.count(&Decision::undecided(), proxy);
     }

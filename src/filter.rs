@@ -32,11 +32,11 @@ pub trait HttpProxy: Proxy {
     /// Sets filter state `wasm.egress_cluster` to the name of the cluster that was judged, empty where
     /// there was none. The guard lets the request pass to that cluster only.
     fn bind_cluster(&self, name: &[u8]) -> Result<(), Failed>;
-    /// Answers the request in the upstream's place. Unanswered it still goes no further.
+    /// Sends a local reply. If this fails, the request still goes no further.
     fn send_local_response(&self, response: &LocalResponse<'_>);
 }
 
-/// An answer that the proxy gives itself; the request goes no further.
+/// A local reply: the proxy answers, and the request goes no further.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalResponse<'a> {
     /// HTTP status, 400 to 599.
@@ -63,7 +63,7 @@ pub struct Judged {
     pub rule: Option<usize>,
 }
 
-/// A policy at work. It holds no state of a stream and is shared by all of them.
+/// The filter for one policy. It has no state of a stream; all streams share it.
 #[derive(Debug)]
 pub struct Filter {
     config: Arc<Config>,
@@ -157,8 +157,8 @@ impl Filter {
         }
     }
 
-    /// Removes from the trailers of a request that passes what could pass for a stamp, `rule` being
-    /// the one that was named; a request whose trailers the proxy does not give or write ends here.
+    /// Removes from the trailers of a passing request what could be taken for a stamp; `rule` is the
+    /// named rule. If the proxy does not give or write the trailers, the request ends here.
     pub fn on_request_trailers(&self, proxy: &impl HttpProxy, rule: Option<usize>) -> Flow {
         let cleared = proxy.request_trailers().and_then(|trailers| {
             let mut forged = self.config.stamps.forged_trailers(rule, &trailers).into_iter();
@@ -221,8 +221,8 @@ impl<'a, P: HttpProxy> Stream<'a, P> {
         }
     }
 
-    /// Makes a request ready that is to pass. One for which that fails does not: it would leave with
-    /// what its caller forged, or by a way that was not judged, and with the verdict `allow` beside it.
+    /// Prepares an allowed request to pass. If this fails, the request is refused: it would leave with
+    /// headers that its caller forged, or by a way that was not judged, with the verdict `allow`.
     fn release(&self, decision: Decision, headers: &HeaderMap) -> Decision {
         let is_ready = |()| self.write_stamps(decision, headers).is_ok();
         match decision.verdict.action {
@@ -231,8 +231,8 @@ impl<'a, P: HttpProxy> Stream<'a, P> {
         }
     }
 
-    /// Ties the request to the cluster that was judged. Stamps and removals make Envoy choose the
-    /// route again, and nothing that the filter can read says which it becomes.
+    /// Binds the request to the cluster that was judged. Stamps and removals make Envoy choose the
+    /// route again, and the filter cannot read which route that is.
     fn bind_cluster(&self) -> Result<(), Failed> {
         match self.cluster.name() {
             Some(name) if self.config.policy.rests_on_route() => self.proxy.bind_cluster(name),
@@ -266,10 +266,10 @@ impl<'a, P: HttpProxy> Stream<'a, P> {
         })
     }
 
-    /// Whether the request has passed here before: Envoy redirects some itself, to another host, and
-    /// they still carry what was stamped for the host before. Known by the header that Envoy sets, which
-    /// a caller may forge to lose its own headers, and by the record of the first pass. It fails where
-    /// another policy decided that: nobody here knows what it stamped.
+    /// Whether the request has passed here before: Envoy follows some redirects itself, to another host,
+    /// and the request still carries the stamps for the first host. It is recognised by the header that
+    /// Envoy sets (a caller who forges it loses only its own headers), and by the record of the first
+    /// pass. It fails if another policy decided the first pass: its stamps are unknown here.
     fn is_redirected(&self) -> Result<bool, Failed> {
         let has_original_url = self.message.has_original_url;
         if !has_original_url && !self.config.stamps.may_be_carried() {

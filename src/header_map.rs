@@ -10,9 +10,9 @@ pub struct HeaderMap {
 }
 
 impl HeaderMap {
-    /// Takes a buffer as the host returned it; `None` where it is cut short or lies about its count
-    /// or its sizes. Nothing is made of the pairs that could still be read: among those that could
-    /// not may be the one that matters.
+    /// Takes a buffer as the host returned it; `None` where it is cut short, or its count or sizes are
+    /// wrong. Pairs that could still be read are not used: one that could not may be the one that
+    /// matters.
     pub fn from_serialized(serialized: Vec<u8>) -> Option<Self> {
         let map = Self { serialized };
         let (count, _) = split_size(&map.serialized)?;

@@ -2,13 +2,13 @@
 //!
 //! A proxy configures each new policy as a root of its own. It keeps the old root for as long as a
 //! connection that began under it is open, and does not say which root it has replaced. If a policy
-//! comes back unchanged while its root is there, the proxy takes that root again and configures nothing.
-//! So what a root is known by is that it was configured, and that connections begin under it. A plugin is
-//! known by its name and root id; two plugins under one name cannot be told from one and its updates.
-//! Where it cannot be known which of two policies is in force, both are asked.
+//! comes back unchanged while its root is there, the proxy uses that root again and does not configure
+//! it. So only two events are known of a root: it was configured, and connections begin under it. A
+//! plugin is known by its name and root id; two plugins with one name look like one and its updates. If
+//! it is unknown which of two policies is in force, both are asked.
 //!
-//! Roots that were replaced give their policies up, but for the last few, which may come back: a
-//! connection that has its verdict needs no policy, and one that waits gets that of the policy in force.
+//! Replaced roots drop their policies, except the last few, which may come back: a connection that has
+//! its verdict needs no policy, and one that waits gets the verdict of the policy in force.
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
@@ -27,7 +27,7 @@ pub struct Roots<T> {
 /// One configuration of a plugin.
 #[derive(Debug)]
 pub struct Root<T> {
-    /// What tells its plugin from others.
+    /// The identity of its plugin.
     plugin: Box<[u8]>,
     /// When it was configured.
     configured: u64,
@@ -44,14 +44,14 @@ pub struct Made<T> {
     root: Rc<Root<T>>,
 }
 
-/// Whose word counts for a connection now.
+/// Which policy decides on a connection now.
 #[derive(Debug, PartialEq, Eq)]
 pub enum InForce<T> {
-    /// Nobody's: nothing may pass.
+    /// None: nothing may pass.
     Nothing,
-    /// This policy's.
+    /// This one.
     One(Rc<T>),
-    /// It cannot be known which of the two, that of its own root last: both must let it pass.
+    /// One of these two, and it is unknown which: both must let it pass. That of its own root is last.
     Either(Rc<T>, Rc<T>),
 }
 
@@ -97,7 +97,7 @@ impl<T> Roots<T> {
         }
     }
 
-    /// Whose word counts for an open connection now.
+    /// Which policy decides on an open connection now.
     pub fn in_force(&self, made: &Made<T>) -> InForce<T> {
         let own = &made.root;
         let others = self.of_plugin(own).filter(|it| !Rc::ptr_eq(it, own));

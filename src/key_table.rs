@@ -1,11 +1,11 @@
-//! A map from byte strings to numbers, as compact as it is quick to ask: the bytes of all keys lie
-//! in one run, and finding a key touches one slot and its bytes.
+//! A map from byte strings to numbers, compact and fast: the bytes of all keys lie in one run, and
+//! finding a key touches one slot and its bytes.
 //!
 //! There is no random state: configuring stays a pure function of the policy's bytes, and the module
 //! needs no random numbers from the proxy. So an author can make keys that all hash to one place,
 //! in a policy that other teams share. That gains nothing: a search looks at few slots and compares
 //! few keys ([`EFFORT`]). A key that has no place within that lies in an ordered map beside the
-//! slots. Without such keys the map is empty, and nobody asks it.
+//! slots. Without such keys the map is empty and never searched.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -47,7 +47,7 @@ enum Place {
 
 /// What a search may cost: a slot that has another key costs 1, and [`COMPARISON`] more where the
 /// hashes are equal, so that the keys have to be compared. At most three of four slots are taken,
-/// and of keys that nobody aimed, one in hundreds is crowded in the fullest table.
+/// and of keys that were not chosen to collide, one in hundreds is crowded in the fullest table.
 const EFFORT: usize = 128;
 const COMPARISON: usize = 15;
 
@@ -268,7 +268,7 @@ impl Hasher {
         state.mix(last)
     }
 
-    /// The upper half has passed through the multiplication best.
+    /// The multiplication mixes the upper half best.
     pub(crate) fn finish(self) -> Hash {
         let mixed = (self.0 ^ (self.0 >> 32)).wrapping_mul(Self::FACTOR);
         Hash((mixed >> 32) as u32)

@@ -3,8 +3,8 @@
 use crate::counters::Counter;
 use std::cell::OnceCell;
 
-/// The proxy as requests and connections both need it. Where a failure would change what leaves, it
-/// is told.
+/// What requests and connections both need of the proxy. A call returns an error where its failure
+/// would change what leaves the mesh.
 pub trait Proxy {
     /// A property by its path (Envoy's attributes), as raw bytes; `None` where the proxy has none.
     fn property(&self, path: &[&str]) -> Result<Option<Vec<u8>>, Failed>;
@@ -17,11 +17,11 @@ pub trait Proxy {
     fn increment(&self, counter: &Counter);
 }
 
-/// The proxy did not do what it was asked, and has said why in its log where somebody must look.
+/// The proxy did not do what it was asked. Its log says why, where somebody must look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Failed;
 
-/// What becomes of a request or a connection.
+/// What happens to a request or a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Flow {

@@ -96,7 +96,7 @@ const CARRIED: Fate = 4;
 pub struct Stamp {
     /// Headers with the values they get.
     pub set: Vec<(HeaderName, Template)>,
-    /// Headers that go.
+    /// Headers that are removed.
     pub remove: Vec<HeaderName>,
 }
 
@@ -129,7 +129,7 @@ pub enum Operation<'a> {
 /// write it many times. A UUID has 36.
 pub const MAX_REQUEST_ID: usize = 256;
 
-/// What placeholders stand for in one request; absent where unknown.
+/// The values of placeholders in one request; absent if unknown.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Values<'a> {
     /// The id of the named rule.
@@ -215,7 +215,7 @@ impl Stamps {
 
     /// The names among a request's trailers that may not go on, each once: those under which a header
     /// of the request would be removed. Some upstreams merge trailers into the headers (RFC 9110,
-    /// section 6.5.2). What another rule stamps is none of this request's business.
+    /// section 6.5.2). Stamps of other rules do not concern this request.
     pub fn forged_trailers<'a>(
         &self,
         rule: Option<usize>,
@@ -227,7 +227,7 @@ impl Stamps {
         names.filter(|name| is_forged(name) && is_new(&mut seen, name)).collect()
     }
 
-    /// What `Connection` becomes where it names a stamped header: the next hop would drop that.
+    /// The new `Connection` if it names a stamped header, which the next hop would drop.
     fn connection(&self, rule: Option<usize>, headers: &HeaderMap) -> Option<Operation<'_>> {
         let values = headers.iter().filter(|(name, _)| *name == b"connection");
         let tokens =
@@ -313,7 +313,7 @@ fn rule_key(rule: usize, name: u32) -> [u8; 8] {
     (rule as u64).wrapping_shl(32).wrapping_add(u64::from(name)).to_le_bytes()
 }
 
-/// Whether the name was not seen before; then it is now.
+/// Whether the name was not seen before. Marks it as seen.
 fn is_new(seen: &mut KeyTable, name: &[u8]) -> bool {
     seen.entry(name, 0).is_none_or(|(_, is_new)| is_new)
 }

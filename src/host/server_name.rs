@@ -1,10 +1,10 @@
 //! The server name of a TLS connection (RFC 6066, section 3), as far as it says where the connection
 //! goes.
 //!
-//! A proxy chooses a connection's way out by the very bytes of the server name, so exactly one spelling
-//! of a host is taken: lower case, which is how Envoy shows every server name, and without a trailing
-//! dot, which RFC 6066 does not allow. `x` and `x.` are the same host in an authority, and not here: a
-//! proxy takes them to different places.
+//! A proxy chooses a connection's way out by the bytes of the server name. So exactly one spelling of a
+//! host is accepted: lower case, as Envoy shows every server name, and without a trailing dot, which
+//! RFC 6066 does not allow. `x` and `x.` are the same host in an authority, but not here: a proxy sends
+//! them different ways.
 
 use super::authority::parse_port;
 use super::{Authority, Host, Malformed};
@@ -47,7 +47,7 @@ fn canonical_name(bytes: &[u8]) -> Result<Host<'_>, Malformed> {
     }
 }
 
-/// Parts `outbound_.PORT_.SUBSET_.NAME`.
+/// Splits `outbound_.PORT_.SUBSET_.NAME`.
 fn port_and_name(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (port, rest) = split_once(bytes.strip_prefix(MESH_FORM)?)?;
     let (subset, name) = split_once(rest)?;

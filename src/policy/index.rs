@@ -1,4 +1,4 @@
-//! Which rules a request is held against: those found through its host, and where many rules share
+//! Which rules a request is compared with: those found through its host, and where many rules share
 //! a host, through its caller.
 //!
 //! A candidate is one way for one rule to match: by one entry of its `to`, or by having no `to`.
@@ -129,7 +129,7 @@ impl Index {
     }
 
     /// Every candidate for a host, whoever calls: the most specific host first, then in the order of
-    /// the rules. Slower than [`Index::visit`], for those who ask why not.
+    /// the rules. Slower than [`Index::visit`]; for explanations.
     pub(super) fn all(&self, host: &HostKeys<'_>) -> Vec<Candidate> {
         let mut groups = Vec::new();
         self.by_host.visit(host, &mut |group, scope| groups.push((group, Some(scope))));
@@ -190,9 +190,9 @@ impl Index {
         }
     }
 
-    /// Parts the candidates of each host that has many by their callers.
+    /// Splits the candidates of each host that has many, by their callers.
     fn part_crowds(&mut self, rules: &[Rule]) {
-        // Chains that hosts share are parted once.
+        // Chains that hosts share are split once.
         let mut crowd_of: Vec<u32> = Vec::new();
         let mut by_host = std::mem::take(&mut self.by_host);
         let mut anywhere = self.anywhere;

@@ -21,7 +21,7 @@ pub(super) struct Status(pub(super) u32);
 impl Status {
     /// The proxy has no such thing.
     pub(super) const NOT_FOUND: Self = Self(1);
-    /// What the proxy gave has not the form that it must have.
+    /// What the proxy gave does not have the required form.
     pub(super) const PARSE_FAILURE: Self = Self(4);
 }
 
@@ -74,12 +74,12 @@ fn plugin_property(path: &'static str) -> Result<Vec<u8>, Status> {
     })
 }
 
-/// All headers of the request, which has some: where Envoy has no map it gives no bytes.
+/// All headers of the request. It always has some: no bytes mean that Envoy has no map.
 pub(super) fn request_headers() -> Result<HeaderMap, Status> {
     header_map(MapType::HttpRequestHeaders)
 }
 
-/// All trailers of the request, which has some; there only while they are passing.
+/// All trailers of the request, which has some. Available only while they are passing.
 pub(super) fn request_trailers() -> Result<HeaderMap, Status> {
     header_map(MapType::HttpRequestTrailers)
 }
@@ -179,12 +179,12 @@ pub(super) fn close_downstream() -> Result<(), Status> {
     check(proxy_close_stream(StreamType::Downstream as u32))
 }
 
-/// Makes the proxy call the root of the running context back so often; 0 is never.
+/// Makes the proxy call back the root of the running context every so many milliseconds; 0 stops it.
 pub(super) fn set_tick_period(milliseconds: u32) -> Result<(), Status> {
     check(proxy_set_tick_period_milliseconds(milliseconds))
 }
 
-/// Makes the host calls of the callback that is running be about another context.
+/// Makes the host calls that follow in this callback apply to another context.
 pub(super) fn set_effective_context(context: u32) -> Result<(), Status> {
     check(proxy_set_effective_context(context))
 }

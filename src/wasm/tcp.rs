@@ -29,7 +29,7 @@ pub(super) struct Plugin {
     waiting: RefCell<Vec<Weak<Connection>>>,
 }
 
-/// A connection of which the proxy has told.
+/// A connection that the proxy has opened a context for.
 pub(super) struct TcpConnection {
     /// None where the root never had a policy.
     connection: Option<Rc<Connection>>,
@@ -125,14 +125,14 @@ impl StreamContext for TcpConnection {
             }
             (Some(connection), None) => {
                 log::error!(
-                    "a policy came back unchanged after many others, while connections stood under it, \
-                     and is not kept so long: change it, a note will do"
+                    "a policy came back unchanged after many others, while connections were open under \
+                     it, and the filter no longer has it: change its text, a `note` is enough"
                 );
                 connection.close();
             }
             (None, _) => RunningProxy.close(),
         }
-        // Undecided it goes on, without a byte.
+        // An undecided connection stays, but no byte passes.
         self.flow().map_or(Action::Continue, action)
     }
 
@@ -147,8 +147,8 @@ impl StreamContext for TcpConnection {
         self.flow().map_or(Action::Pause, action)
     }
 
-    /// Bytes for a caller of whom nothing is decided: the upstream was dialled before it had to be,
-    /// and speaks first. To hold them back would hold all that the upstream sends in memory.
+    /// Bytes for a caller before the verdict: the upstream was dialled too early, and speaks first. To
+    /// hold them back would keep in memory all that the upstream sends.
     fn on_upstream_data(&mut self, _size: usize, _end_of_stream: bool) -> Action {
         #[cfg(egress_fault)]
         super::fault::strike(super::fault::Callback::UpstreamData);
@@ -194,8 +194,8 @@ impl Connection {
     }
 }
 
-/// The proxy ends it. What says so of one that had no verdict is its record already; here it is
-/// counted. Nothing else may be asked of a connection that is being taken apart.
+/// The proxy ends the connection. If it had no verdict, its record says so already, and here it is
+/// counted. Nothing else may be asked about a connection that the proxy is closing.
 impl Drop for Connection {
     fn drop(&mut self) {
         if self.flow.get().is_none()

@@ -30,7 +30,7 @@
 //! | `reason` | the record's reason where the filter refuses (`rule` where a rule decided), for every policy or by policy |
 //! | `upstream` | headers at the upstream, pseudo-headers included: every value of a name. `:authority`, `:method` and `:path` of a request are expected as sent where this does not name them |
 //!
-//! All text is as `tests/kit/case/bytes.rs` reads it: text with YAML's escapes, `{hex: "c3bc"}`, or
+//! All text is as `tool/simulate/src/bytes.rs` reads it: text with YAML's escapes, `{hex: "c3bc"}`, or
 //! `{repeat: [["a", 63], [".test", 1]]}`.
 //!
 //! # What must come
