@@ -8,14 +8,10 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 export CARGO_TARGET_DIR="$PWD/target"
 
 readonly MODULE=target/egress_warden.wasm
-readonly TOOL=target/release/egress-warden
 # The same code with names: loaded in the place of the module, it gives a trap's backtrace in Envoy's log.
 readonly NAMED_MODULE=target/egress_warden.names.wasm
 readonly FAULT_MODULE=target/fault/egress_warden.wasm
-# The tests run on both; the demo on the newest.
-readonly ENVOYS=(1.40.0 1.37.0)
-# With --all-envoys they also run on these.
-readonly OTHER_ENVOYS=(1.36.4 1.38.2 1.39.3)
+readonly TOOL=target/release/egress-warden
 # The SDK's library has every callback of Proxy-Wasm. Envoy enters the VM for each that a module exports, so the module
 # exports those that the filter uses.
 readonly EXPORTS=(
@@ -37,7 +33,6 @@ readonly EXPORTS=(
 # The library's tests and the cases run in V8 too.
 readonly IN_V8=(--package egress-warden --package egress-warden-tests --lib --test cases --target wasm32-unknown-unknown)
 readonly CARGO_FUZZ=0.13.2
-readonly FUZZ_TARGETS=(authority decide diff fix path policy_text record)
 
 main() {
   local command=${1-module}
@@ -49,7 +44,7 @@ main() {
     test) run_tests "$@" ;;
     bench) bench "$@" ;;
     fuzz) fuzz "$@" ;;
-    soak) soak ;;
+    soak) soak "$@" ;;
     help | -h | --help) print_help ;;
     *) fail "unknown command \`$command\`; \`./build.sh help\` lists them" ;;
   esac
@@ -64,16 +59,17 @@ print_help() {
 ./build.sh test           runs every test, lints included, on two versions of Envoy
 ./build.sh test --all-envoys
                           the same, on every version that is supported
-./build.sh bench          measures decisions natively, then the whole job in an Envoy, of requests and of connections;
-                          tables and a plot in target/bench (minutes)
-./build.sh bench native   measures decisions only
+./build.sh bench          all benchmarks, one after the other (half an hour); tables and a plot in target/bench
+./build.sh bench native   decisions, natively
 ./build.sh bench envoy [--quick]
-                          measures the whole job of requests only; with --quick a first look at it
+                          requests, the whole job in an Envoy; with --quick a first look at it
 ./build.sh bench connections [--quick]
                           the same of connections
+./build.sh bench replay   logged requests that the tool judges
 ./build.sh fuzz [TARGET] [SECONDS]
                           runs one of the targets of tests/fuzz, or each, for 60 seconds if not told otherwise
-./build.sh soak           sends two million requests through an Envoy and looks at its memory (minutes)
+./build.sh soak [REQUESTS]
+                          sends two million requests, or so many, through an Envoy and looks at its memory (minutes)
 HELP
 }
 
@@ -85,11 +81,6 @@ build_module() {
 # By the linker's map. Names come behind everything that an engine needs.
 size_without_names() {
   echo $((16#$(sed -n 's/^ *- *\([0-9a-f]*\) .*CUSTOM(name)$/\1/p' "$1")))
-}
-
-build_tool() {
-  cargo build --quiet --release --package egress-warden-tool
-  echo "$TOOL: $(wc -c <"$TOOL") bytes; \`$TOOL help\` lists its commands"
 }
 
 # The module with src/wasm/fault.rs in it, for the tests that make things go wrong. Nothing else ever loads it.
@@ -111,98 +102,91 @@ link_module() {
     -o "$module"
 }
 
-# What `bench` measures loads with, for a moment: the module may ask it for a call that it lacks.
-check_load() {
-  node benches/gateway/load.mjs "$MODULE" <(echo '{"policy":"one","default":"deny"}') \
-    <(echo '{"policy":"two","default":"deny"}') >/dev/null
-}
-
 print_size() {
   echo "$MODULE: $(wc -c <"$MODULE") bytes, $(gzip -9c "$MODULE" | wc -c) compressed"
 }
 
-bench() {
-  case $* in
-    "" | native | envoy | "envoy --quick" | connections | "connections --quick") ;;
-    *) fail "\`bench\` knows native, envoy [--quick] or connections [--quick], and nothing else" ;;
-  esac
-  local part=${1-all}
-  shift $(($# > 0))
-  need_rust
-  if [[ $part != native ]]; then
-    need_python
-    need node nodejs
-    need wrk wrk
-    build_module
-    install_envoy "${ENVOYS[0]}"
-  fi
-  if [[ $part == @(all|native) ]]; then
-    cargo bench --package egress-warden-benches --bench policy
-  fi
-  if [[ $part == @(all|envoy) ]]; then
-    run_bench gateway "$@"
-  fi
-  if [[ $part == @(all|connections) ]]; then
-    run_bench connections "$@"
-  fi
-}
-
-run_bench() {
-  local program
-  program=$(build_program egress-warden-benches bench "$1")
-  "$program" "${@:2}"
+build_tool() {
+  cargo build --quiet --release --package egress-warden-tool
+  echo "$TOOL: $(wc -c <"$TOOL") bytes; \`$TOOL help\` lists its commands"
 }
 
 demo() {
   [[ $# == 0 || $* == --keep ]] || fail "\`demo\` knows --keep, and nothing else"
   need_rust
   need_python
-  echo "Building the module, installing Envoy ${ENVOYS[0]} and building the demo: minutes the first time, then seconds."
+  echo "Building the module, installing Envoy $(newest_envoy) and building the demo: minutes the first time, then seconds."
   build_module
-  install_envoy "${ENVOYS[0]}"
-  local program
-  program=$(build_program egress-warden-envoy-tests test demo)
-  # Run by itself, not by Cargo, so that a signal sent to this process reaches it.
-  exec "$program" "$@"
+  install_envoy "$(newest_envoy)"
+  # Cargo's process becomes the demo's, so that a signal sent to this one reaches it.
+  exec cargo run --quiet --package egress-warden-envoy-tests --example demo -- "$@"
 }
 
-# A package's test or benchmark that is a program of its own; its file's name.
-build_program() {
-  cargo "$2" --quiet --no-run --package "$1" "--$2" "$3" --message-format=json-render-diagnostics |
-    sed -n "/\"kind\":\[\"$2\"\]/s/.*\"executable\":\"\([^\"]*\)\".*/\1/p"
+bench() {
+  case $* in
+    "") for part in native envoy connections replay; do bench "$part"; done ;;
+    native) need_rust; cargo bench --package egress-warden-benches --bench policy ;;
+    envoy | "envoy --quick") need wrk wrk; need_node; bench_in_envoy gateway "${@:2}" ;;
+    connections | "connections --quick") bench_in_envoy connections "${@:2}" ;;
+    replay) need_rust; cargo bench --package egress-warden-tool --bench replay ;;
+    *) fail "\`bench\` knows native, envoy [--quick], connections [--quick] or replay, and nothing else" ;;
+  esac
+}
+
+bench_in_envoy() {
+  need_rust
+  need_python
+  build_module
+  install_envoy "$(newest_envoy)"
+  cargo bench --package egress-warden-benches --bench "$1" -- "${@:2}"
 }
 
 fuzz() {
-  local seconds=${2-60} targets=("${FUZZ_TARGETS[@]}")
-  [[ $# == 0 || " ${FUZZ_TARGETS[*]} " == *" $1 "* ]] || fail "\`fuzz\` knows ${FUZZ_TARGETS[*]}, and then seconds"
-  [[ $# == 0 ]] || targets=("$1")
   need_rust
   install_cargo_fuzz
-  run_fuzz_targets "$seconds" "${targets[@]}"
+  run_fuzz_targets "${2-60}" "$@"
+}
+
+# So many seconds the target that is named, or each.
+run_fuzz_targets() {
+  for target in ${2-$(target/tools/bin/cargo-fuzz list --fuzz-dir tests/fuzz)}; do
+    run_fuzz_target "$target" "$1"
+  done
+}
+
+# Starts from the committed seeds; what is found meanwhile stays under target/. Without sanitizers the pinned toolchain
+# will do, where it may use the compiler's flags for coverage: there is no unsafe code to sanitize.
+run_fuzz_target() {
+  mkdir -p "target/fuzz/corpus/$1" "target/fuzz/artifacts/$1"
+  RUSTC_BOOTSTRAP=1 target/tools/bin/cargo-fuzz run "$1" --fuzz-dir tests/fuzz --target-dir target/fuzz \
+    --sanitizer none "target/fuzz/corpus/$1" "tests/fuzz/corpus/$1" -- \
+    -max_total_time="$2" -artifact_prefix="target/fuzz/artifacts/$1/" -print_final_stats=1 -verbosity=0
 }
 
 soak() {
   need_rust
   need_python
   build_module
-  install_envoy "${ENVOYS[0]}"
-  EGRESS_WARDEN_ENVOYS=${EGRESS_WARDEN_ENVOYS-${ENVOYS[0]}} \
-    cargo test -p egress-warden-envoy-tests --test resilience -- --ignored --nocapture millions_of_requests_leave_the_memory_flat
+  install_envoy "$(newest_envoy)"
+  EGRESS_WARDEN_REQUESTS=${1-2000000} cargo test --package egress-warden-envoy-tests --test resilience -- \
+    --ignored --nocapture millions_of_requests_leave_the_memory_flat
 }
 
 # What is quick to fail comes first.
 run_tests() {
   [[ $# == 0 || $* == --all-envoys ]] || fail "\`test\` knows --all-envoys, and nothing else"
-  local others=()
-  [[ $# == 0 ]] || others=("${OTHER_ENVOYS[@]}")
   need_rust
   need_python
-  need node nodejs
-  command -v docker-compose >/dev/null ||
-    echo "docker-compose is not installed: whether it reads envoy/docker-compose.yaml as it is written is not tested"
+  need_node
+  local versions
+  versions=$(envoys usual)
+  if [[ $# != 0 ]]; then
+    versions+=" $(envoys other)"
+    export EGRESS_WARDEN_ENVOYS=$versions
+  fi
   step "formatting" cargo fmt --all --check
+  step "formatting, fuzz" cargo fmt --check --manifest-path tests/fuzz/Cargo.toml
   step "the module" build_module
-  step "loads in V8" check_load
   step "the module, faulty" build_fault_module
   step "lints, native" cargo clippy --quiet --workspace --all-targets -- -D warnings
   step "lints, module" cargo clippy --quiet --lib --target wasm32-wasip1 -- -D warnings
@@ -210,25 +194,27 @@ run_tests() {
     -- --cfg egress_fault -D warnings
   step "lints, V8" cargo clippy --quiet "${IN_V8[@]}" -- -D warnings
   step "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps
-  for version in "${ENVOYS[@]}" "${others[@]}"; do
+  for version in $versions; do
     step "Envoy $version" install_envoy "$version"
   done
   step "the runner for V8" install_test_runner
   step "tests in V8" cargo test "${IN_V8[@]}"
   step "tests, native" cargo test --workspace
-  if ((${#others[@]})); then
-    step "other Envoys" cargo test -p egress-warden-envoy-tests --test gateway --test hostile --test originate --test passthrough --test routes --test terminated -- --ignored
-    step "other Envoys, faults" env EGRESS_WARDEN_ENVOYS="${others[*]}" cargo test -p egress-warden-envoy-tests --test resilience
-  fi
+  step "demo" walk_and_stop_demo
+  step "benchmarks" try_benchmarks
+  step "soak" soak 40000
+  step "tool" install_tool
   step "cargo-fuzz" install_cargo_fuzz
-  step "fuzz targets" run_fuzz_targets 5 "${FUZZ_TARGETS[@]}"
+  step "fuzz targets" run_fuzz_targets 5
   echo
   echo "All passed:"
   printf '  %s\n' "${passed[@]}"
+  [[ ${#skipped[@]} == 0 ]] || printf 'Not tested: %s\n' "${skipped[@]}"
   print_size
 }
 
 passed=()
+skipped=()
 step() {
   local name=$1 start=$SECONDS
   shift
@@ -238,6 +224,45 @@ step() {
   "$@"
   trap - EXIT
   passed+=("$(printf '%-20s %4d s' "$name" $((SECONDS - start)))")
+}
+
+skip() {
+  echo "not tested: $1"
+  skipped+=("$1")
+}
+
+# Until it says how to stop it.
+walk_and_stop_demo() {
+  coproc DEMO { exec "$BASH" build.sh demo --keep; }
+  local demo=$DEMO_PID
+  sed '/Ctrl-C/q' <&"${DEMO[0]}"
+  kill "$demo"
+  wait "$demo"
+}
+
+# Each once, in the tests' build: whether it works, and what it writes is whole.
+try_benchmarks() {
+  cargo test --package egress-warden-benches --package egress-warden-tool --bench policy --bench connections --bench replay
+  if command -v wrk >/dev/null; then
+    cargo test --package egress-warden-benches --bench gateway
+  else
+    skip "\`./build.sh bench envoy\`, as wrk is missing; install: wrk"
+  fi
+}
+
+install_tool() {
+  build_tool
+  cargo install --quiet --path tool --root target/installed
+  target/installed/bin/egress-warden --version
+}
+
+# `usual` or `other` versions, the newest first.
+envoys() {
+  sed -n "s/^$1 //p" tests/envoy/versions.txt
+}
+
+newest_envoy() {
+  envoys usual | cut -d ' ' -f 1
 }
 
 install_envoy() {
@@ -251,31 +276,19 @@ install_envoy() {
 
 # The runner must be of the very version that the tests were compiled with.
 install_test_runner() {
-  local version
-  version=$(sed -n '/^name = "wasm-bindgen"$/{n;s/^version = "\(.*\)"$/\1/p;}' Cargo.lock)
-  if [[ $(target/tools/bin/wasm-bindgen-test-runner --version 2>/dev/null) != *" $version" ]]; then
-    env -u CARGO_TARGET_DIR cargo install --quiet --root target/tools --version "$version" wasm-bindgen-cli
-  fi
+  install_crate wasm-bindgen-cli wasm-bindgen-test-runner \
+    "$(sed -n '/^name = "wasm-bindgen"$/{n;s/^version = "\(.*\)"$/\1/p;}' Cargo.lock)"
 }
 
 install_cargo_fuzz() {
-  if [[ $(target/tools/bin/cargo-fuzz --version 2>/dev/null) != *" $CARGO_FUZZ" ]]; then
-    env -u CARGO_TARGET_DIR cargo install --quiet --locked --root target/tools --version "$CARGO_FUZZ" cargo-fuzz
-  fi
+  install_crate cargo-fuzz cargo-fuzz "$CARGO_FUZZ"
 }
 
-# Starts from the committed seeds; what is found meanwhile stays under target/. Without sanitizers the pinned toolchain
-# will do, where it may use the compiler's flags for coverage: there is no unsafe code to sanitize.
-run_fuzz_targets() {
-  local seconds=$1 target
-  shift
-  cargo fmt --check --manifest-path tests/fuzz/Cargo.toml
-  for target in "$@"; do
-    mkdir -p "target/fuzz/corpus/$target" "target/fuzz/artifacts/$target"
-    RUSTC_BOOTSTRAP=1 target/tools/bin/cargo-fuzz run "$target" --fuzz-dir tests/fuzz --target-dir target/fuzz \
-      --sanitizer none "target/fuzz/corpus/$target" "tests/fuzz/corpus/$target" -- \
-      -max_total_time="$seconds" -artifact_prefix="target/fuzz/artifacts/$target/" -print_final_stats=1 -verbosity=0
-  done
+# A crate, the program of it that is asked for its version, and the version.
+install_crate() {
+  if [[ $("target/tools/bin/$2" --version 2>/dev/null) != *" $3" ]]; then
+    env -u CARGO_TARGET_DIR cargo install --quiet --root target/tools --version "$3" "$1"
+  fi
 }
 
 # Toolchain and targets are named in rust-toolchain.toml.
@@ -292,6 +305,10 @@ need_rust() {
 
 need_python() {
   python3 -c 'import ensurepip' 2>/dev/null || fail "Python 3 with venv is missing; install: python3 python3-venv"
+}
+
+need_node() {
+  need node nodejs
 }
 
 need() {

@@ -2,7 +2,7 @@
 //! instead: CPU time a connection of set-ups that take turns under the same load.
 //!
 //! `./build.sh bench connections` runs it, with `--quick` for a first look. It writes
-//! `connections.json` and `connections.md` to `target/bench`, or `target/bench/quick`. Times compare
+//! `connections.json` and `connections.md` to `target/bench`, or to a folder there. Times compare
 //! within one run.
 
 #[path = "connections/callers.rs"]
@@ -55,9 +55,10 @@ struct Schedule {
 
 const FULL: Schedule = Schedule { starts: 3, rounds: 17, folder: "bench" };
 const QUICK: Schedule = Schedule { starts: 1, rounds: 7, folder: "bench/quick" };
+const SMOKE: Schedule = Schedule { starts: 1, rounds: 1, folder: "bench/smoke" };
 
 fn main() -> ExitCode {
-    let schedule = if program::is_quick() { QUICK } else { FULL };
+    let schedule = program::schedule(FULL, QUICK, SMOKE);
     program::main(async |testbed| run(testbed, schedule).await)
 }
 
@@ -79,11 +80,11 @@ async fn run(testbed: &Testbed, schedule: Schedule) -> Result<()> {
             }
         }
     }
-    let report = Report { machine: machine::Machine::describe(program::ENVOY)?, costs };
+    let report = Report { machine: machine::Machine::describe(&[])?, costs };
     let path = Path::new(kit::REPOSITORY).join("target").join(schedule.folder);
     std::fs::create_dir_all(&path).with_context(|| format!("make {}", path.display()))?;
     std::fs::write(path.join("connections.json"), report.json())?;
-    std::fs::write(path.join("connections.md"), report.markdown())?;
+    std::fs::write(path.join("connections.md"), program::complete(report.markdown())?)?;
     println!("\n{}", report.markdown());
     println!("Written: connections.json and connections.md in target/{}", schedule.folder);
     Ok(())

@@ -2,7 +2,7 @@
 //! time a request of set-ups that take turns under the same load, and what loading a policy takes.
 //!
 //! `./build.sh bench envoy` runs it, with `--quick` for a first look. It writes `gateway.json`,
-//! `gateway.md` and `hosts.svg` to `target/bench`, or `target/bench/quick`. Times compare within one
+//! `gateway.md` and `hosts.svg` to `target/bench`, or to a folder there. Times compare within one
 //! run.
 
 #[path = "gateway/cpu.rs"]
@@ -54,7 +54,7 @@ use report::Report;
 use rounds::Schedule;
 
 fn main() -> ExitCode {
-    let schedule = if program::is_quick() { Schedule::QUICK } else { Schedule::FULL };
+    let schedule = program::schedule(Schedule::FULL, Schedule::QUICK, Schedule::SMOKE);
     program::main(async |testbed| run(testbed, schedule).await)
 }
 
@@ -64,7 +64,7 @@ async fn run(testbed: &Testbed, schedule: Schedule) -> Result<()> {
     let loads = load::measure(&schedule).await?;
     let costs = rounds::measure(testbed, &schedule).await?;
     let report = Report {
-        machine: machine::Machine::describe(program::ENVOY)?,
+        machine: machine::Machine::describe(&["node", "wrk"])?,
         schedule,
         costs,
         loads,
@@ -74,7 +74,7 @@ async fn run(testbed: &Testbed, schedule: Schedule) -> Result<()> {
     let path = Path::new(kit::REPOSITORY).join(&directory);
     std::fs::create_dir_all(&path).with_context(|| format!("make {directory}"))?;
     std::fs::write(path.join("gateway.json"), report.json())?;
-    std::fs::write(path.join("gateway.md"), report.markdown())?;
+    std::fs::write(path.join("gateway.md"), program::complete(report.markdown())?)?;
     plot::draw(&report, &path.join("hosts.svg"))?;
     println!("\n{}", report.markdown());
     println!("Written: gateway.json, gateway.md and hosts.svg in {directory}");

@@ -147,6 +147,24 @@ fn every_command_of_the_build_script_is_one_that_its_help_lists() {
     assert!(commands > 5, "{commands} commands");
 }
 
+/// Who follows a document runs the Envoy that the demo and `./build.sh test` install.
+#[test]
+fn every_installed_envoy_that_is_named_is_the_newest() {
+    let configurations = files_under(&repository().join("envoy"), "yaml");
+    let texts = configurations.iter().map(|path| Document::read(path)).chain(Document::all());
+    let mut paths = 0;
+    for document in texts {
+        for after in document.text.split("target/envoy/").skip(1) {
+            let version = after.split('/').next().unwrap_or_default();
+            if version.starts_with(|first: char| first.is_ascii_digit()) {
+                assert_eq!(version, kit::envoys::newest(), "{}", document.name());
+                paths += 1;
+            }
+        }
+    }
+    assert!(paths > 5, "{paths} paths");
+}
+
 /// A page of the documentation.
 struct Document {
     path: PathBuf,

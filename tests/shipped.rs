@@ -10,10 +10,8 @@ use std::process::Command;
 
 use egress_warden::host::Authority;
 use egress_warden::root_id::Connections;
+use kit::envoys;
 use serde_json::{Map, Value, json};
-
-/// The Envoys that the project supports, as `build.sh` installs them under `target/envoy/`.
-const ENVOYS: [&str; 2] = ["1.37.0", "1.40.0"];
 
 /// The configurations of the local set-up.
 const CONFIGURATIONS: [&str; 4] = ["sidecar", "gateway", "gateway-tls", "external"];
@@ -60,7 +58,7 @@ const ACCESS_LOG_FIELDS: [&str; 32] = [
 
 #[test]
 fn every_envoy_accepts_every_configuration() {
-    for version in ENVOYS {
+    for version in envoys::usual() {
         for name in CONFIGURATIONS {
             let file = format!("envoy/{name}.yaml");
             validate_with_envoy(version, &["--disable-hot-restart", "--config-path", &file]);
@@ -85,7 +83,7 @@ fn the_gateway_takes_another_policy_as_the_readme_says() {
     let file = folder.path().join("mine.yaml");
     // JSON is YAML.
     std::fs::write(&file, gateway.to_string()).expect("a file");
-    for version in ENVOYS {
+    for version in envoys::usual() {
         let file = file.to_str().expect("UTF-8");
         validate_with_envoy(version, &["--disable-hot-restart", "--config-path", file]);
     }
@@ -99,7 +97,7 @@ fn docker_compose_runs_the_very_same_configurations() {
         BTreeSet::from(SERVICES),
     );
     for (name, service) in &services {
-        assert_eq!(service["image"], "${ENVOY_IMAGE:-envoyproxy/envoy:v1.40-latest}", "{name}");
+        assert_eq!(service["image"], format!("${{ENVOY_IMAGE:-{}}}", image()), "{name}");
         assert_eq!(service["entrypoint"], json!(["/usr/local/bin/envoy"]), "{name}");
 
         // The container sees the repository's directories under its working directory, by the same relative names,
@@ -116,7 +114,7 @@ fn docker_compose_runs_the_very_same_configurations() {
         let command = service["command"].as_array().expect("a command");
         let arguments: Vec<&str> = command.iter().filter_map(Value::as_str).collect();
         assert_eq!(arguments[..2], ["--config-path", &format!("envoy/{name}.yaml")]);
-        for version in ENVOYS {
+        for version in envoys::usual() {
             validate_with_envoy(version, &arguments);
         }
     }
@@ -133,7 +131,7 @@ fn docker_compose_reads_its_file_as_it_is_written() {
         for key in ["command", "entrypoint", "network_mode", "read_only", "working_dir"] {
             assert_eq!(resolved.get(key), service.get(key), "{name}: {key}");
         }
-        assert_eq!(resolved["image"], "envoyproxy/envoy:v1.40-latest", "{name}");
+        assert_eq!(resolved["image"], image(), "{name}");
         let mounts = ["envoy", "target"].map(|directory| {
             format!("{}:/egress-warden/{directory}:ro", repository().join(directory).display())
         });
@@ -494,6 +492,12 @@ fn validate_with_envoy(version: &str, arguments: &[&str]) {
     let output = command.output().expect("Envoy runs");
     let log = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "Envoy {version} refuses {arguments:?}:\n{log}");
+}
+
+/// The image of the newest Envoy.
+fn image() -> String {
+    let (minor, _) = envoys::newest().rsplit_once('.').expect("a version of three numbers");
+    format!("envoyproxy/envoy:v{minor}-latest")
 }
 
 /// The services of `docker-compose.yaml`, with what they share merged in.

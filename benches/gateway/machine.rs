@@ -13,13 +13,13 @@ pub(crate) struct Machine {
     pub(crate) kernel: String,
     pub(crate) envoy: &'static str,
     pub(crate) rust: String,
-    pub(crate) node: String,
-    pub(crate) wrk: String,
+    /// Programs that took part, with their versions.
+    pub(crate) programs: Vec<(&'static str, String)>,
     pub(crate) date: String,
 }
 
 impl Machine {
-    pub(crate) fn describe(envoy: &'static str) -> Result<Self> {
+    pub(crate) fn describe(programs: &[&'static str]) -> Result<Self> {
         let cpus = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let model = cpus.lines().find_map(|line| line.strip_prefix("model name"));
         let model = model.map(|model| model.trim_start_matches([' ', '\t', ':']));
@@ -28,10 +28,9 @@ impl Machine {
             cpu: model.unwrap_or("unknown").to_owned(),
             cores: std::thread::available_parallelism()?.get(),
             kernel: second_word(&first_line("uname", "-sr")?),
-            envoy,
+            envoy: kit::envoys::newest(),
             rust: second_word(&first_line("rustc", "--version")?),
-            node: first_line("node", "--version")?.trim_start_matches('v').to_owned(),
-            wrk: second_word(&first_line("wrk", "--version")?),
+            programs: programs.iter().map(|name| version(name)).collect::<Result<_>>()?,
             date: now.get(..10).unwrap_or_default().to_owned(),
         })
     }
@@ -43,11 +42,18 @@ impl Machine {
             "kernel": self.kernel,
             "envoy": self.envoy,
             "rust": self.rust,
-            "node": self.node,
-            "wrk": self.wrk,
+            "programs": self.programs.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
             "date": self.date,
         })
     }
+}
+
+/// A program, and the word of its first line that begins with a digit, maybe behind a `v`.
+fn version(program: &'static str) -> Result<(&'static str, String)> {
+    let line = first_line(program, "--version")?;
+    let mut words = line.split_whitespace().map(|word| word.trim_start_matches('v'));
+    let version = words.find(|word| word.starts_with(|first: char| first.is_ascii_digit()));
+    Ok((program, version.with_context(|| format!("the version of {program}: {line}"))?.to_owned()))
 }
 
 fn first_line(program: &str, argument: &str) -> Result<String> {

@@ -2,23 +2,32 @@
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use tokio::signal::unix::{SignalKind, signal};
 
 use envoy_kit::testbed::Testbed;
+use kit::envoys;
 
-/// The version that `build.sh` installs for the benchmarks.
-pub(crate) const ENVOY: &str = "1.40.0";
+/// How thoroughly the program is to measure: what `full` says under `cargo bench`, what `quick` says with `--quick`,
+/// and what `smoke` says under `cargo test`, which only asks whether the benchmark works.
+pub(crate) fn schedule<T>(full: T, quick: T, smoke: T) -> T {
+    let is_given = |flag| std::env::args().any(|argument| argument == flag);
+    match (is_given("--bench"), is_given("--quick")) {
+        (false, _) => smoke,
+        (true, true) => quick,
+        (true, false) => full,
+    }
+}
 
-/// Whether a first look is enough.
-pub(crate) fn is_quick() -> bool {
-    // Cargo adds `--bench`.
-    std::env::args().any(|argument| argument == "--quick")
+/// The tables, where each cell has its figure.
+pub(crate) fn complete(tables: String) -> Result<String> {
+    ensure!(!tables.contains("NaN"), "a figure is missing:\n{tables}");
+    Ok(tables)
 }
 
 /// Measures; where that fails, with what the Envoys wrote.
 pub(crate) fn main(measure: impl AsyncFnOnce(&Testbed) -> Result<()>) -> ExitCode {
-    let outcome = Testbed::new(ENVOY).and_then(|testbed| {
+    let outcome = Testbed::new(envoys::newest()).and_then(|testbed| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let outcome = runtime.block_on(async {
             let [mut interrupt, mut terminate] =

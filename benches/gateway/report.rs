@@ -91,13 +91,15 @@ impl Report {
     }
 
     fn heading(&self) -> String {
-        let Machine { cpu, cores, kernel, envoy, rust, node, wrk, date } = &self.machine;
+        let Machine { cpu, cores, kernel, envoy, rust, programs, date } = &self.machine;
         let Schedule { starts, rounds, turn, .. } = &self.schedule;
         let rounds = starts * rounds;
+        let programs: String =
+            programs.iter().map(|(name, version)| format!(", {name} {version}")).collect();
         format!(
             "Envoy {envoy} with one worker, {rounds} rounds in which each set-up has {turn:?} of load in turn, \
              started anew {starts} times; medians, and in brackets the middle half of the rounds; {cpu}, \
-             {cores} cores, Linux {kernel}; Rust {rust}, Node {node}, wrk {wrk}; {date}.\n\n"
+             {cores} cores, Linux {kernel}; Rust {rust}{programs}; {date}.\n\n"
         )
     }
 

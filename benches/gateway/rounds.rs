@@ -46,6 +46,14 @@ impl Schedule {
     };
     pub(crate) const QUICK: Self =
         Self { starts: 1, rounds: 7, loads: 3, folder: "/quick", ..Self::FULL };
+    pub(crate) const SMOKE: Self = Self {
+        starts: 1,
+        rounds: 1,
+        turn: Duration::from_millis(50),
+        warm_up: Duration::from_millis(50),
+        loads: 1,
+        folder: "/smoke",
+    };
 }
 
 /// What one turn cost one set-up.

@@ -35,30 +35,23 @@ mod upstream;
 #[path = "resilience/workers.rs"]
 mod workers;
 
-use anyhow::Result;
-
 use connections::{
     flips as connection_flips, memory as connection_memory, traps as connection_traps,
     updates as connection_updates, workers as connection_workers,
 };
-use envoy_kit::testbed::Testbed;
-
-/// The variable that names the Envoys to run on, and those that it names by default.
-const ENVOYS: (&str, &str) = ("EGRESS_WARDEN_ENVOYS", "1.37.0 1.40.0");
+use kit::envoys;
 
 /// Emits a test for each scenario.
 macro_rules! on {
-    ($versions:ident: $($subject:ident::$scenario:ident,)*) => {$(
+    ($versions:path: $($subject:ident::$scenario:ident,)*) => {$(
         #[test]
         fn $scenario() {
-            for version in $versions() {
-                run(&version, $subject::$scenario);
-            }
+            envoy_kit::versions::run($versions(), $subject::$scenario);
         }
     )*};
 }
 
-on! { every_envoy:
+on! { envoys::asked_for:
     traps::a_trap_when_a_stream_begins_is_closed,
     traps::a_trap_at_request_headers_is_closed,
     traps::a_trap_in_the_allocator_is_closed,
@@ -117,7 +110,7 @@ on! { every_envoy:
     connection_workers::a_configuration_for_another_vm_mends_a_worker_for_connections,
 }
 
-on! { newest_envoy:
+on! { envoys::asked_for_at_length:
     flips::every_answer_is_explained_by_one_of_two_flipping_policies,
     memory::two_hundred_reloads_leave_the_memory_flat,
     connection_flips::every_connection_is_explained_by_one_of_two_flipping_policies,
@@ -129,30 +122,8 @@ on! { newest_envoy:
 #[test]
 #[ignore = "takes minutes"]
 fn millions_of_requests_leave_the_memory_flat() {
-    for version in newest_envoy() {
-        run(&version, soak::millions_of_requests_leave_the_memory_flat);
-    }
-}
-
-fn every_envoy() -> Vec<String> {
-    let versions = std::env::var(ENVOYS.0).unwrap_or_else(|_| ENVOYS.1.to_owned());
-    versions.split([' ', ',']).filter(|it| !it.is_empty()).map(ToOwned::to_owned).collect()
-}
-
-/// The newest Envoy, for what takes long; every one where more than the usual two are asked for.
-fn newest_envoy() -> Vec<String> {
-    let versions = every_envoy();
-    match versions.len() {
-        0..=2 => versions.into_iter().max().into_iter().collect(),
-        _ => versions,
-    }
-}
-
-fn run(version: &str, scenario: impl AsyncFnOnce(&Testbed) -> Result<()>) {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let testbed = Testbed::new(version).expect("a testbed");
-    println!("Envoy {version}");
-    let outcome = runtime.block_on(scenario(&testbed));
-    outcome.unwrap_or_else(|fault| panic!("Envoy {version}: {fault:?}"));
+    envoy_kit::versions::run(
+        envoys::asked_for_at_length(),
+        soak::millions_of_requests_leave_the_memory_flat,
+    );
 }

@@ -9,6 +9,8 @@ pub mod case;
 #[cfg(not(target_family = "wasm"))]
 pub mod differences;
 #[cfg(not(target_family = "wasm"))]
+pub mod envoys;
+#[cfg(not(target_family = "wasm"))]
 pub mod fleet;
 #[cfg(not(target_family = "wasm"))]
 pub mod hostile_vectors;

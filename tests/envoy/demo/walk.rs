@@ -16,13 +16,10 @@ use envoy_kit::certificates::Authority;
 use envoy_kit::process::Envoy;
 use envoy_kit::testbed::{Mesh, Testbed};
 use envoy_kit::tls_service::TlsService;
-
-/// The version that `build.sh` installs for the demo.
-const ENVOY: &str = "1.40.0";
+use kit::envoys;
 
 /// Walks the path; fails where anything differs from what is expected.
 pub(crate) fn main() -> ExitCode {
-    // Anything else is an argument for the tests' usual harness, `cargo test -- --nocapture` say.
     let keep = std::env::args().any(|argument| argument == "--keep");
     match run(keep) {
         Ok(0) => ExitCode::SUCCESS,
@@ -44,7 +41,7 @@ pub(crate) fn main() -> ExitCode {
 }
 
 fn run(keep: bool) -> Result<usize> {
-    let testbed = Testbed::new(ENVOY)?;
+    let testbed = Testbed::new(envoys::newest())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let walked = runtime.block_on(async {
         let mesh = start(&testbed).await?;
@@ -133,7 +130,7 @@ impl<'a> Walk<'a> {
     }
 
     async fn all_steps(&mut self) -> Result<()> {
-        println!("The reference path on Envoy {ENVOY}");
+        println!("The reference path on Envoy {}", envoys::newest());
         println!(
             "workload -> sidecar {}, {} -> egress gateway {} -> external service {}",
             self.allow_any,

@@ -14,7 +14,8 @@ use super::plugin::{Plugin, policy};
 use super::upstream::Upstream;
 use envoy_kit::testbed::Testbed;
 
-const REQUESTS: u64 = 2_000_000;
+/// The variable that says how many requests.
+const REQUESTS: &str = "EGRESS_WARDEN_REQUESTS";
 /// How often the memory is looked at; the first look counts as settled.
 const SAMPLES: u64 = 20;
 /// Of each protocol.
@@ -63,7 +64,8 @@ pub(crate) async fn millions_of_requests_leave_the_memory_flat(testbed: &Testbed
     let gateway = plan.start(testbed, &upstream).await?;
     let address = gateway.envoy.listener("egress")?;
 
-    let soak = Arc::new(Soak::default());
+    let requests = std::env::var(REQUESTS).context(REQUESTS)?.parse().context(REQUESTS)?;
+    let soak = Arc::new(Soak { requests, ..Soak::default() });
     let mut callers = JoinSet::new();
     for _ in 0..CALLERS {
         callers.spawn(soak.clone().run(Caller::http1(address).await?));
@@ -90,6 +92,8 @@ pub(crate) async fn millions_of_requests_leave_the_memory_flat(testbed: &Testbed
 
 #[derive(Default)]
 struct Soak {
+    /// How many are to be sent.
+    requests: u64,
     sent: AtomicU64,
     passed: AtomicU64,
 }
@@ -99,7 +103,7 @@ impl Soak {
     async fn run(self: Arc<Self>, mut caller: Caller) -> Result<()> {
         for path in PATHS.into_iter().cycle() {
             let number = self.sent.fetch_add(1, Relaxed);
-            if number >= REQUESTS {
+            if number >= self.requests {
                 self.sent.fetch_sub(1, Relaxed);
                 break;
             }
@@ -122,7 +126,7 @@ impl Soak {
         let started = Instant::now();
         let mut samples = Vec::new();
         for sample in 1..=SAMPLES {
-            while self.sent.load(Relaxed) < sample * REQUESTS / SAMPLES {
+            while self.sent.load(Relaxed) < sample * self.requests / SAMPLES {
                 tokio::time::sleep(std::time::Duration::from_millis(10)).await;
             }
             let memory = gateway.resident_memory()?;
