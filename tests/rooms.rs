@@ -1,4 +1,5 @@
-//! The filter's modules look down only: each uses those below it, so that none is in a circle.
+//! Modules look down only, those of the filter and those of the simulator: each uses those below it, so
+//! that none is in a circle.
 #![cfg(not(target_family = "wasm"))]
 
 use kit::REPOSITORY;
@@ -26,6 +27,28 @@ const FILTER: [&str; 16] = [
 /// The border to the proxy, above all of them.
 const BORDER: &str = "wasm";
 
+/// Those of the border, the lowest first.
+const WASM: [&str; 8] =
+    ["fault", "hostcalls", "counters", "proxy", "logger", "http", "tcp", "root"];
+
+/// The modules of a host, the lowest first.
+const HOST: [&str; 6] = ["punycode", "name", "address", "authority", "server_name", "pattern"];
+
+/// The modules of the simulator, the lowest first.
+const SIMULATE: [&str; 11] = [
+    "time",
+    "bytes",
+    "lines",
+    "outcome",
+    "attributes",
+    "request",
+    "connection",
+    "subject",
+    "proxy",
+    "filters",
+    "case",
+];
+
 /// The modules of a policy, the lowest first.
 const POLICY: [&str; 8] =
     ["decision", "text", "path", "host_map", "request", "rule", "index", "trace"];
@@ -34,6 +57,21 @@ const POLICY: [&str; 8] =
 fn the_modules_of_the_filter_look_down_only() {
     let modules: Vec<_> = FILTER.into_iter().chain([BORDER]).collect();
     assert_look_down("src", &modules, &["crate::"]);
+}
+
+#[test]
+fn the_modules_of_the_simulator_look_down_only() {
+    assert_look_down("tool/simulate/src", &SIMULATE, &["crate::"]);
+}
+
+#[test]
+fn the_modules_of_the_border_look_down_only() {
+    assert_look_down("src/wasm", &WASM, &["super::", "crate::wasm::"]);
+}
+
+#[test]
+fn the_modules_of_a_host_look_down_only() {
+    assert_look_down("src/host", &HOST, &["super::", "crate::host::"]);
 }
 
 #[test]

@@ -133,7 +133,8 @@ mod tests {
     use arbitrary::{Result, Unstructured};
     use egress_warden::config;
     use egress_warden::root_id::Connections;
-    use egress_warden_simulate::{Bytes, Clock, Filters, Request, Subject};
+    use egress_warden_simulate::time::Clock;
+    use egress_warden_simulate::{Bytes, Filters, Request, Subject};
     use kit::case::at;
     use kit::naive::sample;
 

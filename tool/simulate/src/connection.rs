@@ -1,8 +1,8 @@
 //! A TLS connection that is not terminated, as a file writes it.
 
+use crate::attributes::{Attribute, peer_uri, remote_address};
 use crate::bytes::Bytes;
-use crate::subject::{Attribute, Clock, peer_uri, remote_address};
-use crate::time::Time;
+use crate::time::{Clock, Time};
 use std::fmt;
 
 /// One without a server name, by a caller who showed no certificate, where nothing else is said.

@@ -14,6 +14,7 @@
     clippy::unwrap_used
 )]
 
+mod attributes;
 mod bytes;
 pub mod case;
 mod connection;
@@ -25,9 +26,10 @@ mod request;
 mod subject;
 pub mod time;
 
+pub use attributes::Attribute;
 pub use bytes::{Bytes, shown};
 pub use connection::Connection;
 pub use filters::Filters;
 pub use outcome::{Answer, Headers, Outcome};
 pub use request::Request;
-pub use subject::{Attribute, Clock, Subject};
+pub use subject::Subject;

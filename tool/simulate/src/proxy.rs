@@ -1,8 +1,9 @@
 //! What stands for the proxy: it holds a request or a connection, with Envoy's semantics, and keeps
 //! what the filter writes.
 
+use crate::attributes::Attribute;
 use crate::outcome::{Answer, Headers, Outcome};
-use crate::subject::{Attribute, Subject};
+use crate::subject::Subject;
 use crate::time::Time;
 use egress_warden::connection::ConnectionProxy;
 use egress_warden::counters::Counter;

@@ -1,9 +1,9 @@
 //! A request as a file writes it.
 
+use crate::attributes::{Attribute, cluster_of_port, peer_uri, remote_address};
 use crate::bytes::{Bytes, shown};
 use crate::outcome::Headers;
-use crate::subject::{Attribute, Clock, cluster_of_port, peer_uri, remote_address};
-use crate::time::Time;
+use crate::time::{Clock, Time};
 use std::fmt;
 
 /// A `GET` of `/` over plain text, by a caller who showed no certificate, where nothing else is said.

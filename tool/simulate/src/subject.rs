@@ -1,5 +1,6 @@
 //! What a policy is asked about: a request, or a connection.
 
+use crate::attributes::Attribute;
 use crate::bytes::{Bytes, shown};
 use crate::connection::Connection;
 use crate::outcome::Headers;
@@ -10,9 +11,6 @@ use egress_warden::record;
 use egress_warden::root_id::Connections;
 use serde::de::IgnoredAny;
 use std::fmt;
-
-/// The path of an attribute of the proxy.
-pub type Attribute = &'static [&'static str];
 
 /// A request or a connection.
 #[derive(Clone, Debug)]
@@ -116,51 +114,4 @@ impl fmt::Display for Subject {
             Self::Connection(connection) => connection.fmt(f),
         }
     }
-}
-
-/// What the proxy's clock says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Clock {
-    Unreadable,
-    At(Time),
-}
-
-impl<'de> serde::Deserialize<'de> for Clock {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        match text.as_str() {
-            "none" => Ok(Self::Unreadable),
-            time => time.parse().map(Self::At).map_err(serde::de::Error::custom),
-        }
-    }
-}
-
-impl Clock {
-    /// Since the Unix epoch.
-    pub(crate) fn nanoseconds(self) -> Option<u64> {
-        match self {
-            Self::Unreadable => None,
-            Self::At(time) => time.nanoseconds(),
-        }
-    }
-}
-
-/// The URI of the verified peer certificate.
-pub(crate) fn peer_uri(uri_san: Option<&Bytes>, principal: Option<&str>) -> Option<Vec<u8>> {
-    let spiffe = || {
-        let principal = principal?;
-        let id = principal.strip_prefix("spiffe://").unwrap_or(principal);
-        Some(format!("spiffe://{id}").into_bytes())
-    };
-    uri_san.map(|Bytes(uri)| uri.clone()).or_else(spiffe)
-}
-
-/// Where it comes from, as `source.address` says it.
-pub(crate) fn remote_address(said: Option<&Bytes>) -> Vec<u8> {
-    said.map_or_else(|| b"10.0.0.7:41000".to_vec(), |Bytes(address)| address.clone())
-}
-
-/// The name of a cluster that dials a port, as Istio gives it.
-pub(crate) fn cluster_of_port(port: u16) -> String {
-    format!("outbound|{port}||")
 }

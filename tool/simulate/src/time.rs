@@ -41,3 +41,30 @@ impl fmt::Display for Time {
         humantime::format_rfc3339_seconds(self.0).fmt(f)
     }
 }
+
+/// What the proxy's clock says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clock {
+    Unreadable,
+    At(Time),
+}
+
+impl<'de> serde::Deserialize<'de> for Clock {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        match text.as_str() {
+            "none" => Ok(Self::Unreadable),
+            time => time.parse().map(Self::At).map_err(serde::de::Error::custom),
+        }
+    }
+}
+
+impl Clock {
+    /// Nanoseconds since the Unix epoch.
+    pub(crate) fn nanoseconds(self) -> Option<u64> {
+        match self {
+            Self::Unreadable => None,
+            Self::At(time) => time.nanoseconds(),
+        }
+    }
+}
