@@ -39,7 +39,7 @@ fn failing_texts(file: &File) -> Vec<String> {
         let reading = match config::read(&case.text()) {
             Ok(_) => Reading::default(),
             Err(faults) => {
-                faults.iter().map(|fault| (fault.path().to_owned(), fault.to_string())).collect()
+                faults.iter().map(|fault| (fault.place().to_string(), fault.to_string())).collect()
             }
         };
         let differences = case.differences(&reading);

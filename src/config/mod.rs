@@ -1,16 +1,28 @@
-//! Policy text -> [`Config`], or every fault of the text in one go.
+//! Policy text -> tree -> [`Source`] -> [`Config`], or every error of the text in one go.
 //!
-//! Reading is a pure function of the bytes: no clock, no proxy, the same answer in every worker.
+//! Reading is a pure function of the bytes: no clock, no proxy, the same answer in every worker. The tree
+//! may be the caller's own, which knows where everything stands: there is one reader for all.
 
-mod fault;
+mod canonical;
+mod error;
 mod json;
-mod object;
 mod order;
 mod policy;
+mod reader;
 mod rule;
+mod source;
 mod stamp;
+mod tree;
+mod words;
 
-pub use fault::{Fault, Faults, path_step};
+pub use canonical::canonical_json;
+pub use error::{
+    Error, ErrorKind, Errors, Found, Place, Required, Step, Suggestion, TextError, Type,
+};
+pub use reader::{Item, Listed};
+pub use source::{Callers, Destinations, List, RuleSource, Source};
+pub use tree::{Node, Value};
+pub use words::path_step;
 
 use crate::answer::Answer;
 use crate::policy::Policy;
@@ -50,8 +62,13 @@ pub struct Config {
     pub log: LogRequests,
 }
 
-/// Reads a policy in JSON. A text with any fault makes no policy, and the error holds all of them.
-pub fn read(text: &[u8]) -> Result<Config, Faults> {
-    let node = json::parse(text).map_err(Faults::one)?;
-    policy::read(&node)
+/// Reads a policy in JSON. A text with any error makes no policy, and all of them are told.
+pub fn read(text: &[u8]) -> Result<Config, Errors> {
+    let root = json::parse(text).map_err(Errors::one)?;
+    read_tree(&root).map(Source::compile)
+}
+
+/// Reads a policy from a tree, which is nested at most [`MAX_DEPTH`] levels deep.
+pub fn read_tree<N: Node>(root: &N) -> Result<Source<'_, N>, Errors> {
+    policy::read(root)
 }

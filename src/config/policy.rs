@@ -1,168 +1,103 @@
-//! The top of a policy text.
+//! The top of a policy.
 
-use super::fault::{Faults, Path, quote};
-use super::json::Node;
-use super::object::{Object, Reader};
-use super::order::sorted;
-use super::rule::{self, RuleText};
+use super::error::{ErrorKind, Errors, Path, Required};
+use super::reader::{Object, Reader};
+use super::rule;
+use super::source::{DenySource, RuleSource, Source};
 use super::stamp;
-use super::{Config, MAX_HOSTS, MAX_MESSAGE, MAX_RULES};
-use crate::answer::{Answer, Reveal};
+use super::tree::{Node, Value};
+use super::{MAX_HOSTS, MAX_MESSAGE, MAX_RULES};
+use crate::answer::Reveal;
 use crate::key_table::KeyTable;
-use crate::policy::{Action, Mode, Policy, Settings};
+use crate::policy::{Mode, Settings};
 use crate::record::LogRequests;
-use crate::stamp::{Stamps, Strip};
-use std::collections::BTreeMap;
+use crate::stamp::Strip;
 
 /// Longest `deny.docs`, in bytes.
 const MAX_DOCS: usize = 1024;
 
 /// Reads a whole tree.
-pub(super) fn read(node: &Node<'_>) -> Result<Config, Faults> {
+pub(super) fn read<N: Node>(root: &N) -> Result<Source<'_, N>, Errors> {
     let mut reader = Reader::default();
-    reader.duplicates(node, &Path::Root);
-    let text = PolicyText::read(&mut reader, node);
-    match (Faults::some(reader.faults), text) {
-        (None, Some(text)) => Ok(text.compile(node)),
-        (Some(faults), _) => Err(faults),
-        // INVARIANT: a text that could not be read has left a fault.
-        (None, None) => Err(Faults::one(super::Fault::new(&Path::Root, "no policy", "write one"))),
-    }
+    reader.duplicates(root, &Path::Root);
+    let source = source(&mut reader, root);
+    // INVARIANT: a tree that could not be read has left an error.
+    source.filter(|_| reader.errors.is_empty()).ok_or_else(|| Errors::new(reader.errors))
 }
 
-/// What a text says, before it is compiled.
-struct PolicyText<'n> {
-    name: &'n str,
-    settings: Settings,
-    rules: Vec<RuleText<'n>>,
-    stamp: crate::stamp::Stamp,
-    strip: Strip,
-    deny: DenyText,
-    log: LogRequests,
-}
-
-/// The `deny` object.
-struct DenyText {
-    status: u16,
-    message: Box<str>,
-    docs: Box<str>,
-    reveal: Reveal,
-}
-
-impl<'n> PolicyText<'n> {
-    fn read(reader: &mut Reader, node: &'n Node<'_>) -> Option<Self> {
-        let known = [
-            "policy", "mode", "default", "identity", "sni", "rules", "stamp", "strip", "deny",
-            "log",
-        ];
-        let object = reader.object((node, Path::Root), &known)?;
-        let name = match object.get("policy") {
-            Some((node, path)) => reader.name(node, &path),
-            None => {
-                reader.missing(
-                    &object.path,
-                    "policy",
-                    "name the policy, such as `payments-egress`",
-                );
-                None
-            }
-        };
-        let settings = settings(reader, &object);
-        let rules = rules(reader, &object);
-        let stamp = object.get("stamp").map(|entry| stamp::read(reader, entry));
-        let strip = strip(reader, &object);
-        let deny = deny(reader, &object);
-        let log = log(reader, &object);
-        Some(Self {
-            // A fault was reported where there is none.
-            name: name.unwrap_or_default(),
-            settings,
-            rules,
-            stamp: stamp.unwrap_or_default(),
-            strip,
-            deny,
-            log,
-        })
-    }
-
-    fn compile(self, node: &Node<'_>) -> Config {
-        let mut messages = BTreeMap::new();
-        let mut stamps = BTreeMap::new();
-        let in_order = sorted(self.rules, |a, b| a.rule.id.cmp(&b.rule.id));
-        let mut rules = Vec::with_capacity(in_order.len());
-        for (index, text) in in_order.into_iter().enumerate() {
-            messages.extend(text.message.map(|message| (index, Box::from(message))));
-            stamps.extend(text.stamp.map(|stamp| (index, stamp)));
-            rules.push((text.rule, text.destinations));
+fn source<'n, N: Node>(reader: &mut Reader, root: &'n N) -> Option<Source<'n, N>> {
+    let known =
+        &["policy", "mode", "default", "identity", "sni", "rules", "stamp", "strip", "deny", "log"];
+    let object = reader.object((root, Path::Root), known)?;
+    let name = match object.get("policy") {
+        Some((node, path)) => reader.name(node, &path),
+        None => {
+            reader.error(&object.path, ErrorKind::MissingKey(Required::Policy));
+            None
         }
-        let DenyText { status, message, docs, reveal } = self.deny;
-        Config {
-            name: self.name.into(),
-            revision: format!("{}@{}", self.name, node.hash()).into(),
-            policy: Policy::new(self.settings, rules),
-            stamps: Stamps::new(self.strip, self.stamp, stamps),
-            answer: Answer { status, message, docs, reveal, rule_messages: messages },
-            log: self.log,
-        }
-    }
+    };
+    Some(Source {
+        root,
+        // An error was reported where there is none.
+        name: name.unwrap_or_default(),
+        settings: settings(reader, &object),
+        rules: rules(reader, &object),
+        stamp: object.get("stamp").map(|entry| stamp::read(reader, entry)).unwrap_or_default(),
+        strip: strip(reader, &object),
+        deny: deny(reader, &object),
+        log: log(reader, &object),
+    })
 }
 
-fn settings(reader: &mut Reader, object: &Object<'_, '_, '_>) -> Settings {
+fn settings<N: Node>(reader: &mut Reader, object: &Object<'_, '_, N>) -> Settings {
     let modes = [("enforce", Mode::Enforce), ("monitor", Mode::Monitor)];
     let identities = [("optional", false), ("required", true)];
     let snis = [("ignore", false), ("match", true)];
+    let absent = Settings::default();
+    let identity = reader.word(object.get("identity"), &identities);
+    let sni = reader.word(object.get("sni"), &snis);
     Settings {
-        mode: reader.word(object.get("mode"), &modes).unwrap_or(Mode::Enforce),
-        default: reader.word(object.get("default"), &rule::ACTIONS).unwrap_or(Action::Deny),
-        identity_required: reader.word(object.get("identity"), &identities).unwrap_or(false),
-        sni_must_match: reader.word(object.get("sni"), &snis).unwrap_or(false),
+        mode: reader.word(object.get("mode"), &modes).unwrap_or(absent.mode),
+        default: reader.word(object.get("default"), &rule::ACTIONS).unwrap_or(absent.default),
+        identity_required: identity.unwrap_or(absent.identity_required),
+        sni_must_match: sni.unwrap_or(absent.sni_must_match),
     }
 }
 
-fn rules<'n>(reader: &mut Reader, object: &Object<'n, '_, '_>) -> Vec<RuleText<'n>> {
+fn rules<'n, N: Node>(reader: &mut Reader, object: &Object<'n, '_, N>) -> Vec<RuleSource<'n, N>> {
     let says_default = object.get("default").is_some();
-    let remedy = "write rules, or write `default` out: `deny` or `allow`";
     let Some((node, path)) = object.get("rules") else {
         if !says_default {
-            reader.missing(&object.path, "rules", remedy);
+            reader.error(&object.path, ErrorKind::MissingKey(Required::Rules));
         }
         return Vec::new();
     };
-    let items = match node {
-        Node::Array(items) if items.is_empty() => {
+    let items = match node.value() {
+        Value::List([]) => {
             if !says_default {
-                reader.fault(&path, "an empty list without a `default`", remedy);
+                reader.error(&path, ErrorKind::NoRules);
             }
             return Vec::new();
         }
         _ => reader.list(node, &path).unwrap_or_default(),
     };
     if items.len() > MAX_RULES {
-        let problem = format!("{} rules", items.len());
-        reader.fault(&path, problem, format!("a policy has at most {MAX_RULES} rules"));
+        reader.error(&path, ErrorKind::TooManyRules { count: items.len() });
         return Vec::new();
     }
     let mut rules = Vec::with_capacity(items.len());
     let mut ids = KeyTable::default();
-    for (position, (index, item)) in (0..).zip(items.iter().enumerate()) {
-        let path = path.index(index);
-        let Some(text) = RuleText::read(reader, (item, path)) else { continue };
-        if let Some(id) = text.id
-            && let Some((first, false)) = ids.entry(id.as_bytes(), position)
-        {
-            let problem = format!("the id {}, which `$.rules[{first}]` has too", quote(id));
-            reader.fault(&path.key("id", 0), problem, "give every rule an id of its own");
-        }
-        rules.push(text);
+    for (index, item) in items.iter().enumerate() {
+        rules.extend(rule::read(reader, &mut ids, (item, path.index(index)), index));
     }
     if reader.hosts > MAX_HOSTS {
-        let problem = format!("{} hosts over all rules", reader.hosts);
-        reader.fault(&path, problem, format!("a policy has at most {MAX_HOSTS} hosts"));
+        let count = reader.hosts;
+        reader.error(&path, ErrorKind::TooManyHosts { count });
     }
     rules
 }
 
-fn strip(reader: &mut Reader, object: &Object<'_, '_, '_>) -> Strip {
+fn strip<N: Node>(reader: &mut Reader, object: &Object<'_, '_, N>) -> Strip {
     let mut strip = Strip { mesh: true, forwarded: false };
     if let Some(entry) = object.get("strip")
         && let Some(groups) = reader.object(entry, &["mesh", "forwarded"])
@@ -173,29 +108,23 @@ fn strip(reader: &mut Reader, object: &Object<'_, '_, '_>) -> Strip {
     strip
 }
 
-fn deny(reader: &mut Reader, object: &Object<'_, '_, '_>) -> DenyText {
-    let mut text = DenyText {
-        status: 403,
-        message: Box::default(),
-        docs: Box::default(),
-        reveal: Reveal::Rule,
-    };
+fn deny<'n, N: Node + 'n>(reader: &mut Reader, object: &Object<'n, '_, N>) -> DenySource<'n> {
+    let mut source = DenySource { status: 403, message: "", docs: "", reveal: Reveal::Rule };
     if let Some(entry) = object.get("deny")
         && let Some(deny) = reader.object(entry, &["status", "message", "docs", "reveal"])
     {
         if let Some((node, path)) = deny.get("status") {
-            text.status = reader.integer(node, &path, 400..=599).unwrap_or(text.status);
+            source.status = reader.integer(node, &path, 400..=599).unwrap_or(source.status);
         }
-        let message = reader.short_text(deny.get("message"), MAX_MESSAGE);
-        text.message = message.unwrap_or_default().into();
-        text.docs = reader.short_text(deny.get("docs"), MAX_DOCS).unwrap_or_default().into();
+        source.message = reader.short_text(deny.get("message"), MAX_MESSAGE).unwrap_or_default();
+        source.docs = reader.short_text(deny.get("docs"), MAX_DOCS).unwrap_or_default();
         let reveals = [("rule", Reveal::Rule), ("nothing", Reveal::Nothing)];
-        text.reveal = reader.word(deny.get("reveal"), &reveals).unwrap_or(text.reveal);
+        source.reveal = reader.word(deny.get("reveal"), &reveals).unwrap_or(source.reveal);
     }
-    text
+    source
 }
 
-fn log(reader: &mut Reader, object: &Object<'_, '_, '_>) -> LogRequests {
+fn log<N: Node>(reader: &mut Reader, object: &Object<'_, '_, N>) -> LogRequests {
     let words =
         [("denied", LogRequests::Denied), ("all", LogRequests::All), ("none", LogRequests::None)];
     object

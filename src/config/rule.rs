@@ -1,187 +1,196 @@
-//! Rules of a policy text.
+//! Rules of a policy.
 
 use super::MAX_MESSAGE;
-use super::fault::{Path, quote, replacement};
-use super::json::Node;
-use super::object::{Entry, Object, Reader};
+use super::error::{ErrorKind, Path, Required, TextError, without_scheme};
+use super::reader::{Entry, Object, Reader};
+use super::source::{Callers, Destinations, List, RuleSource};
 use super::stamp;
-use crate::policy::{Action, Destination, Only, Rule, Source, TextPattern, TextSet};
-use crate::stamp::Stamp;
+use super::tree::Node;
+use crate::key_table::KeyTable;
+use crate::policy::{Action, Only, TextPattern};
 use crate::token::is_token;
 use std::time::SystemTime;
 
 /// The words for actions.
 pub(super) const ACTIONS: [(&str, Action); 2] = [("allow", Action::Allow), ("deny", Action::Deny)];
 
-/// One rule as it is written.
-pub(super) struct RuleText<'n> {
-    /// The id, where it is one.
-    pub(super) id: Option<&'n str>,
-    pub(super) rule: Rule,
-    pub(super) destinations: Vec<Destination<'n>>,
-    pub(super) stamp: Option<Stamp>,
-    pub(super) message: Option<&'n str>,
-}
-
-impl<'n> RuleText<'n> {
-    pub(super) fn read(reader: &mut Reader, entry: Entry<'n, '_, '_>) -> Option<Self> {
-        let known = ["id", "action", "only", "until", "from", "to", "stamp", "message", "note"];
-        let object = reader.object(entry, &known)?;
-        let id = match object.get("id") {
-            Some((node, path)) => reader.name(node, &path),
-            None => {
-                reader.missing(&object.path, "id", "give the rule an id, such as `stripe`");
-                None
-            }
-        };
-        let action = reader.word(object.get("action"), &ACTIONS);
-        if object.get("action").is_none() {
-            reader.missing(&object.path, "action", "write `action: allow` or `action: deny`");
-        }
-        let only = reader.word(object.get("only"), &[("now", Only::Now), ("next", Only::Next)]);
-        let until = object.get("until").and_then(|(node, path)| until(reader, node, &path));
-        let from = reader.each(object.get("from"), source).unwrap_or_default();
-        let to = reader.each(object.get("to"), destination).unwrap_or_default();
-        let stamp = object.get("stamp").map(|(node, path)| {
-            if action == Some(Action::Deny) {
-                reader.fault(&path, "a stamp in a deny rule", "stamp in allow rules only");
-            }
-            stamp::read(reader, (node, path))
-        });
-        let message = reader.short_text(object.get("message"), MAX_MESSAGE);
-        if action == Some(Action::Allow)
-            && let Some((_, path)) = object.get("message")
-        {
-            reader.fault(&path, "a message in an allow rule", "write it in deny rules only");
-        }
-        let _ = reader.short_text(object.get("note"), MAX_MESSAGE);
-        let rule = Rule {
-            // A fault was reported where one of these is absent.
-            id: id.unwrap_or_default().into(),
-            action: action.unwrap_or(Action::Deny),
-            only,
-            until,
-            from,
-        };
-        Some(Self { id, rule, destinations: to, stamp, message })
+/// Reads the rule at an index; `ids` holds those of the rules before it.
+pub(super) fn read<'n, N: Node>(
+    reader: &mut Reader,
+    ids: &mut KeyTable,
+    entry: Entry<'n, '_, N>,
+    index: usize,
+) -> Option<RuleSource<'n, N>> {
+    let node = entry.0;
+    let known = &["id", "action", "only", "until", "from", "to", "stamp", "message", "note"];
+    let object = reader.object(entry, known)?;
+    let id = id(reader, ids, &object, index);
+    let action = reader.word(object.get("action"), &ACTIONS);
+    if object.get("action").is_none() {
+        reader.error(&object.path, ErrorKind::MissingKey(Required::Action));
     }
+    let only = reader.word(object.get("only"), &[("now", Only::Now), ("next", Only::Next)]);
+    let until = object.get("until").and_then(|(node, path)| until(reader, node, &path));
+    let from = reader.each(object.get("from"), callers);
+    let to = reader.each(object.get("to"), destinations);
+    let stamp = object.get("stamp").map(|(node, path)| {
+        if action == Some(Action::Deny) {
+            reader.error(&path, ErrorKind::StampInDeny);
+        }
+        stamp::read(reader, (node, path))
+    });
+    let message = reader.short_text(object.get("message"), MAX_MESSAGE);
+    if action == Some(Action::Allow)
+        && let Some((_, path)) = object.get("message")
+    {
+        reader.error(&path, ErrorKind::MessageInAllow);
+    }
+    let _ = reader.short_text(object.get("note"), MAX_MESSAGE);
+    Some(RuleSource {
+        index,
+        node,
+        // An error was reported where one of these is absent.
+        id: id.unwrap_or_default(),
+        action: action.unwrap_or(Action::Deny),
+        only,
+        until,
+        from: from.map(|list| list.patterns).unwrap_or_default(),
+        to: to.map(|list| list.patterns).unwrap_or_default(),
+        stamp,
+        message,
+    })
 }
 
-fn until(reader: &mut Reader, node: &Node<'_>, path: &Path<'_>) -> Option<u64> {
+fn id<'n, N: Node + 'n>(
+    reader: &mut Reader,
+    ids: &mut KeyTable,
+    object: &Object<'n, '_, N>,
+    index: usize,
+) -> Option<&'n str> {
+    let Some((node, path)) = object.get("id") else {
+        reader.error(&object.path, ErrorKind::MissingKey(Required::Id));
+        return None;
+    };
+    let id = reader.name(node, &path)?;
+    // INVARIANT: there are at most `MAX_RULES`.
+    let position = u32::try_from(index).unwrap_or(u32::MAX);
+    if let Some((first, false)) = ids.entry(id.as_bytes(), position) {
+        let first = *first as usize;
+        reader.error(&path, ErrorKind::DuplicateId { id: id.into(), first });
+    }
+    Some(id)
+}
+
+fn until<N: Node>(reader: &mut Reader, node: &N, path: &Path<'_>) -> Option<u64> {
     let text = reader.text(node, path)?;
     let nanoseconds = humantime::parse_rfc3339(text)
         .ok()
         .and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok())
         .and_then(|since| u64::try_from(since.as_nanos()).ok());
     if nanoseconds.is_none() {
-        let remedy = "write a time in UTC, such as `2027-01-31T00:00:00Z` (RFC 3339)";
-        reader.fault(path, format!("the time {}", quote(text)), remedy);
+        reader.error(path, ErrorKind::Time { text: text.into() });
     }
     nanoseconds
 }
 
-fn source(reader: &mut Reader, node: &Node<'_>, path: &Path<'_>) -> Option<Source> {
-    let known = ["principals", "notPrincipals", "namespaces", "notNamespaces"];
-    let entry = entry(reader, (node, *path), &known)?;
-    let mut set = |key, read: ReadPattern| text_set(reader, &entry, key, read);
-    Some(Source {
-        principals: set("principals", principal),
-        not_principals: set("notPrincipals", principal),
-        namespaces: set("namespaces", plain),
-        not_namespaces: set("notNamespaces", plain),
+fn callers<'n, N: Node>(
+    reader: &mut Reader,
+    node: &'n N,
+    path: &Path<'_>,
+) -> Option<Callers<'n, N>> {
+    let known = &["principals", "notPrincipals", "namespaces", "notNamespaces"];
+    let entry = entry(reader, (node, *path), known)?;
+    let mut list = |key, read| patterns(reader, &entry, key, read);
+    Some(Callers {
+        node,
+        principals: list("principals", principal),
+        not_principals: list("notPrincipals", principal),
+        namespaces: list("namespaces", plain),
+        not_namespaces: list("notNamespaces", plain),
     })
 }
 
-fn destination<'n>(
+fn destinations<'n, N: Node>(
     reader: &mut Reader,
-    node: &'n Node<'_>,
+    node: &'n N,
     path: &Path<'_>,
-) -> Option<Destination<'n>> {
+) -> Option<Destinations<'n, N>> {
     let known =
-        ["hosts", "ports", "methods", "paths", "notHosts", "notPorts", "notMethods", "notPaths"];
-    let entry = entry(reader, (node, *path), &known)?;
-    let port = |reader: &mut Reader, node: &Node<'_>, path: &Path<'_>| {
-        reader.integer(node, path, 1..=u16::MAX)
-    };
-    Some(Destination {
+        &["hosts", "ports", "methods", "paths", "notHosts", "notPorts", "notMethods", "notPaths"];
+    let entry = entry(reader, (node, *path), known)?;
+    let port =
+        |reader: &mut Reader, node: &N, path: &Path<'_>| reader.integer(node, path, 1..=u16::MAX);
+    Some(Destinations {
+        node,
         hosts: reader.each(entry.get("hosts"), Reader::host),
         not_hosts: reader.each(entry.get("notHosts"), Reader::host),
         ports: reader.each(entry.get("ports"), port),
         not_ports: reader.each(entry.get("notPorts"), port),
         methods: reader.each(entry.get("methods"), method),
         not_methods: reader.each(entry.get("notMethods"), method),
-        paths: text_set(reader, &entry, "paths", self::path),
-        not_paths: text_set(reader, &entry, "notPaths", self::path),
+        paths: patterns(reader, &entry, "paths", self::path),
+        not_paths: patterns(reader, &entry, "notPaths", self::path),
     })
 }
 
 /// An entry of `from` or `to`: an object with at least one field.
-fn entry<'n, 'a, 'p>(
+fn entry<'n, 'p, N: Node>(
     reader: &mut Reader,
-    entry: Entry<'n, 'a, 'p>,
-    known: &[&'static str],
-) -> Option<Object<'n, 'a, 'p>> {
+    entry: Entry<'n, 'p, N>,
+    known: &'static [&'static str],
+) -> Option<Object<'n, 'p, N>> {
     let object = reader.object(entry, known)?;
     if object.is_empty() {
-        let remedy = "name a field, or leave the whole list out to match everything";
-        reader.fault(&object.path, "an entry without fields", remedy);
+        reader.error(&object.path, ErrorKind::EmptyEntry);
     }
     Some(object)
 }
 
-/// Reads one pattern, or says what is wrong with it and what to write instead.
-type ReadPattern = for<'t> fn(&'t str) -> Result<TextPattern<'t>, (&'static str, String)>;
+/// Reads one pattern, or says why it is none.
+type ReadPattern = for<'t> fn(&'t str) -> Result<TextPattern<'t>, TextError>;
 
-fn text_set(
+fn patterns<'n, N: Node>(
     reader: &mut Reader,
-    entry: &Object<'_, '_, '_>,
+    entry: &Object<'n, '_, N>,
     key: &'static str,
     read: ReadPattern,
-) -> Option<TextSet> {
-    let patterns = reader.each(entry.get(key), |reader, node, path| {
+) -> List<'n, N, TextPattern<'n>> {
+    reader.each(entry.get(key), |reader, node, path| {
         let text = reader.text(node, path)?;
         match read(text) {
             Ok(pattern) => Some(pattern),
-            Err((problem, remedy)) => {
-                reader.fault(path, format!("{} ({problem})", quote(text)), remedy);
+            Err(error) => {
+                reader.error(path, ErrorKind::Pattern { text: text.into(), error });
                 None
             }
         }
-    });
-    Some(patterns?.into_iter().collect())
-}
-
-fn plain(text: &str) -> Result<TextPattern<'_>, (&'static str, String)> {
-    TextPattern::parse(text).ok_or_else(|| {
-        let remedy = "write it out, or as `prefix*`, `*suffix` or `*`".to_owned();
-        (if text.is_empty() { "an empty pattern" } else { "`*` in another place" }, remedy)
     })
 }
 
-fn principal(text: &str) -> Result<TextPattern<'_>, (&'static str, String)> {
-    match text.strip_prefix("spiffe://") {
-        Some(bare) => Err(("a SPIFFE id with its scheme", format!("use {}", replacement(bare)))),
-        None => plain(text),
-    }
+fn plain(text: &str) -> Result<TextPattern<'_>, TextError> {
+    let error = if text.is_empty() { TextError::Empty } else { TextError::Wildcard };
+    TextPattern::parse(text).ok_or(error)
 }
 
-fn path(text: &str) -> Result<TextPattern<'_>, (&'static str, String)> {
-    let no_path = |remedy: &str| Err(("a path that no request has", remedy.to_owned()));
+fn principal(text: &str) -> Result<TextPattern<'_>, TextError> {
+    if without_scheme(text) != text {
+        return Err(TextError::Scheme);
+    }
+    plain(text)
+}
+
+fn path(text: &str) -> Result<TextPattern<'_>, TextError> {
     if let Some(character) = text.chars().find(|c| "?#%;\\{}".contains(*c)) {
-        return Err((
-            "a path with a character that readers take apart",
-            format!("leave `{character}` out: patterns match the decoded path without its query"),
-        ));
+        return Err(TextError::PathCharacter(character));
     }
     if text.contains("//") {
-        return no_path("write one `/`: repeated ones are merged");
+        return Err(TextError::DoubleSlash);
     }
     if text.split('/').any(|segment| matches!(segment, "." | "..")) {
-        return no_path("leave the dot segment out");
+        return Err(TextError::DotSegment);
     }
     if !text.is_empty() && !text.starts_with(['/', '*']) {
-        let absolute = replacement(&format!("/{text}"));
-        return no_path(&format!("start it with `/` or `*`, as in {absolute}"));
+        return Err(TextError::RelativePath);
     }
     plain(text)
 }
@@ -190,18 +199,16 @@ fn path(text: &str) -> Result<TextPattern<'_>, (&'static str, String)> {
 const STANDARD_METHODS: [&str; 9] =
     ["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"];
 
-fn method(reader: &mut Reader, node: &Node<'_>, path: &Path<'_>) -> Option<Box<str>> {
+fn method<'n, N: Node>(reader: &mut Reader, node: &'n N, path: &Path<'_>) -> Option<&'n str> {
     let text = reader.text(node, path)?;
-    let upper = text.to_ascii_uppercase();
+    let is_standard = |standard: &&str| standard.eq_ignore_ascii_case(text) && **standard != *text;
     if text.contains('*') || !is_token(text.as_bytes()) {
-        let remedy = "write a method such as `GET`; for every method leave `methods` out";
-        reader.fault(path, format!("{} (no method)", quote(text)), remedy);
+        reader.error(path, ErrorKind::Method { text: text.into() });
         None
-    } else if upper != text && STANDARD_METHODS.contains(&upper.as_str()) {
-        let problem = format!("{} (a standard method in another case)", quote(text));
-        reader.fault(path, problem, format!("use \"{upper}\""));
+    } else if STANDARD_METHODS.iter().any(is_standard) {
+        reader.error(path, ErrorKind::MethodCase { text: text.into() });
         None
     } else {
-        Some(text.into())
+        Some(text)
     }
 }

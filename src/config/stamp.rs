@@ -1,31 +1,32 @@
 //! `stamp` objects: the policy's own and those of rules.
 
 use super::MAX_STAMPS;
-use super::fault::{Path, quote};
-use super::json::Node;
-use super::object::{Entry, Reader};
+use super::error::{Error, ErrorKind, Path};
+use super::reader::{Entry, Reader};
+use super::tree::{Node, Value};
 use crate::key_table::KeyTable;
-use crate::stamp::{HeaderName, NameError, Stamp, Template};
+use crate::stamp::{HeaderName, Stamp, Template};
 
 /// Reads one `stamp`.
-pub(super) fn read(reader: &mut Reader, entry: Entry<'_, '_, '_>) -> Stamp {
+pub(super) fn read<N: Node>(reader: &mut Reader, entry: Entry<'_, '_, N>) -> Stamp {
     let mut stamp = Stamp::default();
     let Some(object) = reader.object(entry, &["set", "remove"]) else { return stamp };
     let mut named = Named::default();
     if let Some((node, path)) = object.get("set") {
         let members = reader.members(node, &path).unwrap_or_default();
         limit(reader, members.len(), &path);
-        for ((name, value), position) in members.iter().zip(0..) {
+        for (member, position) in members.iter().zip(0..) {
+            let name = N::key(member);
             let path = path.key(name, position);
             let name = header_name(reader, &mut named, name, &path);
-            let template = template(reader, value, &path);
+            let template = template(reader, N::member_value(member), &path);
             stamp.set.extend(name.zip(template));
         }
     }
     if let Some((node, path)) = object.get("remove") {
         // The default is written as an empty list.
-        let items = match node {
-            Node::Array(items) => &items[..],
+        let items = match node.value() {
+            Value::List(items) => items,
             _ => reader.list(node, &path).unwrap_or_default(),
         };
         limit(reader, items.len(), &path);
@@ -41,7 +42,7 @@ pub(super) fn read(reader: &mut Reader, entry: Entry<'_, '_, '_>) -> Stamp {
 
 fn limit(reader: &mut Reader, count: usize, path: &Path<'_>) {
     if count > MAX_STAMPS {
-        reader.fault(path, format!("{count} headers"), format!("name at most {MAX_STAMPS}"));
+        reader.error(path, ErrorKind::TooManyHeaders { count });
     }
 }
 
@@ -65,40 +66,38 @@ impl<'n> Named<'n> {
     }
 }
 
-/// Reads a name that this stamp does not name yet: names that upstreams may fold into one are one.
+/// Reads a name that this stamp does not name yet: names that upstreams may fold into one are one. It is
+/// the key at the end of the path, or an item of a list.
 fn header_name<'n>(
     reader: &mut Reader,
     named: &mut Named<'n>,
     text: &'n str,
     path: &Path<'_>,
 ) -> Option<HeaderName> {
+    let is_key = matches!(path, Path::Key(..));
+    let at = if is_key { Error::at_key } else { Error::at };
     let name = match HeaderName::parse(text) {
         Ok(name) => name,
         Err(error) => {
-            let remedy = match error {
-                NameError::Case => format!("use \"{}\"", text.to_ascii_lowercase()),
-                _ => "name another header, such as `x-egress-team`".to_owned(),
-            };
-            reader.fault(path, format!("{} ({error})", quote(text)), remedy);
+            reader.errors.push(at(path, ErrorKind::Header { text: text.into(), error }));
             return None;
         }
     };
     let earlier = named.insert(name.folded(), text);
     // The same key twice is reported as such.
-    if let Some(earlier) = earlier.filter(|&it| it != text || matches!(path, Path::Index(..))) {
-        let problem =
-            format!("{}, which this stamp names already as {}", quote(text), quote(earlier));
-        reader.fault(path, problem, "set it or remove it, once");
+    if let Some(earlier) = earlier.filter(|&it| it != text || !is_key) {
+        let (text, earlier) = (text.into(), earlier.into());
+        reader.errors.push(at(path, ErrorKind::DuplicateHeader { text, earlier }));
     }
     Some(name)
 }
 
-fn template(reader: &mut Reader, value: &Node<'_>, path: &Path<'_>) -> Option<Template> {
+fn template<N: Node>(reader: &mut Reader, value: &N, path: &Path<'_>) -> Option<Template> {
     let text = reader.text(value, path)?;
     match Template::parse(text) {
         Ok(template) => Some(template),
         Err(error) => {
-            reader.fault(path, error.to_string(), error.remedy());
+            reader.error(path, ErrorKind::Template(error));
             None
         }
     }

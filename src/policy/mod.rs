@@ -45,6 +45,18 @@ pub struct Settings {
     pub sni_must_match: bool,
 }
 
+/// Those of a policy that says none.
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            mode: Mode::Enforce,
+            default: Action::Deny,
+            identity_required: false,
+            sni_must_match: false,
+        }
+    }
+}
+
 /// Whether refusals are carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {

@@ -9,14 +9,14 @@ use proxy_wasm::types::ContextType;
 use super::hostcalls::{self, Status};
 use super::http::HttpStream;
 use super::tcp::{Plugin, TcpConnection};
-use crate::config::{self, Config, Faults};
+use crate::config::{self, Config, Errors};
 use crate::connection::ConnectionFilter;
 use crate::filter::Filter;
 use crate::host::Malformed;
 use crate::root_id::{self, Connections};
 
-/// More faults than this are counted, not logged one by one.
-const LOGGED_FAULTS: usize = 1_000;
+/// More errors than this are counted, not logged one by one.
+const LOGGED_ERRORS: usize = 1_000;
 
 /// Holds the policy that new streams or connections take; none until a configuration was good.
 pub(super) enum Root {
@@ -131,16 +131,16 @@ fn read_config(plugin_configuration_size: usize) -> Option<Config> {
             return None;
         }
     };
-    config::read(&text).inspect_err(log_faults).ok()
+    config::read(&text).inspect_err(log_errors).ok()
 }
 
-fn log_faults(faults: &Faults) {
-    let mut faults = faults.iter();
-    for fault in faults.by_ref().take(LOGGED_FAULTS) {
-        log::error!("policy refused: {fault}");
+fn log_errors(errors: &Errors) {
+    let mut errors = errors.iter();
+    for error in errors.by_ref().take(LOGGED_ERRORS) {
+        log::error!("policy refused: {error}");
     }
-    let more = faults.count();
+    let more = errors.count();
     if more > 0 {
-        log::error!("policy refused: {more} more faults");
+        log::error!("policy refused: {more} more errors");
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Every answer `true` is certain; `false` also stands for what cannot be told.
 
-use crate::written::{Callers, Destinations, List, Written};
+use crate::policy_file::{Callers, Destinations, List};
 use egress_warden::host::HostPattern;
 use egress_warden::policy::TextPattern;
 
@@ -78,70 +78,74 @@ impl Pattern for &str {
 }
 
 /// Whether each of these patterns is covered by one of those.
-pub(crate) fn all_within<T: Pattern>(inner: &[Written<'_, T>], outer: &[Written<'_, T>]) -> bool {
-    inner.iter().all(|inner| outer.iter().any(|outer| outer.pattern.covers(&inner.pattern)))
+fn all_within<T: Pattern>(inner: &[T], outer: &[T]) -> bool {
+    inner.iter().all(|inner| outer.iter().any(|outer| outer.covers(inner)))
 }
 
 /// Whether a field and its `not` form contradict each other.
-pub(crate) fn excludes_itself<T: Pattern>(field: &List<'_, T>, not: &List<'_, T>) -> bool {
+pub(crate) fn excludes_itself<T: Pattern + Copy>(field: &List<'_, T>, not: &List<'_, T>) -> bool {
+    let (field, not) = (patterns(field), patterns(not));
     matches!((field, not), (Some(field), Some(not)) if all_within(field, not))
 }
 
-/// A field with its `not` form.
-struct Field<'p, 'a, T> {
-    listed: &'p List<'a, T>,
-    not: &'p List<'a, T>,
+fn patterns<'l, T: Copy>(list: &'l List<'_, T>) -> Option<&'l [T]> {
+    list.as_ref().map(|list| list.patterns())
 }
 
-impl<T: Pattern> Field<'_, '_, T> {
-    fn covers(&self, other: &Field<'_, '_, T>) -> bool {
+/// A field with its `not` form.
+struct Field<'p, T> {
+    listed: Option<&'p [T]>,
+    not: &'p [T],
+}
+
+impl<'p, T: Pattern + Copy> Field<'p, T> {
+    fn of(listed: &'p List<'_, T>, not: &'p List<'_, T>) -> Self {
+        Self { listed: patterns(listed), not: patterns(not).unwrap_or_default() }
+    }
+
+    fn covers(&self, other: &Self) -> bool {
         let admits = match (self.listed, other.listed) {
             (None, _) => true,
             (Some(_), None) => false,
             (Some(outer), Some(inner)) => all_within(inner, outer),
         };
         admits
-            && self.not.iter().flatten().all(|excluded| {
-                let is_excluded_there =
-                    other.not.iter().flatten().any(|other| other.pattern.covers(&excluded.pattern));
-                let is_never_there = other.listed.as_ref().is_some_and(|listed| {
-                    listed.iter().all(|listed| {
-                        listed.pattern.is_exact() && !excluded.pattern.covers(&listed.pattern)
-                    })
+            && self.not.iter().all(|excluded| {
+                let is_excluded_there = other.not.iter().any(|other| other.covers(excluded));
+                let is_never_there = other.listed.is_some_and(|listed| {
+                    listed.iter().all(|listed| listed.is_exact() && !excluded.covers(listed))
                 });
                 is_excluded_there || is_never_there
             })
     }
 }
 
-impl Destinations<'_> {
-    /// Whether every request to the other's destinations, of its hosts to this one alone, goes to
-    /// one of these.
-    pub(crate) fn cover(
-        &self,
-        other: &Destinations<'_>,
-        host: Option<&Written<'_, HostPattern<'_>>>,
-    ) -> bool {
-        let one_host = host.map(|host| vec![*host]);
-        Field { listed: &self.hosts, not: &self.not_hosts }
-            .covers(&Field { listed: &one_host, not: &other.not_hosts })
-            && Field { listed: &self.ports, not: &self.not_ports }
-                .covers(&Field { listed: &other.ports, not: &other.not_ports })
-            && Field { listed: &self.methods, not: &self.not_methods }
-                .covers(&Field { listed: &other.methods, not: &other.not_methods })
-            && Field { listed: &self.paths, not: &self.not_paths }
-                .covers(&Field { listed: &other.paths, not: &other.not_paths })
-    }
+/// Whether every request to the other's destinations, of its hosts to this one alone, goes to one of
+/// these.
+pub(crate) fn covers_destinations(
+    entry: &Destinations<'_>,
+    other: &Destinations<'_>,
+    host: Option<HostPattern<'_>>,
+) -> bool {
+    let other_hosts = Field {
+        listed: host.as_ref().map(std::slice::from_ref),
+        not: patterns(&other.not_hosts).unwrap_or_default(),
+    };
+    Field::of(&entry.hosts, &entry.not_hosts).covers(&other_hosts)
+        && Field::of(&entry.ports, &entry.not_ports)
+            .covers(&Field::of(&other.ports, &other.not_ports))
+        && Field::of(&entry.methods, &entry.not_methods)
+            .covers(&Field::of(&other.methods, &other.not_methods))
+        && Field::of(&entry.paths, &entry.not_paths)
+            .covers(&Field::of(&other.paths, &other.not_paths))
 }
 
-impl Callers<'_> {
-    /// Whether all of the other's callers are among these.
-    pub(crate) fn cover(&self, other: &Callers<'_>) -> bool {
-        Field { listed: &self.principals, not: &self.not_principals }
-            .covers(&Field { listed: &other.principals, not: &other.not_principals })
-            && Field { listed: &self.namespaces, not: &self.not_namespaces }
-                .covers(&Field { listed: &other.namespaces, not: &other.not_namespaces })
-    }
+/// Whether all of the other's callers are among these.
+pub(crate) fn covers_callers(entry: &Callers<'_>, other: &Callers<'_>) -> bool {
+    Field::of(&entry.principals, &entry.not_principals)
+        .covers(&Field::of(&other.principals, &other.not_principals))
+        && Field::of(&entry.namespaces, &entry.not_namespaces)
+            .covers(&Field::of(&other.namespaces, &other.not_namespaces))
 }
 
 #[cfg(test)]

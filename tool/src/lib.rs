@@ -21,13 +21,13 @@ mod cover;
 mod diagnostics;
 mod document;
 mod failure;
+mod finding;
 pub mod in_process;
 mod input;
 mod judgement;
 mod logs;
 mod policy_file;
 mod root_id;
-mod written;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use commands::{bundle, check, completions, diff, explain, learn, man, replay, schema, test};

@@ -3,9 +3,11 @@
 //! An edit says what it changes in the tree. What is written is read again first, and must be the old
 //! tree with these changes and no other.
 
-use crate::document::{self, Document, Finding, Node, Notation, Span, Value, quoted};
+use crate::document::{self, Document, Node, Notation, Span, TextError, Value, quoted};
 use crate::failure::Failure;
-use crate::policy_file::PolicyFile;
+use crate::finding::Finding;
+use crate::policy_file::{PolicyError, PolicyFile};
+use egress_warden::config::Suggestion;
 use std::collections::HashMap;
 
 /// A part of a text and what takes its place.
@@ -28,38 +30,31 @@ enum Change {
     Removal(Span),
 }
 
-/// The edit that a fault's remedy spells out, where it does and what was meant is certain.
-pub(super) fn of_fault(file: &PolicyFile, fault: &Finding) -> Option<Edit> {
-    let written = one_line_scalar(file.document(), &fault.span)?;
-    if file.document().is_doubtful(&fault.span) {
+/// The edit that mends an error, where it is certain what was meant.
+pub(super) fn of_error(file: &PolicyFile, error: &Finding<PolicyError>) -> Option<Edit> {
+    let span = error.span.clone();
+    let source = one_line_scalar(file.document(), &span)?;
+    if let PolicyError::Text(TextError::Doubtful(_, text)) = &error.kind {
         // Only a text can stand there: a policy in which one does is sound. Of what stands around the
         // policy nothing is known.
-        let is_in_policy = file.tree().is_some_and(|policy| {
-            policy.span.start <= fault.span.start && fault.span.end <= policy.span.end
-        });
+        let is_in_policy = file
+            .tree()
+            .is_some_and(|policy| policy.span.start <= span.start && span.end <= policy.span.end);
         return (is_in_policy && file.is_sound_as_texts()).then(|| Edit {
-            span: fault.span.clone(),
-            replacement: quoted(written),
-            change: Change::Text(written.to_owned()),
+            span,
+            replacement: quoted(text),
+            change: Change::Text(text.clone()),
         });
     }
-    if let Some(text) = spelt_out(&fault.remedy) {
-        return Some(Edit {
-            span: fault.span.clone(),
-            replacement: scalar(file.document().notation(), written, text),
-            change: Change::Text(text.to_owned()),
-        });
-    }
-    if fault.remedy != "write a number without quotes" {
-        return None;
-    }
-    let in_quotes = |mark| written.strip_prefix(mark)?.strip_suffix(mark);
-    let digits = in_quotes('"').or_else(|| in_quotes('\''))?;
-    let number: u16 = digits.parse().ok().filter(|it: &u16| it.to_string() == digits)?;
-    Some(Edit {
-        span: fault.span.clone(),
-        replacement: digits.to_owned(),
-        change: Change::Number(number),
+    Some(match error.kind.suggestion()? {
+        Suggestion::Text(text) => Edit {
+            span,
+            replacement: scalar(file.document().notation(), source, &text),
+            change: Change::Text(text),
+        },
+        Suggestion::Number(number) => {
+            Edit { span, replacement: number.to_string(), change: Change::Number(number) }
+        }
     })
 }
 
@@ -169,13 +164,6 @@ fn change(node: &mut Node, changes: &mut HashMap<Span, &Change>) {
     }
 }
 
-/// What a remedy of the form `use "TEXT"` tells to use. The reader escapes and cuts what would not
-/// fit on a line: then it tells no whole text.
-fn spelt_out(remedy: &str) -> Option<&str> {
-    let text = remedy.strip_prefix("use \"")?.strip_suffix('"')?;
-    (!text.contains(['\\', '"', '…'])).then_some(text)
-}
-
 /// A text as a scalar, in quotes where the one that was there had them or where it needs them.
 fn scalar(notation: Notation, written: &str, text: &str) -> String {
     let was_plain = notation == Notation::Yaml && !written.starts_with(['"', '\'']);
@@ -193,19 +181,6 @@ fn is_safe_plain(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_a_text_that_is_told_whole_is_used() {
-        assert_eq!(spelt_out("use \"a.test\""), Some("a.test"));
-        for remedy in [
-            "use \"a.test\", and the port under `ports`",
-            "use \"a\\u{0}\"",
-            "use \"aa…\"",
-            "write one",
-        ] {
-            assert_eq!(spelt_out(remedy), None, "{remedy}");
-        }
-    }
 
     #[test]
     fn quotes_stay_where_they_were_or_are_needed() {

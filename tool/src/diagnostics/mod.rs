@@ -8,14 +8,16 @@ mod render;
 
 pub(crate) use render::{json, one, one_json, write};
 
-use crate::document::{Finding, Node};
-use crate::policy_file::PolicyFile;
+use crate::document::{Node, TextError};
+use crate::finding::{Finding, Message};
+use crate::policy_file::{PolicyError, PolicyFile};
 use fix::Edit;
+use std::rc::Rc;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Level {
-    Fault,
+    Error,
     Warning,
 }
 
@@ -25,29 +27,38 @@ pub(crate) struct Diagnostic {
     pub(crate) level: Level,
     /// A word that stays the same while messages get better.
     pub(crate) kind: &'static str,
-    pub(crate) finding: Finding,
+    pub(crate) finding: Finding<Rc<dyn Message>>,
     /// What `check --fix` writes.
     pub(crate) edit: Option<Edit>,
 }
 
 impl Diagnostic {
-    /// An error that the policy's reader found.
-    pub(crate) fn of_fault(file: &PolicyFile, finding: Finding) -> Self {
-        let edit = fix::of_fault(file, &finding);
-        let is_doubtful = file.document().is_doubtful(&finding.span);
-        let kind = if is_doubtful { "yaml-1.1" } else { "fault" };
-        Self { level: Level::Fault, kind, finding, edit }
+    /// An error of a policy, with the edit that mends it.
+    pub(crate) fn of_policy(file: &PolicyFile, finding: &Finding<PolicyError>) -> Self {
+        let kind = match finding.kind {
+            PolicyError::Text(TextError::Doubtful(..)) => "yaml-1.1",
+            _ => Self::ERROR,
+        };
+        let edit = fix::of_error(file, finding);
+        Self { kind, edit, ..Self::error(finding.clone()) }
+    }
+
+    /// An error that nothing mends.
+    pub(crate) fn error(finding: Finding<impl Message + 'static>) -> Self {
+        let finding = finding.map(|kind| Rc::new(kind) as Rc<dyn Message>);
+        Self { level: Level::Error, kind: Self::ERROR, finding, edit: None }
     }
 
     /// A warning about the value of a node.
     pub(crate) fn warning(
         kind: &'static str,
         (path, node): (String, &Node),
-        problem: impl Into<String>,
-        remedy: impl Into<String>,
+        message: impl Message + 'static,
     ) -> Self {
-        let (problem, remedy) = (problem.into(), remedy.into());
-        let finding = Finding { path, span: node.span.clone(), problem, remedy };
+        let finding = Finding { path, span: node.span.clone(), kind: Rc::new(message) as Rc<_> };
         Self { level: Level::Warning, kind, finding, edit: None }
     }
+
+    /// The kind of most errors.
+    const ERROR: &'static str = "fault";
 }

@@ -47,8 +47,8 @@ pub(crate) fn one_json(file: &PolicyFile, diagnostic: &Diagnostic) -> Value {
         "column": start.column,
         "end_line": end.line,
         "end_column": end.column,
-        "found": finding.problem,
-        "remedy": finding.remedy,
+        "found": finding.kind.problem(),
+        "remedy": finding.kind.remedy(),
         "fixable": diagnostic.edit.is_some(),
     })
 }
@@ -59,21 +59,22 @@ pub(crate) fn one(file: &PolicyFile, diagnostic: &Diagnostic) -> String {
     let title = format!("`{}`: {}", finding.path, diagnostic.found());
     let Some(excerpt) = Excerpt::of(file, diagnostic) else {
         let level = match diagnostic.level {
-            Level::Fault => styled(BAD, "fault").to_string(),
+            Level::Error => styled(BAD, "fault").to_string(),
             Level::Warning => styled(ODD, "warning").to_string(),
         };
         let place = file.at(finding.span.start);
         return format!(
             "{level}: {title}\n {} {place}\n  {}",
             styled(FRAME, "-->"),
-            finding.remedy
+            finding.kind.remedy()
         );
     };
     let level = match diagnostic.level {
-        Level::Fault => Title::ERROR.with_name("fault"),
+        Level::Error => Title::ERROR.with_name("fault"),
         Level::Warning => Title::WARNING,
     };
-    let annotation = AnnotationKind::Primary.span(excerpt.span).label(&finding.remedy);
+    let remedy = finding.kind.remedy();
+    let annotation = AnnotationKind::Primary.span(excerpt.span).label(&*remedy);
     let snippet = Snippet::source(excerpt.text)
         .line_start(excerpt.line)
         .path(file.name())
@@ -107,7 +108,7 @@ impl<'f> Excerpt<'f> {
 
 fn sum(file: &PolicyFile, diagnostics: &[Diagnostic], fixed: usize) -> String {
     let count = |level| diagnostics.iter().filter(|diagnostic| diagnostic.level == level).count();
-    let (faults, warnings) = (count(Level::Fault), count(Level::Warning));
+    let (faults, warnings) = (count(Level::Error), count(Level::Warning));
     let fixable = diagnostics.iter().filter(|diagnostic| diagnostic.edit.is_some()).count();
     let mut said = vec![file.config().map_or_else(
         |_| styled(BAD, "refused").to_string(),
@@ -127,8 +128,8 @@ fn counted(count: usize, noun: &str) -> String {
 impl Diagnostic {
     fn found(&self) -> String {
         match self.level {
-            Level::Fault => format!("found {}", self.finding.problem),
-            Level::Warning => self.finding.problem.clone(),
+            Level::Error => format!("found {}", self.finding.kind.problem()),
+            Level::Warning => self.finding.kind.problem().into_owned(),
         }
     }
 }
@@ -136,7 +137,7 @@ impl Diagnostic {
 impl Level {
     fn as_str(self) -> &'static str {
         match self {
-            Self::Fault => "fault",
+            Self::Error => "fault",
             Self::Warning => "warning",
         }
     }

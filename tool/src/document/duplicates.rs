@@ -1,18 +1,19 @@
 //! Keys that stand twice in one object. Of such a pair one reader takes the first, another the last.
 
-use super::Finding;
+use super::error::TextError;
 use super::tree::{Node, Value};
+use crate::finding::Finding;
 use egress_warden::config::path_step;
 use std::collections::HashSet;
 
 /// An error for each key that stands in its object already, at any depth.
-pub(super) fn of(root: &Node) -> Vec<Finding> {
+pub(super) fn of(root: &Node) -> Vec<Finding<TextError>> {
     let mut errors = Vec::new();
     walk(root, &mut "$".to_owned(), &mut errors);
     errors
 }
 
-fn walk(node: &Node, path: &mut String, errors: &mut Vec<Finding>) {
+fn walk(node: &Node, path: &mut String, errors: &mut Vec<Finding<TextError>>) {
     let length = path.len();
     match &node.value {
         Value::List(items) => {
@@ -31,8 +32,7 @@ fn walk(node: &Node, path: &mut String, errors: &mut Vec<Finding>) {
                     errors.push(Finding {
                         path: path.clone(),
                         span: member.key_span.clone(),
-                        problem: "a key that stands twice".to_owned(),
-                        remedy: "keep one of them".to_owned(),
+                        kind: TextError::DuplicateKey,
                     });
                 }
                 walk(&member.value, path, errors);

@@ -1,14 +1,15 @@
 //! JSON text -> [`Node`], with every value's place.
 
-use super::Finding;
+use super::error::TextError;
 use super::tree::{Member, Node, Span, Value};
+use crate::finding::Finding;
 use jsonc_parser::ast::{self, ObjectPropName};
 use jsonc_parser::common::Ranged;
 use jsonc_parser::{CollectOptions, CommentCollectionStrategy, ParseOptions, parse_to_ast};
 use serde::de::IgnoredAny;
 
 /// Takes a text apart, or says where it is no JSON.
-pub(super) fn parse(text: &str) -> Result<Node, Finding> {
+pub(super) fn parse(text: &str) -> Result<Node, Finding<TextError>> {
     // It knows what JSON is, and its limit of depth keeps the next parser from overflowing the stack.
     serde_json::from_str::<IgnoredAny>(text).map_err(|error| {
         let at = offset(text, error.line(), error.column());
@@ -25,8 +26,8 @@ pub(super) fn parse(text: &str) -> Result<Node, Finding> {
     }
 }
 
-fn not_json(span: Span, why: &str) -> Finding {
-    Finding::whole(span, format!("what is not JSON: {why}"), "write one JSON object")
+fn not_json(span: Span, why: &str) -> Finding<TextError> {
+    Finding::whole(span, TextError::NotJson(why.to_owned()))
 }
 
 /// The place that a line and a column, both from 1, name; columns count bytes.
@@ -37,7 +38,7 @@ fn offset(text: &str, line: usize, column: usize) -> usize {
     text.floor_char_boundary(offset)
 }
 
-fn node(value: ast::Value<'_>) -> Result<Node, Finding> {
+fn node(value: ast::Value<'_>) -> Result<Node, Finding<TextError>> {
     let span = value.start()..value.end();
     let value = match value {
         ast::Value::NullKeyword(_) => Value::Null,
@@ -58,7 +59,7 @@ fn node(value: ast::Value<'_>) -> Result<Node, Finding> {
     Ok(Node { value, span })
 }
 
-fn member(property: ast::ObjectProp<'_>) -> Result<Member, Finding> {
+fn member(property: ast::ObjectProp<'_>) -> Result<Member, Finding<TextError>> {
     let key_span = property.name.start()..property.name.end();
     let key = match property.name {
         ObjectPropName::String(name) => name.value.into(),
@@ -95,7 +96,7 @@ mod tests {
             ("{\"a\": 0443}", 7),
         ] {
             let error = parse(text).unwrap_err();
-            assert!(error.problem.starts_with("what is not JSON: "), "{text}: {error:?}");
+            assert!(matches!(error.kind, TextError::NotJson(_)), "{text}: {error:?}");
             assert!(error.span.start.abs_diff(at) <= 1, "{text}: {error:?}");
         }
     }

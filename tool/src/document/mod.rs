@@ -6,16 +6,19 @@
 //! scalars such as `0443` or `no`, merge keys, directives, odd line breaks.
 
 mod duplicates;
+mod error;
 mod json;
 mod plain;
 mod tree;
 mod values;
 mod yaml;
 
+pub(crate) use error::TextError;
 pub(crate) use plain::is_text as is_text_when_plain;
 pub(crate) use tree::{Member, Node, Span, Value, quoted};
 
 use crate::failure::Failure;
+use crate::finding::{Finding, Message};
 use crate::input;
 use serde::de::DeserializeOwned;
 use std::cell::OnceCell;
@@ -29,10 +32,8 @@ pub(crate) struct Document {
     notation: Notation,
     /// Absent where the text is neither YAML nor JSON.
     root: Option<Node>,
-    errors: Vec<Finding>,
-    /// Those of the errors that are plain scalars which readers take differently. In the tree they
-    /// are texts, as they are written.
-    doubtful: Vec<Span>,
+    /// Plain scalars that readers take differently are texts in the tree, as they are written.
+    errors: Vec<Finding<TextError>>,
     /// Blocks of text, and nodes that aliases may stand for; none is within another.
     laid_out: Vec<Span>,
     /// Where each line starts, once somebody asked.
@@ -44,18 +45,6 @@ pub(crate) struct Document {
 pub(crate) enum Notation {
     Yaml,
     Json,
-}
-
-/// Something to say about a place in a text.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Finding {
-    /// JSONPath (RFC 9535).
-    pub(crate) path: String,
-    pub(crate) span: Span,
-    /// What was found.
-    pub(crate) problem: String,
-    /// What to write instead.
-    pub(crate) remedy: String,
 }
 
 /// A line and a column, both from 1; columns count characters.
@@ -88,7 +77,6 @@ impl Document {
             notation: Notation::Json,
             root: None,
             errors: Vec::new(),
-            doubtful: Vec::new(),
             laid_out: Vec::new(),
             line_starts: OnceCell::new(),
         };
@@ -99,12 +87,11 @@ impl Document {
     fn take_apart(&mut self, is_json_by_name: bool) {
         if let Some(rest) = self.text.strip_prefix('\u{feff}') {
             let span = 0..self.text.len().saturating_sub(rest.len());
-            self.errors.push(Finding::whole(span, "a byte-order mark", "take it away"));
+            self.errors.push(Finding::whole(span, TextError::ByteOrderMark));
             return;
         }
         if self.text.trim_start().is_empty() {
-            let remedy = "write a policy; an empty one never means allow";
-            self.errors.push(Finding::whole(0..0, "an empty text", remedy));
+            self.errors.push(Finding::whole(0..0, TextError::Empty));
             return;
         }
         if is_json_by_name || self.text.trim_start().starts_with('{') {
@@ -125,7 +112,6 @@ impl Document {
                 self.errors.extend(duplicates::of(&read.root));
                 self.errors.sort_by_key(|error| error.span.start);
                 self.root = Some(read.root);
-                self.doubtful = read.doubtful;
                 self.laid_out = read.laid_out;
             }
             Err(finding) => self.errors.push(finding),
@@ -150,16 +136,16 @@ impl Document {
 
     /// Why a text with errors cannot be used: the first of them, how many there are, and `where_all`
     /// are shown.
-    pub(crate) fn failure(&self, errors: &[Finding], where_all: &str) -> Failure {
-        let Some(first) = errors.first() else {
+    pub(crate) fn failure<K: Message>(&self, errors: &[Finding<K>], where_all: &str) -> Failure {
+        let Some(Finding { path, span, kind }) = errors.first() else {
             return Failure::new(&self.name, "no text", "write one");
         };
-        let problem = format!("`{}`: found {}", first.path, first.problem);
+        let problem = format!("`{path}`: found {}", kind.problem());
         let remedy = match errors.len() {
-            1 => first.remedy.clone(),
-            count => format!("{} (the first of {count} faults{where_all})", first.remedy),
+            1 => kind.remedy().into_owned(),
+            count => format!("{} (the first of {count} errors{where_all})", kind.remedy()),
         };
-        Failure::new(self.at(first.span.start), problem, remedy)
+        Failure::new(self.at(span.start), problem, remedy)
     }
 
     /// How messages name the file.
@@ -181,13 +167,8 @@ impl Document {
     }
 
     /// What keeps the document from being used, in the order of the text.
-    pub(crate) fn errors(&self) -> &[Finding] {
+    pub(crate) fn errors(&self) -> &[Finding<TextError>] {
         &self.errors
-    }
-
-    /// Whether this is the place of a plain scalar that readers take differently.
-    pub(crate) fn is_doubtful(&self, span: &Span) -> bool {
-        self.doubtful.binary_search_by_key(&span.start, |it| it.start).is_ok()
     }
 
     /// Whether a place lies in a block of text, or in what aliases may stand for: then it is not to be
@@ -214,12 +195,5 @@ impl Document {
     pub(crate) fn at(&self, offset: usize) -> String {
         let Position { line, column } = self.position(offset);
         format!("{}:{line}:{column}", self.name)
-    }
-}
-
-impl Finding {
-    /// One about a whole text.
-    pub(crate) fn whole(span: Span, problem: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { path: "$".to_owned(), span, problem: problem.into(), remedy: remedy.into() }
     }
 }

@@ -4,7 +4,7 @@
 //! where the readers that a policy may meet take it for the same one: kubectl (sigs.k8s.io/yaml),
 //! Helm and kustomize (go-yaml v3), Envoy (yaml-cpp), PyYAML, and YAML 1.2's core schema.
 
-use super::tree::{Value, quoted};
+use super::tree::Value;
 
 /// The meaning of a plain scalar.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,7 +17,7 @@ pub(super) enum Plain {
 
 /// What some readers take a plain scalar for, while others take it for a text or another number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Doubt {
+pub(crate) enum Doubt {
     Boolean(bool),
     /// In another base, with signs, `_` or a fraction, or too large for a double.
     Number,
@@ -45,30 +45,6 @@ pub(super) fn read(text: &str) -> Plain {
 /// Whether every reader takes a plain scalar for a text.
 pub(crate) fn is_text(text: &str) -> bool {
     matches!(read(text), Plain::Value(Value::Text(_)))
-}
-
-impl Doubt {
-    /// What was found, and what to write instead.
-    pub(super) fn describe(self, text: &str) -> (String, String) {
-        const SHOWN: usize = 80;
-        let cut: String = text.chars().take(SHOWN).collect();
-        let cut = if cut.len() < text.len() { cut + "…" } else { cut };
-        let in_quotes = quoted(&cut);
-        let taken_for = match self {
-            Self::Boolean(_) => "which some readers of YAML take for a boolean",
-            Self::Number => "which readers of YAML take for different values",
-            Self::Base60 => "which some readers of YAML take for a number in base 60",
-            Self::Time => "which some readers of YAML take for a time",
-            Self::NotFinite => "which some readers of YAML take for a number that JSON lacks",
-            Self::Special => "which some readers of YAML take for more than a text",
-        };
-        let remedy = match self {
-            Self::Boolean(value) => format!("write {in_quotes} for the text, or `{value}`"),
-            Self::Number => format!("write plain decimal digits, or {in_quotes} for the text"),
-            _ => format!("write {in_quotes}"),
-        };
-        (format!("`{cut}`, {taken_for}"), remedy)
-    }
 }
 
 /// A whole number as every reader writes it, small enough to be exact in a double.

@@ -1,5 +1,6 @@
 //! A policy text as a tree whose every value knows where it stands.
 
+use egress_warden::config;
 use std::ops::Range;
 
 /// Where something stands in a text: an offset in bytes and the one behind it.
@@ -79,22 +80,14 @@ impl Node {
         }
     }
 
-    /// The value as JSON, for the one reader that the proxy has too. Keys that stand twice stay:
-    /// finding them is that reader's task.
+    /// The value as JSON, with its members in their order.
     pub(crate) fn to_json(&self) -> String {
         let mut json = String::new();
-        self.write_json(false, &mut json);
+        self.write_json(&mut json);
         json
     }
 
-    /// RFC 8785, for values of policies: their keys are ASCII and their numbers small integers.
-    pub(crate) fn to_canonical_json(&self) -> String {
-        let mut json = String::new();
-        self.write_json(true, &mut json);
-        json
-    }
-
-    fn write_json(&self, is_sorted: bool, out: &mut String) {
+    fn write_json(&self, out: &mut String) {
         match &self.value {
             Value::Null => out.push_str("null"),
             Value::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
@@ -104,25 +97,45 @@ impl Node {
                 out.push('[');
                 for (index, item) in items.iter().enumerate() {
                     out.push_str(if index == 0 { "" } else { "," });
-                    item.write_json(is_sorted, out);
+                    item.write_json(out);
                 }
                 out.push(']');
             }
             Value::Object(members) => {
-                let mut members: Vec<_> = members.iter().collect();
-                if is_sorted {
-                    members.sort_by(|a, b| a.key.cmp(&b.key));
-                }
                 out.push('{');
-                for (index, member) in members.into_iter().enumerate() {
+                for (index, member) in members.iter().enumerate() {
                     out.push_str(if index == 0 { "" } else { "," });
                     out.push_str(&quoted(&member.key));
                     out.push(':');
-                    member.value.write_json(is_sorted, out);
+                    member.value.write_json(out);
                 }
                 out.push('}');
             }
         }
+    }
+}
+
+/// The policy's reader takes this tree as it is.
+impl config::Node for Node {
+    type Member = Member;
+
+    fn value(&self) -> config::Value<'_, Self> {
+        match &self.value {
+            Value::Null => config::Value::Null,
+            Value::Bool(value) => config::Value::Bool(*value),
+            Value::Number(value) => config::Value::Number(*value),
+            Value::Text(text) => config::Value::Text(text),
+            Value::List(items) => config::Value::List(items),
+            Value::Object(members) => config::Value::Object(members),
+        }
+    }
+
+    fn key(member: &Member) -> &str {
+        &member.key
+    }
+
+    fn member_value(member: &Member) -> &Self {
+        &member.value
     }
 }
 

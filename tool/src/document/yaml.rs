@@ -3,9 +3,10 @@
 //! Read is what every reader of YAML takes for the same. What some take otherwise is an error that
 //! lets the rest be read; the tree then holds texts as they are written.
 
-use super::Finding;
+use super::error::TextError;
 use super::plain::{self, Plain};
-use super::tree::{Member, Node, Span, Value, quoted};
+use super::tree::{Member, Node, Span, Value};
+use crate::finding::Finding;
 use egress_warden::config::{MAX_DEPTH, path_step};
 use granit_parser::{
     ErrorKind, Event, Options, Parser, ScalarStyle, ScanError, StrInput, StructureStyle,
@@ -16,16 +17,14 @@ use std::collections::{HashMap, HashSet};
 #[derive(Debug)]
 pub(super) struct Yaml {
     pub(super) root: Node,
-    pub(super) errors: Vec<Finding>,
-    /// Plain scalars that readers take differently, each with an error.
-    pub(super) doubtful: Vec<Span>,
+    pub(super) errors: Vec<Finding<TextError>>,
     /// Nodes that are laid out on purpose, or stand elsewhere too: blocks of text, and what aliases
     /// may stand for. In the order of the text; none is within another.
     pub(super) laid_out: Vec<Span>,
 }
 
 /// Reads the one document of a text, or says why there is none.
-pub(super) fn parse(text: &str) -> Result<Yaml, Finding> {
+pub(super) fn parse(text: &str) -> Result<Yaml, Finding<TextError>> {
     if let Some(finding) = odd_character(text).or_else(|| odd_separator(text)) {
         return Err(finding);
     }
@@ -44,12 +43,11 @@ pub(super) fn parse(text: &str) -> Result<Yaml, Finding> {
         names: HashSet::new(),
         nodes: 0,
         errors: Vec::new(),
-        doubtful: Vec::new(),
         laid_out: Vec::new(),
     };
     let root = builder.document()?;
-    let Builder { errors, doubtful, laid_out, .. } = builder;
-    Ok(Yaml { root, errors, doubtful, laid_out: outermost(laid_out) })
+    let Builder { errors, laid_out, .. } = builder;
+    Ok(Yaml { root, errors, laid_out: outermost(laid_out) })
 }
 
 /// Leaves out spans within others.
@@ -69,7 +67,7 @@ const MAX_NODES: usize = 2_500_000;
 
 /// A character that some readers take for the end of a line, and others for a part of it, or that
 /// no YAML may hold.
-fn odd_character(text: &str) -> Option<Finding> {
+fn odd_character(text: &str) -> Option<Finding<TextError>> {
     let is_odd = |(at, c): &(usize, char)| match c {
         '\n' | '\t' => false,
         '\r' => !text.get(at.saturating_add(1)..).is_some_and(|rest| rest.starts_with('\n')),
@@ -78,15 +76,13 @@ fn odd_character(text: &str) -> Option<Finding> {
     };
     let (at, c) = text.char_indices().find(is_odd)?;
     let span = at..at.saturating_add(c.len_utf8());
-    let problem =
-        format!("the character U+{:04X}, which readers of YAML take differently", u32::from(c));
-    Some(Finding::whole(span, problem, "take it away, or write it as an escape in double quotes"))
+    Some(Finding::whole(span, TextError::Character(c)))
 }
 
 /// A line that begins with `---` and says more than a comment. kubectl and kustomize part a file at each
 /// such line before they read any YAML, and drop the rest of it; YAML reads a key, or a text, or the
 /// beginning of a document there (YAML 1.2, section 9.1.2).
-fn odd_separator(text: &str) -> Option<Finding> {
+fn odd_separator(text: &str) -> Option<Finding<TextError>> {
     let mut start = 0_usize;
     for line in text.split_inclusive('\n') {
         let rest = line.strip_prefix("---").map(str::trim_end);
@@ -95,10 +91,7 @@ fn odd_separator(text: &str) -> Option<Finding> {
         };
         if rest.is_some_and(|rest| !is_separator(rest)) {
             let span = start..start.saturating_add(line.trim_end().len());
-            let problem =
-                "a line that begins with `---`, where some readers begin another document";
-            let remedy = "put spaces before it, or `---` on a line of its own";
-            return Some(Finding::whole(span, problem, remedy));
+            return Some(Finding::whole(span, TextError::Separator));
         }
         start = start.saturating_add(line.len());
     }
@@ -114,33 +107,28 @@ struct Builder<'t> {
     /// Of anchors.
     names: HashSet<Box<str>>,
     nodes: usize,
-    errors: Vec<Finding>,
-    doubtful: Vec<Span>,
+    errors: Vec<Finding<TextError>>,
     laid_out: Vec<Span>,
 }
 
 impl<'t> Builder<'t> {
-    fn document(&mut self) -> Result<Node, Finding> {
+    fn document(&mut self) -> Result<Node, Finding<TextError>> {
         let mut root = None;
         while let Some((event, span)) = self.next()? {
             match event {
                 Event::StreamStart | Event::DocumentStart(..) | Event::DocumentEnd => {}
                 Event::StreamEnd => break,
                 _ if root.is_some() => {
-                    let remedy = "keep one policy in a file";
-                    return Err(Finding::whole(span, "a second document", remedy));
+                    return Err(Finding::whole(span, TextError::SecondDocument));
                 }
                 event => root = Some(self.node(event, span)?),
             }
         }
-        root.ok_or_else(|| {
-            let remedy = "write a policy; an empty one never means allow";
-            Finding::whole(0..0, "an empty text", remedy)
-        })
+        root.ok_or_else(|| Finding::whole(0..0, TextError::Empty))
     }
 
     /// The next event of the document's own; names of anchors are looked at on the way.
-    fn next(&mut self) -> Result<Option<(Event<'t>, Span)>, Finding> {
+    fn next(&mut self) -> Result<Option<(Event<'t>, Span)>, Finding<TextError>> {
         loop {
             let Some(event) = self.events.next_event() else { return Ok(None) };
             let (event, span) = event.map_err(|error| self.not_yaml(&error))?;
@@ -150,8 +138,7 @@ impl<'t> Builder<'t> {
                 Event::Anchor(_, name) => {
                     self.refuse_anchor_name(&name, &span);
                     if !self.names.insert(name.as_ref().into()) {
-                        let problem = format!("the anchor `&{name}`, which stands here twice");
-                        self.error(span, problem, "give each anchor a name of its own");
+                        self.error(span, TextError::DuplicateAnchor(name.to_string()));
                     }
                 }
                 event => return Ok(Some((event, span))),
@@ -159,30 +146,24 @@ impl<'t> Builder<'t> {
         }
     }
 
-    fn not_yaml(&self, error: &ScanError) -> Finding {
+    fn not_yaml(&self, error: &ScanError) -> Finding<TextError> {
         let at = error.marker().byte_offset().unwrap_or(self.text.len()).min(self.text.len());
         let at = self.text.floor_char_boundary(at);
-        if matches!(error.kind(), ErrorKind::DirectiveDisallowed) {
-            return Finding::whole(
-                at..at,
-                "a directive, by which YAML is read otherwise",
-                "take it away",
-            );
-        }
-        let problem = format!("what is not YAML: {}", error.info());
-        Finding::whole(at..at, problem, "write one YAML or JSON object")
+        let kind = match error.kind() {
+            ErrorKind::DirectiveDisallowed => TextError::Directive,
+            _ => TextError::NotYaml(error.info().to_string()),
+        };
+        Finding::whole(at..at, kind)
     }
 
-    fn error(&mut self, span: Span, problem: impl Into<String>, remedy: impl Into<String>) {
-        let (problem, remedy) = (problem.into(), remedy.into());
-        self.errors.push(Finding { path: self.path.clone(), span, problem, remedy });
+    fn error(&mut self, span: Span, kind: TextError) {
+        self.errors.push(Finding { path: self.path.clone(), span, kind });
     }
 
     /// What one reader decodes, another casts and a third ignores.
     fn refuse_tag(&mut self, is_tagged: bool, span: &Span) {
         if is_tagged {
-            let remedy = "take the tag away; write a text in quotes";
-            self.error(span.clone(), "a tag, which readers of YAML take differently", remedy);
+            self.error(span.clone(), TextError::Tag);
         }
     }
 
@@ -190,12 +171,11 @@ impl<'t> Builder<'t> {
     fn refuse_anchor_name(&mut self, name: &str, span: &Span) {
         let is_name_byte = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
         if !name.bytes().all(is_name_byte) {
-            let problem = "the name of an anchor, which readers of YAML end at different places";
-            self.error(span.clone(), problem, "name it with letters and digits");
+            self.error(span.clone(), TextError::AnchorName);
         }
     }
 
-    fn node(&mut self, event: Event<'t>, span: Span) -> Result<Node, Finding> {
+    fn node(&mut self, event: Event<'t>, span: Span) -> Result<Node, Finding<TextError>> {
         self.nodes = self.nodes.saturating_add(1);
         let before = self.nodes;
         let (value, span, anchor) = match event {
@@ -226,17 +206,15 @@ impl<'t> Builder<'t> {
         Ok(node)
     }
 
-    fn alias(&mut self, anchor: usize, span: Span) -> Result<Node, Finding> {
+    fn alias(&mut self, anchor: usize, span: Span) -> Result<Node, Finding<TextError>> {
         let name = self.text.get(span.start.saturating_add(1)..span.end).unwrap_or_default();
         self.refuse_anchor_name(name, &span);
         let Some((node, size)) = self.anchors.get(&anchor) else {
-            let remedy = "write the value out";
-            return Err(Finding::whole(span, "an alias inside what it stands for", remedy));
+            return Err(Finding::whole(span, TextError::AliasLoop));
         };
         self.nodes = self.nodes.saturating_add(*size);
         if self.nodes > MAX_NODES {
-            let problem = format!("aliases that stand for more than {MAX_NODES} values");
-            return Err(Finding::whole(span, problem, "write the values out"));
+            return Err(Finding::whole(span, TextError::TooManyValues(MAX_NODES)));
         }
         Ok(node.clone())
     }
@@ -247,9 +225,7 @@ impl<'t> Builder<'t> {
             ScalarStyle::Plain => match plain::read(text) {
                 Plain::Value(value) => value,
                 Plain::Doubtful(doubt) => {
-                    let (problem, remedy) = doubt.describe(text);
-                    self.error(span.clone(), problem, remedy);
-                    self.doubtful.push(span.clone());
+                    self.error(span.clone(), TextError::Doubtful(doubt, text.to_owned()));
                     Value::Text(text.into())
                 }
             },
@@ -257,9 +233,7 @@ impl<'t> Builder<'t> {
                 self.laid_out.push(span.clone());
                 let behind = self.text.get(span.end..).unwrap_or_default();
                 if text.ends_with('\n') && !self.text.ends_with('\n') && behind.trim().is_empty() {
-                    let problem =
-                        "a text that ends with the file, to which some readers add a line break";
-                    self.error(span.clone(), problem, "end the file with a line break");
+                    self.error(span.clone(), TextError::BlockAtEnd);
                 }
                 Value::Text(text.into())
             }
@@ -270,8 +244,7 @@ impl<'t> Builder<'t> {
     /// In a flow collection some readers take the `?` of `?x` for the mark of a key.
     fn refuse_mark(&mut self, text: &str, style: ScalarStyle, span: &Span) {
         if style == ScalarStyle::Plain && text.starts_with('?') {
-            let problem = "a text that begins with `?`, which some readers of YAML leave out";
-            self.error(span.clone(), problem, "write it in quotes");
+            self.error(span.clone(), TextError::QuestionMark);
         }
     }
 
@@ -284,7 +257,7 @@ impl<'t> Builder<'t> {
         span.start..span.start.saturating_add(written.trim_ascii_end().len())
     }
 
-    fn items(&mut self, start: usize) -> Result<(Vec<Node>, usize), Finding> {
+    fn items(&mut self, start: usize) -> Result<(Vec<Node>, usize), Finding<TextError>> {
         let mut items = Vec::new();
         let length = self.path.len();
         while let Some((event, at)) = self.next()? {
@@ -302,7 +275,7 @@ impl<'t> Builder<'t> {
         &mut self,
         style: StructureStyle,
         start: usize,
-    ) -> Result<(Vec<Member>, usize), Finding> {
+    ) -> Result<(Vec<Member>, usize), Finding<TextError>> {
         let mut members = Vec::new();
         let length = self.path.len();
         while let Some((event, at)) = self.next()? {
@@ -312,8 +285,7 @@ impl<'t> Builder<'t> {
             let member = self.member(event, at)?;
             // `{a:, b: c}`: to some readers the key is `a:`.
             if style == StructureStyle::Flow && member.value.span.is_empty() {
-                let remedy = "write its value, or `null`";
-                self.error(member.key_span.clone(), "a key without a value", remedy);
+                self.error(member.key_span.clone(), TextError::KeyWithoutValue);
             }
             members.push(member);
             self.path.truncate(length);
@@ -321,14 +293,13 @@ impl<'t> Builder<'t> {
         Ok((members, start))
     }
 
-    fn member(&mut self, event: Event<'t>, key_span: Span) -> Result<Member, Finding> {
+    fn member(&mut self, event: Event<'t>, key_span: Span) -> Result<Member, Finding<TextError>> {
         let key: Box<str> = match event {
             Event::Scalar(text, style, anchor, tag) => {
                 self.path.push_str(&path_step(&text));
                 self.refuse_tag(tag.is_some(), &key_span);
                 if anchor != 0 {
-                    let remedy = "take the anchor away";
-                    self.error(key_span.clone(), "a key with an anchor", remedy);
+                    self.error(key_span.clone(), TextError::KeyWithAnchor);
                 }
                 self.refuse_key(&text, style, &key_span);
                 text.into()
@@ -337,13 +308,10 @@ impl<'t> Builder<'t> {
                 let text = self.anchors.get(&anchor).and_then(|(node, _)| node.text());
                 let text: Box<str> = text.unwrap_or_default().into();
                 self.path.push_str(&path_step(&text));
-                self.error(key_span.clone(), "an alias as a key", "write the key out");
+                self.error(key_span.clone(), TextError::KeyIsAlias);
                 text
             }
-            _ => {
-                let remedy = "write a string as the key";
-                return Err(Finding::whole(key_span, "a key that is not a string", remedy));
-            }
+            _ => return Err(Finding::whole(key_span, TextError::KeyIsNoText)),
         };
         let end = self.text.len();
         let (event, span) = self.next()?.unwrap_or((Event::StreamEnd, end..end));
@@ -353,16 +321,11 @@ impl<'t> Builder<'t> {
     fn refuse_key(&mut self, text: &str, style: ScalarStyle, span: &Span) {
         self.refuse_mark(text, style, span);
         if matches!(style, ScalarStyle::Literal | ScalarStyle::Folded) {
-            let problem = "a block of text as a key";
-            return self.error(span.clone(), problem, format!("write {}", quoted(text)));
-        }
-        if text == "<<" {
-            let problem = "a merge key, which some readers of YAML follow and others do not";
-            return self.error(span.clone(), problem, "write the members out");
-        }
-        if style == ScalarStyle::Plain && !plain::is_text(text) {
-            let problem = "a key that some readers of YAML take for something else than a text";
-            self.error(span.clone(), problem, format!("write {}", quoted(text)));
+            self.error(span.clone(), TextError::KeyIsBlock(text.to_owned()));
+        } else if text == "<<" {
+            self.error(span.clone(), TextError::MergeKey);
+        } else if style == ScalarStyle::Plain && !plain::is_text(text) {
+            self.error(span.clone(), TextError::KeyIsDoubtful(text.to_owned()));
         }
     }
 }
@@ -370,6 +333,7 @@ impl<'t> Builder<'t> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::finding::Message as _;
 
     fn read(text: &str) -> Node {
         let yaml = parse(text).unwrap_or_else(|error| panic!("{text}: {error:?}"));
@@ -380,10 +344,12 @@ mod tests {
     /// Places and problems, of errors that let the rest be read too.
     fn errors(text: &str) -> Vec<(usize, String)> {
         match parse(text) {
-            Ok(yaml) => {
-                yaml.errors.into_iter().map(|error| (error.span.start, error.problem)).collect()
-            }
-            Err(error) => vec![(error.span.start, error.problem)],
+            Ok(yaml) => yaml
+                .errors
+                .into_iter()
+                .map(|it| (it.span.start, it.kind.problem().into()))
+                .collect(),
+            Err(error) => vec![(error.span.start, error.kind.problem().into())],
         }
     }
 
@@ -494,7 +460,8 @@ mod tests {
             assert!(parse(text).is_err(), "{text}");
         }
         for text in ["a: [1", "a: b: c", "a:\n\t- b", "a: 'b", "{", &"[".repeat(100_000)] {
-            assert!(parse(text).unwrap_err().problem.contains("not YAML"), "{text:.20}");
+            let error = parse(text).unwrap_err();
+            assert!(matches!(error.kind, TextError::NotYaml(_)), "{text:.20}");
         }
     }
 
@@ -505,6 +472,6 @@ mod tests {
             let alias = format!("*a{}", level - 1);
             text += &format!("a{level}: &a{level} [{}]\n", [&*alias; 10].join(", "));
         }
-        assert!(parse(&text).unwrap_err().problem.contains("aliases"));
+        assert_eq!(parse(&text).unwrap_err().kind, TextError::TooManyValues(MAX_NODES));
     }
 }

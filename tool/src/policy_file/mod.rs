@@ -1,20 +1,34 @@
 //! A policy in a file: YAML or JSON in, the one reader's answer out, with places in the file.
 //!
-//! The text becomes JSON, which [`egress_warden::config::read`] reads as it does in the proxy. What
-//! it says of a place in the JSON is found again in the file, down to line and column. A manifest of
-//! Istio that carries a policy (WasmPlugin, TrafficExtension) stands for that policy.
+//! The tree of the text is what [`egress_warden::config::read_tree`] reads, as it does in the proxy: so an
+//! error has its place in the file, down to line and column. A manifest of Istio that carries a policy
+//! (WasmPlugin, TrafficExtension) stands for that policy.
 
-mod place;
+mod advice;
+mod error;
 
-pub(crate) use crate::document::{Finding, Member, Node, Span, Value};
+pub(crate) use crate::document::{Member, Node, Value};
+pub(crate) use error::PolicyError;
 
-use crate::document::{Document, Position};
+use crate::document::{Document, Position, TextError};
 use crate::failure::Failure;
-use egress_warden::config::{self, Config, Fault, MAX_DEPTH, MAX_TEXT};
-use egress_warden::root_id::{Connections, REMEDY};
+use crate::finding::Finding;
+use egress_warden::config::{self, Config, MAX_DEPTH};
+use egress_warden::root_id::Connections;
 use std::cell::OnceCell;
 use std::collections::HashSet;
 use std::path::Path;
+
+/// A policy as it is written, each pattern with its node.
+pub(crate) type Source<'n> = config::Source<'n, Node>;
+/// One rule of it.
+pub(crate) type RuleSource<'n> = config::RuleSource<'n, Node>;
+/// One entry of `from`.
+pub(crate) type Callers<'n> = config::Callers<'n, Node>;
+/// One entry of `to`.
+pub(crate) type Destinations<'n> = config::Destinations<'n, Node>;
+/// A list of patterns; absent: no condition.
+pub(crate) type List<'n, T> = config::List<'n, Node, T>;
 
 /// A policy's text, and where in it everything stands.
 #[derive(Debug)]
@@ -36,7 +50,7 @@ struct Manifest {
 #[derive(Debug)]
 struct Reading {
     /// What the policy says, or every error of the whole text; then there is at least one.
-    config: Result<Config, Vec<Finding>>,
+    config: Result<Config, Vec<Finding<PolicyError>>>,
     /// Whether the policy's own reader has no objection. It gets plain scalars that readers take
     /// differently as texts.
     is_policy_sound: bool,
@@ -45,7 +59,7 @@ struct Reading {
 impl PolicyFile {
     /// Reads a file; `-` is standard input. What is text has no failure here, be it a policy or not.
     pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
-        Document::read(path, MAX_TEXT, "a policy").map(Self::of)
+        Document::read(path, config::MAX_TEXT, "a policy").map(Self::of)
     }
 
     /// Takes a text apart; one that is valid JSON is read as JSON whatever its name.
@@ -63,27 +77,32 @@ impl PolicyFile {
         Self::of(self.document.rewritten(text))
     }
 
-    /// Reads a policy that is to be used: faults are a failure, which says how to see them all.
+    /// Reads a policy that is to be used: errors are a failure, which says how to see them all.
     pub(crate) fn load(path: &Path) -> Result<(Self, Config), Failure> {
         let mut file = Self::read(path)?;
         let reading = file.reading.take().unwrap_or_else(|| file.ask());
         match reading.config {
             Ok(config) => Ok((file, config)),
-            Err(faults) => {
+            Err(errors) => {
                 let where_all = ": `egress-warden check` shows them all";
-                Err(file.document.failure(&faults, where_all))
+                Err(file.document.failure(&errors, where_all))
             }
         }
     }
 
-    /// What the policy says, or every fault of its text; then there is at least one.
-    pub(crate) fn config(&self) -> Result<&Config, &[Finding]> {
+    /// What the policy says, or every error of its text; then there is at least one.
+    pub(crate) fn config(&self) -> Result<&Config, &[Finding<PolicyError>]> {
         self.reading().config.as_ref().map_err(Vec::as_slice)
     }
 
     /// Whether all is sound once the plain scalars that readers take differently are texts.
     pub(crate) fn is_sound_as_texts(&self) -> bool {
         self.reading().is_policy_sound
+    }
+
+    /// What the policy says as it is written; absent where its reader has errors.
+    pub(crate) fn source(&self) -> Option<Source<'_>> {
+        config::read_tree(self.tree()?).ok()
     }
 
     fn reading(&self) -> &Reading {
@@ -93,7 +112,12 @@ impl PolicyFile {
     fn ask(&self) -> Reading {
         let mut findings: Vec<_> =
             self.document.errors().iter().map(|it| self.within(it)).collect();
-        findings.extend(self.plugin().and_then(|plugin| connections_of(plugin).err()));
+        if let Some(plugin) = self.plugin()
+            && let Err(kind) = connections_of(plugin)
+        {
+            let place = plugin.get("pluginName").unwrap_or(plugin);
+            findings.push(Finding::whole(place.span.clone(), kind));
+        }
         findings.extend(
             self.document
                 .root()
@@ -103,7 +127,7 @@ impl PolicyFile {
                 .flatten(),
         );
         let read = match self.tree() {
-            Some(tree) => self.ask_of(tree),
+            Some(tree) => read(tree),
             None => Err(self.something_else().into_iter().collect()),
         };
         let is_policy_sound = read.is_ok();
@@ -119,15 +143,6 @@ impl PolicyFile {
             }
         };
         Reading { config, is_policy_sound }
-    }
-
-    fn ask_of(&self, tree: &Node) -> Result<Config, Vec<Finding>> {
-        if let Some(node) = tree.deeper_than(MAX_DEPTH) {
-            let problem = format!("nesting over {MAX_DEPTH} levels");
-            return Err(vec![Finding::whole(node.span.clone(), problem, "write a policy")]);
-        }
-        config::read(tree.to_json().as_bytes())
-            .map_err(|faults| faults.iter().map(|fault| self.place(fault, tree)).collect())
     }
 
     /// How messages name the file.
@@ -174,18 +189,17 @@ impl PolicyFile {
         self.document.at(offset)
     }
 
-    fn something_else(&self) -> Option<Finding> {
+    fn something_else(&self) -> Option<Finding<PolicyError>> {
         let root = self.document.root()?;
-        let (problem, remedy) = something_else(root)?;
-        Some(Finding::whole(root.span.clone(), problem, remedy))
+        Some(Finding::whole(root.span.clone(), something_else(root)?))
     }
 
     /// An error of the document; paths in the policy begin at the policy.
-    fn within(&self, error: &Finding) -> Finding {
+    fn within(&self, error: &Finding<TextError>) -> Finding<PolicyError> {
         let is_inside = |policy: &Node| {
             policy.span.start <= error.span.start && error.span.end <= policy.span.end
         };
-        let mut error = error.clone();
+        let mut error = error.clone().map(PolicyError::Text);
         if let Some(manifest) = self.manifest.filter(|_| self.tree().is_some_and(is_inside)) {
             let start = format!("$.{}", manifest.keys.join("."));
             if let Some(rest) = error.path.strip_prefix(&start) {
@@ -194,15 +208,28 @@ impl PolicyFile {
         }
         error
     }
+}
 
-    fn place(&self, fault: &Fault, tree: &Node) -> Finding {
-        Finding {
-            path: fault.path().to_owned(),
-            span: place::of(fault, tree),
-            problem: fault.problem().to_owned(),
-            remedy: fault.remedy().to_owned(),
-        }
+/// JSONPath of a rule.
+pub(crate) fn path_of(rule: &RuleSource<'_>) -> String {
+    format!("$.rules[{}]", rule.index)
+}
+
+/// The value of a rule's id: where messages about the whole rule point.
+pub(crate) fn place_of<'n>(rule: &RuleSource<'n>) -> &'n Node {
+    rule.node.get("id").unwrap_or(rule.node)
+}
+
+/// Reads the tree of a policy.
+fn read(tree: &Node) -> Result<Config, Vec<Finding<PolicyError>>> {
+    if let Some(node) = tree.deeper_than(MAX_DEPTH) {
+        return Err(vec![Finding::whole(node.span.clone(), PolicyError::Nesting)]);
     }
+    let errors = match config::read_tree(tree) {
+        Ok(source) => return Ok(source.compile()),
+        Err(errors) => errors,
+    };
+    Err(errors.iter().map(|error| PolicyError::at_its_place(error, tree)).collect())
 }
 
 impl Manifest {
@@ -221,54 +248,39 @@ impl Manifest {
 
 /// Keys that no manifest has. kubectl takes an object with `items` for a list, whatever its kind, and
 /// drops what stands around it.
-fn odd_keys(manifest: &Node) -> Vec<Finding> {
+fn odd_keys(manifest: &Node) -> Vec<Finding<PolicyError>> {
     const KEYS: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
     let Value::Object(members) = &manifest.value else { return Vec::new() };
     let odd = members.iter().filter(|member| !KEYS.contains(&&*member.key));
     odd.map(|member| {
-        let problem = format!("the key `{}`, which no manifest has", member.key.escape_debug());
-        let remedy = "leave it out: kubectl may read another policy than the one under `spec`";
-        Finding::whole(member.key_span.clone(), problem, remedy)
+        let kind = PolicyError::ManifestKey(member.key.clone());
+        Finding::whole(member.key_span.clone(), kind)
     })
     .collect()
 }
 
 /// The connections that a plugin of a manifest judges, `None` where it judges requests; or why it
 /// would judge neither. Istio gives a plugin's name as its root id.
-fn connections_of(plugin: &Node) -> Result<Option<Connections>, Finding> {
+fn connections_of(plugin: &Node) -> Result<Option<Connections>, PolicyError> {
     let name = plugin.get("pluginName");
     let root_id = name.and_then(Node::text).unwrap_or_default();
     let is_network = plugin.get("type").and_then(Node::text) == Some("NETWORK");
-    let mistake = |problem, remedy| {
-        let span = name.map_or(&plugin.span, |name| &name.span).clone();
-        Finding::whole(span, problem, remedy)
-    };
     match (is_network, Connections::of_root_id(root_id.as_bytes())) {
         (true, Ok(Some(connections))) => Ok(Some(connections)),
         (false, Ok(None)) => Ok(None),
-        (true, _) => {
-            Err(mistake("`type: NETWORK` with a `pluginName` that judges no connections", REMEDY))
-        }
-        (false, _) => Err(mistake(
-            "a `pluginName` that judges connections, without `type: NETWORK`",
-            "write `type: NETWORK`, or leave `pluginName` out",
-        )),
+        (true, _) => Err(PolicyError::NetworkName),
+        (false, _) => Err(PolicyError::NameWithoutNetwork),
     }
 }
 
-/// What a text is that is no policy, where somebody may take it for one; and what to give instead.
-fn something_else(root: &Node) -> Option<(&'static str, &'static str)> {
+/// What a text is that is no policy, where somebody may take it for one.
+fn something_else(root: &Node) -> Option<PolicyError> {
     let has = |key| root.get(key).is_some();
     if has("policy") {
         return None;
     }
     if has("static_resources") || has("dynamic_resources") {
-        let remedy =
-            "give the policy that stands in it under `configuration`, in a file of its own";
-        return Some(("an Envoy configuration", remedy));
+        return Some(PolicyError::EnvoyConfiguration);
     }
-    (has("apiVersion") && has("kind")).then_some((
-        "a manifest that carries no policy",
-        "give a WasmPlugin or a TrafficExtension with `pluginConfig`, or the policy itself",
-    ))
+    (has("apiVersion") && has("kind")).then_some(PolicyError::ManifestWithoutPolicy)
 }

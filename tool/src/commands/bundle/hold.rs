@@ -11,9 +11,11 @@
 //!   own stamp sets would no longer say what it says of all others;
 //! - a field that is not listed here is not known to be held.
 
+use super::error::Trespass;
 use super::team::Team;
-use crate::policy_file::Node;
-use egress_warden::stamp::HeaderName;
+use crate::policy_file::{Callers, Node, RuleSource, Source, place_of};
+use egress_warden::policy::{Action, TextPattern};
+use egress_warden::stamp::Stamp;
 use std::collections::HashSet;
 
 /// Fields of a rule that act on the requests that `from` names, and on no others.
@@ -30,23 +32,16 @@ pub(super) struct Common {
     set_by_rules: HashSet<String>,
 }
 
-/// Where a rule is not held: its JSONPath, the place, the problem and the remedy.
-pub(super) struct Trespass<'r> {
-    pub(super) path: String,
-    pub(super) node: &'r Node,
-    pub(super) problem: String,
-    pub(super) remedy: String,
-}
+/// JSONPath and node of what trespasses.
+type Place<'r> = (String, &'r Node);
 
 impl Common {
-    /// Takes a `stamp` of the policy itself.
-    pub(super) fn add_stamp(&mut self, stamp: &Node) {
-        self.stamped.extend(names_set(stamp));
-    }
-
-    /// Takes a rule that speaks for everybody.
-    pub(super) fn add_rule(&mut self, rule: &Node) {
-        self.set_by_rules.extend(rule.get("stamp").into_iter().flat_map(names_set));
+    /// Takes a policy that speaks for everybody.
+    pub(super) fn add(&mut self, policy: &Source<'_>) {
+        self.requires_identity |= policy.settings.identity_required;
+        self.stamped.extend(names_set(&policy.stamp));
+        let stamps = policy.rules.iter().filter_map(|rule| rule.stamp.as_ref());
+        self.set_by_rules.extend(stamps.flat_map(names_set));
     }
 }
 
@@ -55,51 +50,35 @@ pub(super) fn trespasses<'r>(
     team: &Team,
     common: &Common,
     path: &str,
-    rule: &'r Node,
-) -> Vec<Trespass<'r>> {
+    rule: &RuleSource<'r>,
+) -> Vec<(Place<'r>, Trespass)> {
     let mut found = Vec::new();
     of_callers(team, path, rule, &mut found);
-    if rule.get("action").and_then(Node::text) == Some("deny") {
+    if rule.action == Action::Deny {
         of_denial(team, common, path, rule, &mut found);
     }
-    of_stamp(team, common, path, rule, &mut found);
-    for member in rule.members() {
-        if !HELD.contains(&&*member.key) {
-            found.push(Trespass {
-                path: format!("{path}.{}", member.key),
-                node: &member.value,
-                problem: format!(
-                    "a field that cannot be limited to the callers of team `{}`",
-                    team.name
-                ),
-                remedy: FOR_EVERYBODY.to_owned(),
-            });
-        }
-    }
+    of_stamp(common, path, rule, &mut found);
+    let members = rule.node.members().iter().filter(|member| !HELD.contains(&&*member.key));
+    found.extend(
+        members.map(|member| ((format!("{path}.{}", member.key), &member.value), Trespass::Field)),
+    );
     found
 }
 
-/// Who may say what no team can.
-pub(super) const FOR_EVERYBODY: &str = "leave it to a policy whose team has no `namespaces`";
-
-fn of_callers<'r>(team: &Team, path: &str, rule: &'r Node, found: &mut Vec<Trespass<'r>>) {
-    let entries = entries(rule);
-    if entries.is_empty() {
-        found.push(Trespass {
-            path: path.to_owned(),
-            node: rule.get("id").unwrap_or(rule),
-            problem: format!("a rule of team `{}` for any caller", team.name),
-            remedy: format!("write `from: [{{namespaces: [{}]}}]`", team.list()),
-        });
+fn of_callers<'r>(
+    team: &Team,
+    path: &str,
+    rule: &RuleSource<'r>,
+    found: &mut Vec<(Place<'r>, Trespass)>,
+) {
+    if rule.from.is_empty() {
+        let place = (path.to_owned(), place_of(rule));
+        found.push((place, Trespass::AnyCaller { namespaces: team.list() }));
     }
-    for (index, entry) in entries.iter().enumerate() {
+    for (index, entry) in rule.from.iter().enumerate() {
         if !names_own_namespaces(team, entry) && !names_own_principals(team, entry) {
-            found.push(Trespass {
-                path: format!("{path}.from[{index}]"),
-                node: entry,
-                problem: format!("callers outside team `{}`", team.name),
-                remedy: format!("write `namespaces: [{}]`, or fewer", team.list()),
-            });
+            let place = (format!("{path}.from[{index}]"), entry.node);
+            found.push((place, Trespass::OtherCallers { namespaces: team.list() }));
         }
     }
 }
@@ -108,95 +87,69 @@ fn of_denial<'r>(
     team: &Team,
     common: &Common,
     path: &str,
-    rule: &'r Node,
-    found: &mut Vec<Trespass<'r>>,
+    rule: &RuleSource<'r>,
+    found: &mut Vec<(Place<'r>, Trespass)>,
 ) {
     if !common.requires_identity {
-        found.push(Trespass {
-            path: format!("{path}.action"),
-            node: rule.get("action").unwrap_or(rule),
-            problem: format!(
-                "a deny rule of team `{}`, which refuses every caller who is not verified too",
-                team.name
-            ),
-            remedy: "leave the destination out of the team's allow rules, or set `identity: \
-                     required` in a policy whose team has no `namespaces`"
-                .to_owned(),
-        });
+        let node = rule.node.get("action").unwrap_or(rule.node);
+        found.push(((format!("{path}.action"), node), Trespass::Denial));
         return;
     }
-    for (index, entry) in entries(rule).iter().enumerate() {
+    for (index, entry) in rule.from.iter().enumerate() {
         if names_own_namespaces(team, entry) && !names_own_principals(team, entry) {
-            found.push(Trespass {
-                path: format!("{path}.from[{index}]"),
-                node: entry,
-                problem:
-                    "callers of a deny rule by `namespaces`, which matches every id without a \
-                          namespace too"
-                        .to_owned(),
-                remedy: "write `principals`, such as \"cluster.local/ns/NAMESPACE/*\"".to_owned(),
-            });
+            let place = (format!("{path}.from[{index}]"), entry.node);
+            found.push((place, Trespass::DenialByNamespace));
         }
     }
 }
 
 fn of_stamp<'r>(
-    team: &Team,
     common: &Common,
     path: &str,
-    rule: &'r Node,
-    found: &mut Vec<Trespass<'r>>,
+    rule: &RuleSource<'r>,
+    found: &mut Vec<(Place<'r>, Trespass)>,
 ) {
-    let Some(set) = rule.get("stamp").and_then(|stamp| stamp.get("set")) else { return };
-    for member in set.members() {
-        let Ok(name) = HeaderName::parse(&member.key) else { continue };
+    let set = rule.node.get("stamp").and_then(|stamp| stamp.get("set"));
+    let members = set.map(Node::members).unwrap_or_default();
+    let names = rule.stamp.iter().flat_map(|stamp| &stamp.set);
+    // INVARIANT: of a policy without errors every name is kept, in the order of the text.
+    for (member, (name, _)) in members.iter().zip(names) {
         let name = name.folded();
-        let problem = if common.stamped.contains(name) {
-            format!("a header of team `{}` that the policy's own stamp sets", team.name)
+        let trespass = if common.stamped.contains(name) {
+            Trespass::StampedHeader
         } else if name.starts_with("x-") && !common.set_by_rules.contains(name) {
-            format!("a header that a stamp of team `{}` would remove from all requests", team.name)
+            Trespass::ReservedHeader
         } else {
             continue;
         };
-        found.push(Trespass {
-            path: format!("{path}.stamp.set['{}']", member.key),
-            node: &member.value,
-            problem,
-            remedy: format!("use another name, without `x-`, or {FOR_EVERYBODY}"),
-        });
+        let place = (format!("{path}.stamp.set['{}']", member.key), &member.value);
+        found.push((place, trespass));
     }
 }
 
-fn entries(rule: &Node) -> &[Node] {
-    rule.get("from").map(Node::items).unwrap_or_default()
-}
-
 /// The folded names that a stamp sets.
-fn names_set(stamp: &Node) -> Vec<String> {
-    let set = stamp.get("set").map(Node::members).unwrap_or_default();
-    let names = set.iter().filter_map(|member| HeaderName::parse(&member.key).ok());
-    names.map(|name| name.folded().to_owned()).collect()
+fn names_set(stamp: &Stamp) -> impl Iterator<Item = String> {
+    stamp.set.iter().map(|(name, _)| name.folded().to_owned())
 }
 
-fn names_own_namespaces(team: &Team, entry: &Node) -> bool {
-    lists_only(entry, "namespaces", |namespace| team.has(namespace))
+fn names_own_namespaces(team: &Team, entry: &Callers<'_>) -> bool {
+    let namespaces = entry.namespaces.as_ref().map(|list| list.patterns());
+    namespaces.is_some_and(|patterns| patterns.iter().all(|it| team.has(*it)))
 }
 
-fn names_own_principals(team: &Team, entry: &Node) -> bool {
-    lists_only(entry, "principals", |principal| {
-        let mut segments = principal.split('/');
-        // A `*` stands first or last in a pattern: before a fourth segment the namespace is whole.
-        match (segments.next(), segments.next(), segments.next(), segments.next()) {
-            (Some(domain), Some("ns"), Some(namespace), Some(_)) => {
-                !domain.contains('*') && team.has(namespace)
-            }
-            _ => false,
+fn names_own_principals(team: &Team, entry: &Callers<'_>) -> bool {
+    let principals = entry.principals.as_ref().map(|list| list.patterns());
+    principals.is_some_and(|patterns| patterns.iter().all(|it| is_own_principal(team, *it)))
+}
+
+fn is_own_principal(team: &Team, pattern: TextPattern<'_>) -> bool {
+    let (TextPattern::Exact(start) | TextPattern::Prefix(start)) = pattern else { return false };
+    let mut segments = start.split('/');
+    // With a fourth segment the namespace is whole.
+    match (segments.next(), segments.next(), segments.next(), segments.next()) {
+        (Some(_), Some("ns"), Some(namespace), Some(_)) => {
+            TextPattern::parse(namespace).is_some_and(|namespace| team.has(namespace))
         }
-    })
-}
-
-/// Whether an entry has a list under the key, and only such items.
-fn lists_only(entry: &Node, key: &str, is_own: impl Fn(&str) -> bool) -> bool {
-    let items = entry.get(key).map(Node::items).unwrap_or_default();
-    !items.is_empty() && items.iter().all(|item| item.text().is_some_and(&is_own))
+        _ => false,
+    }
 }

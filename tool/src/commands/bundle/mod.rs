@@ -3,6 +3,7 @@
 //! Nothing a team wrote changes its meaning on the way: what two files say differently, and what a
 //! team may not say, is a fault that names the place, never a silent choice.
 
+mod error;
 mod hold;
 #[cfg(test)]
 mod promise;
@@ -12,8 +13,14 @@ mod team;
 use crate::console::{Console, Format, GOOD, NAME, counted, styled};
 use crate::diagnostics::{self, Diagnostic};
 use crate::failure::{Failure, Outcome};
-use crate::policy_file::{Finding, Member, Node, PolicyFile, Value};
-use hold::{Common, Trespass};
+use crate::finding::Finding;
+use crate::policy_file::{
+    Member, Node, PolicyFile, RuleSource, Source as PolicySource, Value, path_of, place_of,
+};
+use egress_warden::config::{MAX_NAME, canonical_json};
+use egress_warden::policy::Settings;
+use error::BundleError;
+use hold::Common;
 use serde_json::json;
 use sources::Source;
 use std::collections::BTreeMap;
@@ -62,19 +69,21 @@ const NO_SETTINGS: [&str; 2] = ["policy", "rules"];
 pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure> {
     let sources = sources::read(&args.policies)?;
     let bundle = Bundle::of(&sources);
-    if !bundle.faults.is_empty() {
-        report(&bundle.faults, console)?;
+    if !bundle.errors.is_empty() {
+        report(&bundle.errors, console)?;
         return Ok(Outcome::No);
     }
     let (rules, teams) = (bundle.rules.len(), bundle.teams.len());
     let size = format!("{} of {}", counted(rules as u64, "rule"), counted(teams as u64, "team"));
-    let text = bundle.into_policy(&args.name).to_canonical_json();
+    let text = canonical_json(&bundle.into_policy(&args.name));
     let merged = PolicyFile::of_text("the bundle".to_owned(), text, true);
     let revision = match merged.config() {
         Ok(config) => config.revision.clone(),
-        Err(faults) => {
-            let faults: Vec<_> = faults.iter().map(|fault| (&merged, fault.clone())).collect();
-            report(&faults, console)?;
+        Err(errors) => {
+            let errors = errors.iter().cloned();
+            let errors: Vec<_> =
+                errors.map(|error| (&merged, error.map(BundleError::Policy))).collect();
+            report(&errors, console)?;
             return Ok(Outcome::No);
         }
     };
@@ -100,32 +109,43 @@ pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure
     Ok(Outcome::Yes)
 }
 
-/// Every fault with its place.
-fn report(faults: &[(&PolicyFile, Finding)], console: &mut Console) -> Result<(), Failure> {
-    let faults =
-        faults.iter().map(|(file, fault)| (file, Diagnostic::of_fault(file, fault.clone())));
+/// Every error with its place.
+fn report(errors: &[InFile<'_>], console: &mut Console) -> Result<(), Failure> {
+    let errors = errors.iter().map(|(file, error)| (file, diagnostic(file, error)));
     match console.format() {
         Format::Text => {
-            for (file, fault) in faults {
-                console.line(format_args!("{}\n", diagnostics::one(file, &fault)))?;
+            for (file, error) in errors {
+                console.line(format_args!("{}\n", diagnostics::one(file, &error)))?;
             }
             Ok(())
         }
         Format::Json => {
-            let faults: Vec<_> = faults.map(|(file, fault)| json_of(file, &fault)).collect();
-            console.json(&json!({ "policy": null, "findings": faults }))
+            let errors: Vec<_> = errors.map(|(file, error)| json_of(file, &error)).collect();
+            console.json(&json!({ "policy": null, "findings": errors }))
         }
     }
 }
 
-/// One fault, which may be in any of the files.
-fn json_of(file: &PolicyFile, fault: &Diagnostic) -> serde_json::Value {
-    let mut json = diagnostics::one_json(file, fault);
+fn diagnostic(file: &PolicyFile, error: &Finding<BundleError>) -> Diagnostic {
+    match &error.kind {
+        BundleError::Policy(kind) => {
+            Diagnostic::of_policy(file, &error.clone().map(|_| kind.clone()))
+        }
+        _ => Diagnostic::error(error.clone()),
+    }
+}
+
+/// One error, which may be in any of the files.
+fn json_of(file: &PolicyFile, error: &Diagnostic) -> serde_json::Value {
+    let mut json = diagnostics::one_json(file, error);
     if let Some(json) = json.as_object_mut() {
         json.insert("file".to_owned(), file.name().into());
     }
     json
 }
+
+/// An error with the file that it is in.
+type InFile<'s> = (&'s PolicyFile, Finding<BundleError>);
 
 /// What was read so far.
 #[derive(Default)]
@@ -136,37 +156,38 @@ struct Bundle<'s> {
     /// By name, with the first policy of each.
     teams: BTreeMap<&'s str, &'s Source>,
     common: Common,
-    faults: Vec<(&'s PolicyFile, Finding)>,
+    errors: Vec<InFile<'s>>,
 }
 
 impl<'s> Bundle<'s> {
     /// Settings first: what a team may say in its rules depends on them.
     fn of(sources: &'s [Source]) -> Self {
         let mut bundle = Self::default();
-        let mut roots = Vec::new();
+        let mut policies = Vec::new();
         for source in sources {
-            match (source.file.config(), source.file.tree()) {
-                (Err(faults), _) => {
-                    let faults = faults.iter().map(|fault| (&source.file, fault.clone()));
-                    bundle.faults.extend(faults);
+            match (source.file.config(), source.file.source()) {
+                (Err(errors), _) => {
+                    let errors = errors.iter().cloned();
+                    let errors = errors.map(|it| (&source.file, it.map(BundleError::Policy)));
+                    bundle.errors.extend(errors);
                 }
-                (Ok(_), Some(root)) => roots.push((source, root)),
+                (Ok(_), Some(policy)) => policies.push((source, policy)),
+                // INVARIANT: what was read without errors has a source.
                 (Ok(_), None) => {}
             }
         }
-        for (source, root) in &roots {
+        for (source, policy) in &policies {
             bundle.add_team(source);
-            for member in root.members().iter().filter(|it| !NO_SETTINGS.contains(&&*it.key)) {
-                bundle.set(source, &member.key, &member.value);
+            let members = policy.root.members().iter();
+            for member in members.filter(|it| !NO_SETTINGS.contains(&&*it.key)) {
+                bundle.set(source, policy, member);
             }
             if source.holder().is_none() {
-                rules(root).iter().for_each(|rule| bundle.common.add_rule(rule));
+                bundle.common.add(policy);
             }
         }
-        for (source, root) in roots {
-            for (index, rule) in rules(root).iter().enumerate() {
-                bundle.add_rule(source, index, rule);
-            }
+        for (source, policy) in &policies {
+            policy.rules.iter().for_each(|rule| bundle.add_rule(source, rule));
         }
         bundle
     }
@@ -177,90 +198,65 @@ impl<'s> Bundle<'s> {
         let (Some(name), Some(other)) = (source.name_node(), first.name_node()) else { return };
         if source.holder() != first.holder() {
             let place = first.file.at(other.span.start);
-            let problem = format!(
-                "a policy of team `{}`, like the one at {place}, but for other callers",
-                source.team()
-            );
-            let path = "$.policy".to_owned();
-            self.fault(&source.file, path, name, problem, "give one of the teams another name");
+            let error = BundleError::OtherCallers { team: source.team().to_owned(), place };
+            self.error(&source.file, ("$.policy".to_owned(), name), error);
         }
     }
 
-    fn set(&mut self, source: &'s Source, key: &'s str, node: &'s Node) {
+    fn set(&mut self, source: &'s Source, policy: &PolicySource<'s>, member: &'s Member) {
         let file = &source.file;
-        if source.holder().is_some() && !is_default(key, node) {
-            let problem = format!(
-                "a setting of team `{}`, which speaks for its own callers only",
-                source.team()
-            );
-            self.fault(file, format!("$.{key}"), node, problem, hold::FOR_EVERYBODY);
-            return;
-        }
-        match key {
-            "identity" => self.common.requires_identity |= node.text() == Some("required"),
-            "stamp" => self.common.add_stamp(node),
-            _ => {}
+        let Member { key, value: node, .. } = member;
+        let place = (format!("$.{key}"), node);
+        if source.holder().is_some() && !is_default(policy, member) {
+            let team = source.team().to_owned();
+            return self.error(file, place, BundleError::Setting { team });
         }
         let (other_file, other) = *self.settings.entry(key).or_insert((file, node));
-        if other.to_canonical_json() != node.to_canonical_json() {
-            let place = other_file.at(other.span.start);
-            let problem = format!("a setting that differs from {place}");
-            self.fault(file, format!("$.{key}"), node, problem, "keep one of them");
+        if canonical_json(other) != canonical_json(node) {
+            let other_place = other_file.at(other.span.start);
+            self.error(file, place, BundleError::SettingConflict { place: other_place });
         }
     }
 
-    fn add_rule(&mut self, source: &'s Source, index: usize, rule: &'s Node) {
+    fn add_rule(&mut self, source: &'s Source, rule: &RuleSource<'s>) {
         let file = &source.file;
-        let path = format!("$.rules[{index}]");
-        let Some(written) = rule.get("id") else { return };
+        let path = path_of(rule);
         let team = source.team();
-        let id = format!("{team}-{}", written.text().unwrap_or_default());
+        let id = format!("{team}-{}", rule.id);
+        let node = place_of(rule);
+        let place = (format!("{path}.id"), node);
         if let Some(holder) = source.holder() {
-            for Trespass { path, node, problem, remedy } in
-                hold::trespasses(holder, &self.common, &path, rule)
-            {
-                self.fault(file, path, node, problem, remedy);
+            for (place, trespass) in hold::trespasses(holder, &self.common, &path, rule) {
+                let error = BundleError::Trespass { team: holder.name.to_owned(), trespass };
+                self.error(file, place, error);
             }
             let reads_as = |other: &&str| {
                 other.len() > team.len()
                     && id.strip_prefix(*other).is_some_and(|rest| rest.starts_with('-'))
             };
             if let Some(other) = self.teams.keys().copied().find(reads_as) {
-                let problem = format!("an id that becomes `{id}`, an id of team `{other}`");
-                self.fault(file, format!("{path}.id"), written, problem, "choose another id");
+                let error = BundleError::IdOfTeam { id: id.clone(), team: other.to_owned() };
+                self.error(file, place.clone(), error);
             }
         }
-        if id.len() > egress_warden::config::MAX_NAME {
-            let problem = format!("an id that becomes `{id}`, of {} bytes", id.len());
-            let remedy = format!("shorten it to {} bytes", egress_warden::config::MAX_NAME);
-            self.fault(file, format!("{path}.id"), written, problem, remedy);
-            return;
+        if id.len() > MAX_NAME {
+            return self.error(file, place, BundleError::LongId { id });
         }
         if let Some((_, other_file, other)) = self.rules.get(&id) {
-            let place = other_file.at(other.span.start);
-            let problem = format!("an id that becomes `{id}`, like the one at {place}");
-            self.fault(file, format!("{path}.id"), written, problem, "give one of them another id");
-            return;
+            let error = BundleError::DuplicateId { id, place: other_file.at(other.span.start) };
+            return self.error(file, place, error);
         }
-        let mut renamed = rule.clone();
+        let mut renamed = rule.node.clone();
         if let Value::Object(members) = &mut renamed.value {
             for member in members.iter_mut().filter(|member| &*member.key == "id") {
                 member.value.value = Value::Text(id.as_str().into());
             }
         }
-        self.rules.insert(id, (renamed, file, written));
+        self.rules.insert(id, (renamed, file, node));
     }
 
-    fn fault(
-        &mut self,
-        file: &'s PolicyFile,
-        path: String,
-        node: &Node,
-        problem: impl Into<String>,
-        remedy: impl Into<String>,
-    ) {
-        let (problem, remedy) = (problem.into(), remedy.into());
-        self.faults.push((file, Finding { path, span: node.span.clone(), problem, remedy }));
+    fn error(&mut self, file: &'s PolicyFile, (path, node): (String, &Node), kind: BundleError) {
+        self.errors.push((file, Finding { path, span: node.span.clone(), kind }));
     }
 
     fn into_policy(self, name: &str) -> Node {
@@ -281,18 +277,14 @@ impl<'s> Bundle<'s> {
     }
 }
 
-fn rules(root: &Node) -> &[Node] {
-    root.get("rules").map(Node::items).unwrap_or_default()
-}
-
 /// Whether a setting says what would hold without it.
-fn is_default(key: &str, node: &Node) -> bool {
-    let default = match key {
-        "mode" => "enforce",
-        "default" => "deny",
-        "identity" => "optional",
-        "sni" => "ignore",
-        _ => return matches!(&node.value, Value::Object(members) if members.is_empty()),
-    };
-    node.text() == Some(default)
+fn is_default(policy: &PolicySource<'_>, member: &Member) -> bool {
+    let (settings, default) = (&policy.settings, Settings::default());
+    match &*member.key {
+        "mode" => settings.mode == default.mode,
+        "default" => settings.default == default.default,
+        "identity" => settings.identity_required == default.identity_required,
+        "sni" => settings.sni_must_match == default.sni_must_match,
+        _ => matches!(&member.value.value, Value::Object(members) if members.is_empty()),
+    }
 }

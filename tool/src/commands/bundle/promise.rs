@@ -269,10 +269,10 @@ fn held(
 /// The policy of all of them; absent where it is an error.
 fn bundled(sources: &[Source]) -> Option<Filters> {
     let bundle = Bundle::of(sources);
-    if !bundle.faults.is_empty() {
+    if !bundle.errors.is_empty() {
         return None;
     }
-    let text = bundle.into_policy("all").to_canonical_json();
+    let text = config::canonical_json(&bundle.into_policy("all"));
     let config = config::read(text.as_bytes()).ok()?;
     Some(Filters::new(config, Connections::default()))
 }

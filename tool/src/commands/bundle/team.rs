@@ -53,9 +53,8 @@ impl Team {
     }
 
     /// Whether every namespace of a pattern is the team's.
-    pub(super) fn has(&self, pattern: &str) -> bool {
+    pub(super) fn has(&self, pattern: TextPattern<'_>) -> bool {
         let Some(namespaces) = &self.namespaces else { return true };
-        let Some(pattern) = TextPattern::parse(pattern) else { return false };
         let mut own = namespaces.iter().filter_map(|own| TextPattern::parse(own));
         own.any(|own| own.covers(&pattern))
     }
@@ -91,7 +90,9 @@ impl Written {
             let remedy = format!("write `{0}`, or a name that begins `{0}-`", above.name);
             return Err((problem, remedy));
         }
-        if let Some(foreign) = namespaces.iter().flatten().find(|pattern| !above.has(pattern)) {
+        let is_foreign =
+            |text: &&String| !TextPattern::parse(text).is_some_and(|pattern| above.has(pattern));
+        if let Some(foreign) = namespaces.iter().flatten().find(is_foreign) {
             let problem = format!(
                 "the namespace `{foreign}` in a folder of team `{}`, which does not have it",
                 above.name

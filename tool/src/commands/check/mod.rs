@@ -4,6 +4,7 @@
 
 mod names;
 mod rewriting;
+mod warning;
 mod warnings;
 
 use crate::console::{Console, Format};
@@ -80,7 +81,7 @@ pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure
             }
         };
         let reports = examine(&file, surroundings);
-        let counts = |report: &&Diagnostic| report.level == Level::Fault || args.deny_warnings;
+        let counts = |report: &&Diagnostic| report.level == Level::Error || args.deny_warnings;
         objections = objections.saturating_add(reports.iter().filter(counts).count());
         match console.format() {
             Format::Text if args.fix && path == Path::new("-") => {
@@ -120,10 +121,8 @@ fn read(
 /// Everything there is to say of a policy, in the order of its text.
 fn examine(file: &PolicyFile, surroundings: Surroundings) -> Vec<Diagnostic> {
     let mut reports: Vec<Diagnostic> = match file.config() {
-        Err(faults) => {
-            faults.iter().map(|fault| Diagnostic::of_fault(file, fault.clone())).collect()
-        }
-        Ok(_) => file.tree().map(|root| warnings::of(file, root, surroundings)).unwrap_or_default(),
+        Err(errors) => errors.iter().map(|error| Diagnostic::of_policy(file, error)).collect(),
+        Ok(_) => warnings::of(file, surroundings),
     };
     reports.sort_by_key(|report| (report.finding.span.start, report.level == Level::Warning));
     reports

@@ -1,28 +1,35 @@
 //! Warnings about names: those that are wider, or another, than they look.
 
+use super::warning::Warning;
 use crate::diagnostics::Diagnostic;
-use crate::written::{Written, WrittenPolicy};
+use crate::policy_file::{Source, path_of};
+use egress_warden::config::{Item, Listed};
 use egress_warden::host::HostPattern;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use unicode_security::{MixedScript, confusable_detection::skeleton};
 
 /// Every warning about the names in lists of hosts.
-pub(super) fn of(policy: &WrittenPolicy<'_>) -> Vec<Diagnostic> {
+pub(super) fn of(policy: &Source<'_>) -> Vec<Diagnostic> {
     let mut reports = Vec::new();
     let mut looks = Looks::default();
     for rule in &policy.rules {
         for (index, entry) in rule.to.iter().enumerate() {
             for (key, hosts) in [("hosts", &entry.hosts), ("notHosts", &entry.not_hosts)] {
-                for (position, host) in hosts.iter().flatten().enumerate() {
-                    let path = || format!("{}.to[{index}].{key}[{position}]", rule.path());
-                    let mut warn = |kind, problem: String, remedy: &str| {
-                        let place = (path(), host.node);
-                        reports.push(Diagnostic::warning(kind, place, problem, remedy));
+                let hosts = hosts.iter().flat_map(Listed::iter);
+                for (position, Item { pattern, node }) in hosts.enumerate() {
+                    let path = || format!("{}.to[{index}].{key}[{position}]", path_of(rule));
+                    let mut warn = |warning: Warning| {
+                        let place = (path(), node);
+                        reports.push(Diagnostic::warning(warning.word(), place, warning));
                     };
-                    public_suffix(host, key, &mut warn);
-                    spelling(host, &mut warn);
-                    look(host, &mut looks, &mut warn);
+                    if key == "hosts" {
+                        public_suffix(pattern, &mut warn);
+                    }
+                    if let HostPattern::Name(name) | HostPattern::Under(name) = pattern {
+                        spelling(name, &mut warn);
+                        look(name, &mut looks, &mut warn);
+                    }
                 }
             }
         }
@@ -31,39 +38,32 @@ pub(super) fn of(policy: &WrittenPolicy<'_>) -> Vec<Diagnostic> {
 }
 
 /// A wildcard over names that belong to many owners.
-fn public_suffix(
-    host: &Written<'_, HostPattern<'_>>,
-    key: &str,
-    warn: &mut impl FnMut(&'static str, String, &str),
-) {
-    let HostPattern::Under(apex) = host.pattern else { return };
+fn public_suffix(host: HostPattern<'_>, warn: &mut impl FnMut(Warning)) {
+    let HostPattern::Under(apex) = host else { return };
     let is_public = psl::suffix(apex.as_bytes())
         .is_some_and(|suffix| suffix.is_known() && suffix.as_bytes() == apex.as_bytes());
-    if is_public && key == "hosts" {
-        let problem = format!("anybody can register a name under `{apex}` (it is a public suffix)");
-        warn("public-suffix", problem, "list the names that are meant");
+    if is_public {
+        warn(Warning::PublicSuffix { apex: apex.to_owned() });
     }
 }
 
 /// A name that UTS 46 does not allow, or of several scripts.
-fn spelling(
-    host: &Written<'_, HostPattern<'_>>,
-    warn: &mut impl FnMut(&'static str, String, &str),
-) {
-    let Some(name) = name_of(host).filter(|name| name.contains("xn--")) else { return };
+fn spelling(name: &str, warn: &mut impl FnMut(Warning)) {
+    if !name.contains("xn--") {
+        return;
+    }
     let (unicode, read) = idna::domain_to_unicode(name);
-    if read.is_err() || idna::domain_to_ascii(&unicode).ok().as_deref() != Some(name) {
-        let problem = format!("`{name}` is no name that UTS 46 allows: browsers refuse it");
-        warn("not-uts46", problem, "check where the name comes from");
+    let name = name.to_owned();
+    if read.is_err() || idna::domain_to_ascii(&unicode).ok().as_deref() != Some(&*name) {
+        warn(Warning::NotUts46 { name });
         return;
     }
     for label in unicode.split('.').filter(|label| !label.is_ascii()) {
+        let name = name.clone();
         if !label.is_single_script() {
-            let problem = format!("`{name}` mixes scripts: `{}`", escaped(label));
-            warn("mixed-script", problem, "check that it is the name that is meant");
+            warn(Warning::MixedScript { name, label: label.to_owned() });
         } else if let Some(look) = latin_look(label) {
-            let problem = format!("`{name}` looks like `{look}` and is not");
-            warn("confusable", problem, "check that it is the name that is meant");
+            warn(Warning::LooksLike { name, look });
         }
     }
 }
@@ -108,22 +108,9 @@ impl<'p> Looks<'p> {
 }
 
 /// Two names of the policy that look the same.
-fn look<'p>(
-    host: &Written<'p, HostPattern<'p>>,
-    looks: &mut Looks<'p>,
-    warn: &mut impl FnMut(&'static str, String, &str),
-) {
-    let Some(name) = name_of(host) else { return };
+fn look<'p>(name: &'p str, looks: &mut Looks<'p>, warn: &mut impl FnMut(Warning)) {
     if let Some(first) = looks.other(name) {
-        let problem = format!("`{name}` looks like `{first}`, which the policy names too");
-        warn("confusable", problem, "check that both are meant");
-    }
-}
-
-fn name_of<'p>(host: &Written<'p, HostPattern<'p>>) -> Option<&'p str> {
-    match host.pattern {
-        HostPattern::Name(name) | HostPattern::Under(name) => Some(name),
-        HostPattern::Address(_) | HostPattern::Block(_) => None,
+        warn(Warning::LooksLikeOther { name: name.to_owned(), other: first.to_owned() });
     }
 }
 
@@ -131,14 +118,4 @@ fn name_of<'p>(host: &Written<'p, HostPattern<'p>>) -> Option<&'p str> {
 fn latin_look(label: &str) -> Option<String> {
     let look: String = skeleton(label).collect();
     (look.is_ascii() && look != label).then(|| look.replace("rn", "m"))
-}
-
-/// A label with what is not ASCII written as code points beside it.
-fn escaped(label: &str) -> String {
-    let points: Vec<_> = label
-        .chars()
-        .filter(|c| !c.is_ascii())
-        .map(|c| format!("U+{:04X}", u32::from(c)))
-        .collect();
-    format!("{label} ({})", points.join(" "))
 }

@@ -1,28 +1,31 @@
 //! What a policy says and nobody is likely to mean.
 
+use super::warning::{Contradiction, Warning};
 use super::{Surroundings, names};
-use crate::cover::{Pattern, excludes_itself};
+use crate::cover::{Pattern, covers_callers, covers_destinations, excludes_itself};
 use crate::diagnostics::{Diagnostic, fix};
-use crate::policy_file::{Member, Node, PolicyFile};
-use crate::written::{Callers, Destinations, List, Written, WrittenPolicy, WrittenRule};
+use crate::policy_file::{
+    Callers, Destinations, List, Member, Node, PolicyFile, RuleSource, Source, path_of, place_of,
+};
+use egress_warden::config::{Item, Listed};
 use egress_warden::host::{Host, HostPattern};
 use egress_warden::policy::{Action, Mode, Only, TextPattern, namespace_of};
 use std::borrow::Cow;
 use std::collections::hash_map::{DefaultHasher, Entry};
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{Hash, Hasher};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// How long before its end a rule is worth a word.
 const SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
-/// Every warning about a policy that has no fault.
-pub(super) fn of(file: &PolicyFile, root: &Node, surroundings: Surroundings) -> Vec<Diagnostic> {
-    let policy = WrittenPolicy::of(root);
+/// Every warning about a policy without errors.
+pub(super) fn of(file: &PolicyFile, surroundings: Surroundings) -> Vec<Diagnostic> {
+    let Some(policy) = file.source() else { return Vec::new() };
     let denials = Denials::of(&policy);
     let mut survey = Survey { file, reports: Vec::new() };
     let domains = trust_domains(&policy);
-    let mut said: HashMap<u64, &WrittenRule<'_>> = HashMap::new();
+    let mut said: HashMap<u64, &RuleSource<'_>> = HashMap::new();
     for rule in &policy.rules {
         survey.never_counts(&policy, rule);
         survey.never_matches(rule);
@@ -49,176 +52,89 @@ struct Survey<'f> {
 }
 
 impl Survey<'_> {
-    fn warn(
-        &mut self,
-        kind: &'static str,
-        (path, node): (String, &Node),
-        problem: impl Into<String>,
-        remedy: impl Into<String>,
-    ) -> Option<&mut Diagnostic> {
-        self.reports.push(Diagnostic::warning(kind, (path, node), problem, remedy));
-        self.reports.last_mut()
+    fn warn(&mut self, place: (String, &Node), warning: Warning) {
+        self.reports.push(Diagnostic::warning(warning.word(), place, warning));
     }
 
-    fn never_counts(&mut self, policy: &WrittenPolicy<'_>, rule: &WrittenRule<'_>) {
-        if policy.mode == Mode::Monitor && rule.only == Some(Only::Now) {
-            self.warn(
-                "never-matches",
-                (rule.path(), rule.place()),
-                "this rule counts now only, and under `mode: monitor` nothing does",
-                "take the rule away, or its `only`",
-            );
+    fn never_counts(&mut self, policy: &Source<'_>, rule: &RuleSource<'_>) {
+        if policy.settings.mode == Mode::Monitor && rule.only == Some(Only::Now) {
+            self.warn((path_of(rule), place_of(rule)), Warning::NowInMonitor);
         }
     }
 
-    fn never_matches(&mut self, rule: &WrittenRule<'_>) {
-        // What is unknown matches a deny, whatever contradicts itself beside the host.
-        let is_allow = rule.action == Action::Allow;
-        let destination = |entry: &Destinations<'_>| {
-            let contradicts = |key| Some(format!("`{key}` takes out all that is listed"));
-            if excludes_itself(&entry.hosts, &entry.not_hosts) {
-                return contradicts("notHosts");
-            }
-            if !is_allow {
-                return None;
-            }
-            if excludes_itself(&entry.ports, &entry.not_ports) {
-                return contradicts("notPorts");
-            }
-            if excludes_itself(&entry.methods, &entry.not_methods) {
-                return contradicts("notMethods");
-            }
-            if excludes_itself(&entry.paths, &entry.not_paths) {
-                return contradicts("notPaths");
-            }
-            let covers_special_names_only = |host: &Written<'_, HostPattern<'_>>| matches!(host.pattern, HostPattern::Under(apex) if is_special_under(apex));
-            let hosts = entry.hosts.as_ref()?;
-            (!hosts.is_empty() && hosts.iter().all(covers_special_names_only))
-                .then(|| "names under `localhost` are allowed only one by one".to_owned())
-        };
-        let source = |entry: &Callers<'_>| {
-            if !is_allow {
-                return None;
-            }
-            if excludes_itself(&entry.principals, &entry.not_principals) {
-                return Some("`notPrincipals` takes out all that is listed".to_owned());
-            }
-            if excludes_itself(&entry.namespaces, &entry.not_namespaces) {
-                return Some("`notNamespaces` takes out all that is listed".to_owned());
-            }
-            let (principals, namespaces) = (entry.principals.as_ref()?, entry.namespaces.as_ref()?);
-            let is_elsewhere = |principal: &Written<'_, TextPattern<'_>>| {
-                let TextPattern::Exact(id) = principal.pattern else { return false };
-                let namespace = namespace_of(id).map(TextPattern::Exact);
-                namespace.is_none_or(|namespace| {
-                    !namespaces.iter().any(|listed| listed.pattern.covers(&namespace))
-                })
-            };
-            principals
-                .iter()
-                .all(is_elsewhere)
-                .then(|| "none of its principals is in one of its namespaces".to_owned())
-        };
-        let to: Vec<_> = rule.to.iter().map(destination).collect();
-        let from: Vec<_> = rule.from.iter().map(source).collect();
-        for (key, reasons) in [("to", to), ("from", from)] {
-            let all = !reasons.is_empty() && reasons.iter().all(Option::is_some);
-            for (index, reason) in reasons.into_iter().enumerate() {
-                let Some(reason) = reason else { continue };
-                let entries = rule.node.get(key).map(Node::items).unwrap_or_default();
-                let Some(node) = entries.get(index) else { continue };
-                let what = if all { "this rule" } else { "this entry" };
-                self.warn(
-                    "never-matches",
-                    (format!("{}.{key}[{index}]", rule.path()), node),
-                    format!("{what} can never match: {reason}"),
-                    "take it away, or what contradicts it",
-                );
+    fn never_matches(&mut self, rule: &RuleSource<'_>) {
+        let to: Vec<_> =
+            rule.to.iter().map(|it| (it.node, no_destination(it, rule.action))).collect();
+        let from: Vec<_> =
+            rule.from.iter().map(|it| (it.node, no_caller(it, rule.action))).collect();
+        for (key, entries) in [("to", to), ("from", from)] {
+            let is_whole_rule = !entries.is_empty() && entries.iter().all(|(_, why)| why.is_some());
+            for (index, (node, why)) in entries.into_iter().enumerate() {
+                let Some(why) = why else { continue };
+                let place = (format!("{}.{key}[{index}]", path_of(rule)), node);
+                self.warn(place, Warning::NeverMatches { is_whole_rule, why });
             }
         }
     }
 
-    fn end(&mut self, rule: &WrittenRule<'_>, surroundings: Surroundings) {
+    fn end(&mut self, rule: &RuleSource<'_>, surroundings: Surroundings) {
         let (Some(until), Some(node)) = (rule.until, rule.node.get("until")) else { return };
-        let place = || (format!("{}.until", rule.path()), node);
-        match surroundings.at.until(until) {
-            None => {
-                self.warn(
-                    "ended",
-                    place(),
-                    "this rule has ended",
-                    "take the rule away, or move `until`",
-                );
-            }
+        let place = || (format!("{}.until", path_of(rule)), node);
+        match surroundings.at.until(SystemTime::UNIX_EPOCH + Duration::from_nanos(until)) {
+            None => self.warn(place(), Warning::Ended),
             Some(left) if left <= SOON => {
                 let days = left.as_secs().div_ceil(24 * 60 * 60);
-                let days = if days == 1 { "a day".to_owned() } else { format!("{days} days") };
-                self.warn(
-                    "ends-soon",
-                    place(),
-                    format!("this rule ends within {days}"),
-                    "move `until` if it is still needed",
-                );
+                self.warn(place(), Warning::EndsWithin { days });
             }
             Some(_) => {}
         }
         if rule.action == Action::Deny {
-            self.warn(
-                "deny-ends",
-                place(),
-                "this deny opens by itself, without anybody looking",
-                "take `until` away and withdraw the rule by hand",
-            );
+            self.warn(place(), Warning::DenyEnds);
         }
     }
 
     fn repeated<'p>(
         &mut self,
-        rule: &'p WrittenRule<'p>,
-        said: &mut HashMap<u64, &'p WrittenRule<'p>>,
+        rule: &'p RuleSource<'p>,
+        said: &mut HashMap<u64, &'p RuleSource<'p>>,
     ) {
         match said.entry(fingerprint(rule)) {
             Entry::Vacant(entry) => {
                 entry.insert(rule);
             }
             Entry::Occupied(entry) if meaning(entry.get()) == meaning(rule) => {
-                let problem = format!("this rule says the same as `{}`", entry.get().id);
-                self.warn("same-rules", (rule.path(), rule.place()), problem, "keep one of them");
+                let id = entry.get().id.to_owned();
+                self.warn((path_of(rule), place_of(rule)), Warning::SameRule { id });
             }
             Entry::Occupied(_) => {}
         }
     }
 
     /// Items that stand twice in one list.
-    fn equal_items(&mut self, rule: &WrittenRule<'_>) {
-        for key in ["to", "from"] {
-            let entries = rule.node.get(key).map(Node::items).unwrap_or_default();
-            for (index, entry) in entries.iter().enumerate() {
-                for member in entry.members() {
-                    let path = format!("{}.{key}[{index}].{}", rule.path(), member.key);
-                    self.equal_items_of_list(&path, member.value.items());
-                }
+    fn equal_items(&mut self, rule: &RuleSource<'_>) {
+        let to = rule.to.iter().map(|entry| entry.node).enumerate();
+        let from = rule.from.iter().map(|entry| entry.node).enumerate();
+        let entries = to.map(|entry| ("to", entry)).chain(from.map(|entry| ("from", entry)));
+        for (key, (index, entry)) in entries {
+            for member in entry.members() {
+                let path = format!("{}.{key}[{index}].{}", path_of(rule), member.key);
+                self.equal_items_of_list(&path, member);
             }
         }
     }
 
-    fn equal_items_of_list(&mut self, path: &str, items: &[Node]) {
+    fn equal_items_of_list(&mut self, path: &str, list: &Member) {
+        let is_host = matches!(&*list.key, "hosts" | "notHosts");
         let mut seen = HashMap::new();
         let mut before: Option<&Node> = None;
-        for (index, item) in items.iter().enumerate() {
+        for (index, item) in list.value.items().iter().enumerate() {
             let shown = item.text().map_or_else(|| Cow::Owned(item.to_json()), Cow::Borrowed);
             if let Some(first) = seen.insert(shown, index) {
-                let kind = if path.ends_with("osts") { "equal-hosts" } else { "equal-items" };
+                let warning = Warning::EqualItem { is_host, item: item.to_json(), first };
+                let place = (format!("{path}[{index}]"), item);
                 let edit = before.and_then(|before| fix::removal(self.file, before, item));
-                let report = self.warn(
-                    kind,
-                    (format!("{path}[{index}]"), item),
-                    format!("{} stands in this list already, as item {first}", item.to_json()),
-                    "keep one of them",
-                );
-                if let Some(report) = report {
-                    report.edit = edit;
-                }
+                let report = Diagnostic::warning(warning.word(), place, warning);
+                self.reports.push(Diagnostic { edit, ..report });
             }
             before = Some(item);
         }
@@ -226,143 +142,145 @@ impl Survey<'_> {
 
     fn callers(
         &mut self,
-        rule: &WrittenRule<'_>,
+        rule: &RuleSource<'_>,
         domains: &BTreeSet<&str>,
         surroundings: Surroundings,
     ) {
-        let entries = rule.node.get("from").map(Node::items).unwrap_or_default();
-        for ((index, entry), node) in rule.from.iter().enumerate().zip(entries) {
-            let place = || (format!("{}.from[{index}]", rule.path()), node);
+        for (index, entry) in rule.from.iter().enumerate() {
+            let place = || (format!("{}.from[{index}]", path_of(rule)), entry.node);
             if !surroundings.has_mutual_tls {
-                let problem = match rule.action {
-                    Action::Allow => "without mutual TLS no caller is known: this never matches",
-                    Action::Deny => "without mutual TLS no caller is known: this refuses everyone",
-                };
-                self.warn(
-                    "from-without-mutual-tls",
-                    place(),
-                    problem,
-                    "verify client certificates, or take `from` away",
-                );
+                self.warn(place(), Warning::NoMutualTls(rule.action));
             }
             let names_namespaces = entry.namespaces.is_some() || entry.not_namespaces.is_some();
             if domains.len() > 1 && names_namespaces && entry.principals.is_none() {
-                let domains: Vec<_> = domains.iter().map(|domain| format!("`{domain}`")).collect();
-                let problem = format!(
-                    "these namespaces are those of every trust domain ({})",
-                    domains.join(", ")
-                );
-                self.warn(
-                    "namespaces-without-domain",
-                    place(),
-                    problem,
-                    "add `principals: [\"DOMAIN/*\"]`",
-                );
+                let domains = domains.iter().map(|&domain| domain.to_owned()).collect();
+                self.warn(place(), Warning::Namespaces { domains });
             }
         }
     }
 
-    fn always_denied(&mut self, rule: &WrittenRule<'_>, denials: &Denials<'_>) {
-        let anything = Destinations::default();
-        let entries = if rule.to.is_empty() { std::slice::from_ref(&anything) } else { &rule.to };
-        let nodes = rule.node.get("to").map(Node::items).unwrap_or_default();
+    fn always_denied(&mut self, rule: &RuleSource<'_>, denials: &Denials<'_>) {
         let mut denied = Vec::new();
         let mut count = 0_usize;
-        for (index, entry) in entries.iter().enumerate() {
-            let hosts = match &entry.hosts {
-                Some(hosts) => hosts.iter().map(Some).collect(),
-                None => vec![None],
+        let mut ask = |entry: Option<&Destinations<'_>>, host, place| {
+            count = count.saturating_add(1);
+            denied.extend(denials.covering(rule, entry, host).map(|by| (place, by)));
+        };
+        if rule.to.is_empty() {
+            ask(None, None, (path_of(rule), place_of(rule)));
+        }
+        for (index, entry) in rule.to.iter().enumerate() {
+            let path = format!("{}.to[{index}]", path_of(rule));
+            let Some(hosts) = &entry.hosts else {
+                ask(Some(entry), None, (path, entry.node));
+                continue;
             };
-            count = count.saturating_add(hosts.len());
-            for (position, host) in hosts.into_iter().enumerate() {
-                if let Some(by) = denials.covering(rule, entry, host) {
-                    let place = match (host, nodes.get(index)) {
-                        (Some(host), _) => {
-                            (format!("{}.to[{index}].hosts[{position}]", rule.path()), host.node)
-                        }
-                        (None, Some(node)) => (format!("{}.to[{index}]", rule.path()), node),
-                        (None, None) => (rule.path(), rule.place()),
-                    };
-                    denied.push((place, by));
-                }
+            for (position, Item { pattern, node }) in hosts.iter().enumerate() {
+                ask(Some(entry), Some(pattern), (format!("{path}.hosts[{position}]"), node));
             }
         }
-        let remedy = "take the allow away, or narrow the deny";
         if let [(_, (_, by)), ..] = denied.as_slice()
             && denied.len() == count
         {
-            let others = denied.iter().any(|(_, (_, other))| other != by);
-            let others = if others { " and other rules" } else { "" };
-            let problem = format!("all that this rule allows, `{by}`{others} denies");
-            self.warn("always-denied", (rule.path(), rule.place()), problem, remedy);
+            let and_others = denied.iter().any(|(_, (_, other))| other != by);
+            let by = (*by).to_owned();
+            let warning = Warning::RuleDenied { by, and_others };
+            self.warn((path_of(rule), place_of(rule)), warning);
             return;
         }
         for (place, (_, by)) in denied {
-            let problem = format!("what this allows, `{by}` always denies");
-            self.warn("always-denied", place, problem, remedy);
+            self.warn(place, Warning::EntryDenied { by: by.to_owned() });
         }
     }
 
-    fn ports(&mut self, rule: &WrittenRule<'_>, surroundings: Surroundings) {
+    fn ports(&mut self, rule: &RuleSource<'_>, surroundings: Surroundings) {
         if !surroundings.is_dynamic_forward_proxy {
             return;
         }
-        let problem = "behind a dynamic forward proxy this allows every port that a caller writes";
-        let remedy = "name the `ports`, such as `[443]`";
-        let nodes = rule.node.get("to").map(Node::items).unwrap_or_default();
         if rule.to.is_empty() {
-            self.warn("allow-without-ports", (rule.path(), rule.place()), problem, remedy);
+            self.warn((path_of(rule), place_of(rule)), Warning::AnyPort);
         }
-        for ((index, entry), node) in rule.to.iter().enumerate().zip(nodes) {
+        for (index, entry) in rule.to.iter().enumerate() {
             if entry.ports.is_none() {
-                let place = (format!("{}.to[{index}]", rule.path()), node);
-                self.warn("allow-without-ports", place, problem, remedy);
+                let place = (format!("{}.to[{index}]", path_of(rule)), entry.node);
+                self.warn(place, Warning::AnyPort);
             }
         }
     }
 
-    fn unseen(&mut self, rule: &WrittenRule<'_>, surroundings: Surroundings) {
+    fn unseen(&mut self, rule: &RuleSource<'_>, surroundings: Surroundings) {
         if !surroundings.judges_connections {
             return;
         }
-        let problem = match rule.action {
-            Action::Allow => "methods and paths stay inside the TLS: unknown, they let none pass",
-            Action::Deny => "methods and paths stay inside the TLS: unknown, they spare none",
-        };
-        let nodes = rule.node.get("to").map(Node::items).unwrap_or_default();
-        for ((index, entry), node) in rule.to.iter().enumerate().zip(nodes) {
+        for (index, entry) in rule.to.iter().enumerate() {
             let Destinations { methods, not_methods, paths, not_paths, .. } = entry;
             if methods.is_some() || not_methods.is_some() || paths.is_some() || not_paths.is_some()
             {
-                let place = (format!("{}.to[{index}]", rule.path()), node);
-                let remedy = "let the gateway begin the TLS, or take them away";
-                self.warn("unseen-in-tls", place, problem, remedy);
+                let place = (format!("{}.to[{index}]", path_of(rule)), entry.node);
+                self.warn(place, Warning::Unseen(rule.action));
             }
         }
     }
 
-    fn open_apex(
-        &mut self,
-        policy: &WrittenPolicy<'_>,
-        rule: &WrittenRule<'_>,
-        denials: &Denials<'_>,
-    ) {
+    fn open_apex(&mut self, policy: &Source<'_>, rule: &RuleSource<'_>, denials: &Denials<'_>) {
         for (index, entry) in rule.to.iter().enumerate() {
-            for (position, host) in entry.hosts.iter().flatten().enumerate() {
-                let HostPattern::Under(apex) = host.pattern else { continue };
+            let hosts = entry.hosts.iter().flat_map(Listed::iter);
+            for (position, Item { pattern, node }) in hosts.enumerate() {
+                let HostPattern::Under(apex) = pattern else { continue };
                 let name = HostPattern::Name(apex);
                 if denials.speak_of(&name) || !is_open(policy, &name) {
                     continue;
                 }
-                self.warn(
-                    "open-apex",
-                    (format!("{}.to[{index}].hosts[{position}]", rule.path()), host.node),
-                    format!("this denies the names under `{apex}` and leaves `{apex}` itself open"),
-                    format!("list \"{apex}\" beside it, or say in a `note` why not"),
-                );
+                let path = format!("{}.to[{index}].hosts[{position}]", path_of(rule));
+                self.warn((path, node), Warning::OpenApex { apex: apex.to_owned() });
             }
         }
     }
+}
+
+/// Why no request matches an entry of `to`. What is unknown matches a deny, whatever contradicts itself
+/// beside the host.
+fn no_destination(entry: &Destinations<'_>, action: Action) -> Option<Contradiction> {
+    if excludes_itself(&entry.hosts, &entry.not_hosts) {
+        return Some(Contradiction::Not("notHosts"));
+    }
+    if action == Action::Deny {
+        return None;
+    }
+    if excludes_itself(&entry.ports, &entry.not_ports) {
+        return Some(Contradiction::Not("notPorts"));
+    }
+    if excludes_itself(&entry.methods, &entry.not_methods) {
+        return Some(Contradiction::Not("notMethods"));
+    }
+    if excludes_itself(&entry.paths, &entry.not_paths) {
+        return Some(Contradiction::Not("notPaths"));
+    }
+    let is_special =
+        |host: &HostPattern<'_>| matches!(host, HostPattern::Under(apex) if is_special_under(apex));
+    let hosts = entry.hosts.as_ref()?.patterns();
+    hosts.iter().all(is_special).then_some(Contradiction::SpecialNames)
+}
+
+/// Why no request matches an entry of `from`.
+fn no_caller(entry: &Callers<'_>, action: Action) -> Option<Contradiction> {
+    if action == Action::Deny {
+        return None;
+    }
+    if excludes_itself(&entry.principals, &entry.not_principals) {
+        return Some(Contradiction::Not("notPrincipals"));
+    }
+    if excludes_itself(&entry.namespaces, &entry.not_namespaces) {
+        return Some(Contradiction::Not("notNamespaces"));
+    }
+    let namespaces = entry.namespaces.as_ref()?.patterns();
+    let is_elsewhere = |principal: &TextPattern<'_>| {
+        let TextPattern::Exact(id) = principal else { return false };
+        let namespace = namespace_of(id).map(TextPattern::Exact);
+        namespace.is_none_or(|namespace| !namespaces.iter().any(|listed| listed.covers(&namespace)))
+    };
+    let mut principals = entry.principals.as_ref()?.patterns().iter();
+    principals.all(is_elsewhere).then_some(Contradiction::OtherNamespaces)
 }
 
 /// The entries of deny rules, found by the hosts that they list.
@@ -375,13 +293,13 @@ struct Denials<'p> {
 
 #[derive(Clone, Copy)]
 struct Denial<'p> {
-    rule: &'p WrittenRule<'p>,
+    rule: &'p RuleSource<'p>,
     /// Absent where the rule has no `to`.
     entry: Option<&'p Destinations<'p>>,
 }
 
 impl<'p> Denials<'p> {
-    fn of(policy: &'p WrittenPolicy<'p>) -> Self {
+    fn of(policy: &'p Source<'p>) -> Self {
         let mut denials =
             Self { by_name: HashMap::new(), by_apex: HashMap::new(), others: Vec::new() };
         for rule in policy.rules.iter().filter(|rule| rule.action == Action::Deny) {
@@ -395,8 +313,8 @@ impl<'p> Denials<'p> {
                     continue;
                 };
                 let mut has_addresses = false;
-                for host in hosts {
-                    match host.pattern {
+                for pattern in hosts.patterns() {
+                    match *pattern {
                         HostPattern::Name(name) => {
                             denials.by_name.entry(name).or_default().push(denial);
                         }
@@ -417,11 +335,11 @@ impl<'p> Denials<'p> {
     /// The id of a deny rule that matches whatever this host of an allow rule's entry matches.
     fn covering(
         &self,
-        rule: &WrittenRule<'_>,
-        entry: &Destinations<'_>,
-        host: Option<&Written<'_, HostPattern<'_>>>,
+        rule: &RuleSource<'_>,
+        entry: Option<&Destinations<'_>>,
+        host: Option<HostPattern<'_>>,
     ) -> Option<(usize, &'p str)> {
-        self.candidates(host.map(|host| &host.pattern))
+        self.candidates(host.as_ref())
             .find(|denial| {
                 let by = denial.rule;
                 let counts_wherever = by.only.is_none() || by.only == rule.only;
@@ -429,8 +347,13 @@ impl<'p> Denials<'p> {
                     || matches!((by.until, rule.until), (Some(deny), Some(allow)) if allow <= deny);
                 let has_callers = by.from.is_empty()
                     || !rule.from.is_empty()
-                        && rule.from.iter().all(|from| by.from.iter().any(|by| by.cover(from)));
-                let has_destination = denial.entry.is_none_or(|by| by.cover(entry, host));
+                        && rule
+                            .from
+                            .iter()
+                            .all(|from| by.from.iter().any(|by| covers_callers(by, from)));
+                let has_destination = denial.entry.is_none_or(|by| {
+                    entry.is_some_and(|entry| covers_destinations(by, entry, host))
+                });
                 counts_wherever && lasts && has_callers && has_destination
             })
             .map(|denial| (denial.rule.index, denial.rule.id))
@@ -442,7 +365,7 @@ impl<'p> Denials<'p> {
             denial
                 .entry
                 .and_then(|entry| entry.hosts.as_ref())
-                .is_none_or(|hosts| hosts.iter().any(|listed| listed.pattern.covers(host)))
+                .is_none_or(|hosts| hosts.patterns().iter().any(|listed| listed.covers(host)))
         };
         self.candidates(Some(host)).any(|denial| lists(&denial))
     }
@@ -470,34 +393,35 @@ fn parent(name: &str) -> Option<&str> {
 }
 
 /// Whether some request to a host passes, as far as no deny rule speaks of it.
-fn is_open(policy: &WrittenPolicy<'_>, host: &HostPattern<'_>) -> bool {
+fn is_open(policy: &Source<'_>, host: &HostPattern<'_>) -> bool {
     let lists = |entry: &Destinations<'_>| {
         entry
             .hosts
             .as_ref()
-            .is_none_or(|hosts| hosts.iter().any(|listed| listed.pattern.covers(host)))
+            .is_none_or(|hosts| hosts.patterns().iter().any(|listed| listed.covers(host)))
     };
-    policy.default == Action::Allow
+    policy.settings.default == Action::Allow
         || policy.rules.iter().any(|rule| {
             rule.action == Action::Allow && (rule.to.is_empty() || rule.to.iter().any(lists))
         })
 }
 
 /// The trust domains of all principals that the policy names.
-fn trust_domains<'p>(policy: &'p WrittenPolicy<'p>) -> BTreeSet<&'p str> {
+fn trust_domains<'p>(policy: &'p Source<'p>) -> BTreeSet<&'p str> {
     let entries = policy.rules.iter().flat_map(|rule| &rule.from);
-    let domain = |written: &Written<'p, TextPattern<'p>>| match written.pattern {
+    let domain = |pattern: &TextPattern<'p>| match *pattern {
         TextPattern::Exact(id) | TextPattern::Prefix(id) => id.split_once('/').map(|(it, _)| it),
         TextPattern::Suffix(_) | TextPattern::Present => None,
     };
     let lists = |entry: &'p Callers<'p>| -> [&'p List<'p, TextPattern<'p>>; 2] {
         [&entry.principals, &entry.not_principals]
     };
-    entries.flat_map(lists).flatten().flatten().filter_map(domain).collect()
+    let lists = entries.flat_map(lists).flatten();
+    lists.flat_map(|list| list.patterns()).filter_map(domain).collect()
 }
 
 /// A number that is equal for rules that say the same, and hardly ever for others.
-fn fingerprint(rule: &WrittenRule<'_>) -> u64 {
+fn fingerprint(rule: &RuleSource<'_>) -> u64 {
     fn of(node: &Node) -> u64 {
         let all = |parts: &mut dyn Iterator<Item = u64>| {
             let mut parts: Vec<u64> = parts.collect();
@@ -530,7 +454,7 @@ fn is_said(member: &Member) -> bool {
 
 /// What a rule says, in a form that is equal where the meaning is: without its id and its note,
 /// and with all lists in order.
-fn meaning(rule: &WrittenRule<'_>) -> String {
+fn meaning(rule: &RuleSource<'_>) -> String {
     fn sorted(node: &Node) -> String {
         let mut parts: Vec<String> = match node.members() {
             [] => node.items().iter().map(sorted).collect(),

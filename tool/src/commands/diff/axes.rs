@@ -10,10 +10,10 @@ use super::paths::{self, Path};
 use super::subject::Subject;
 use super::ways::Way;
 use super::words::Pieces;
-use crate::written::{self, Destinations, List};
+use crate::policy_file::{Callers as Sources, Destinations, List};
 use egress_warden::policy::{ClusterPort, TextPattern, TextSet, namespace_of};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// Values that are told apart, each with the names of all that it stands for.
 pub(super) type Axis<V> = Vec<(Vec<String>, V)>;
@@ -193,7 +193,7 @@ fn lists<'a, T: 'a, P: Copy + 'a>(
     fields: fn(&'a T) -> [&'a List<'a, P>; 2],
 ) -> Vec<Vec<P>> {
     let lists = entries.flat_map(fields).flatten();
-    lists.map(|list| list.iter().map(|written| written.pattern).collect()).collect()
+    lists.map(|list| list.patterns().to_vec()).collect()
 }
 
 /// Leaves undecided what would take too long. Exact patterns are looked up, all others walked.
@@ -218,9 +218,8 @@ fn callers(ways: &[Way<'_>], is_identity_demanded: bool) -> Result<Axis<Option<S
     if sources().next().is_none() && !is_identity_demanded {
         return Ok(any(None));
     }
-    type Source<'a> = written::Callers<'a>;
-    let principals = lists(sources(), |it: &Source<'_>| [&it.principals, &it.not_principals]);
-    let namespaces = lists(sources(), |it: &Source<'_>| [&it.namespaces, &it.not_namespaces]);
+    let principals = lists(sources(), |it: &Sources<'_>| [&it.principals, &it.not_principals]);
+    let namespaces = lists(sources(), |it: &Sources<'_>| [&it.namespaces, &it.not_namespaces]);
     let (of_principals, of_namespaces) = (sets(&principals), sets(&namespaces));
     let callers = Callers {
         principals: Pieces::of(&principals),
@@ -372,18 +371,12 @@ fn paths(ways: &[Way<'_>]) -> Result<Axis<Option<String>>, Gap> {
 }
 
 fn times(ways: &[Way<'_>], at: u64) -> Axis<u64> {
-    let later: BTreeMap<u64, SystemTime> = ways
-        .iter()
-        .filter_map(|way| way.rule.until)
-        .filter_map(|end| {
-            let since = end.duration_since(SystemTime::UNIX_EPOCH).ok()?;
-            Some((u64::try_from(since.as_nanos()).ok()?, end))
-        })
-        .filter(|(end, _)| *end > at)
-        .collect();
+    let later: BTreeSet<u64> =
+        ways.iter().filter_map(|way| way.rule.until).filter(|end| *end > at).collect();
     let mut times: Axis<u64> = vec![(vec!["now".to_owned()], at)];
-    times.extend(later.into_iter().map(|(nanoseconds, end)| {
-        (vec![format!("from {}", humantime::format_rfc3339(end))], nanoseconds)
+    times.extend(later.into_iter().map(|end| {
+        let time = SystemTime::UNIX_EPOCH + Duration::from_nanos(end);
+        (vec![format!("from {}", humantime::format_rfc3339(time))], end)
     }));
     times
 }

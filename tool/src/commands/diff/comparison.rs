@@ -12,7 +12,7 @@ use super::hosts::{self, HostClass};
 use super::subject::Subject;
 use super::ways::{Way, ways};
 use crate::judgement::Judgement;
-use crate::written::{List, WrittenPolicy};
+use crate::policy_file::{List, Source};
 use egress_warden::host::{Authority, Block, Host, HostPattern, Malformed, is_forbidden};
 use egress_warden::policy::{Action, ClusterPort, Decision, Policy, Request, Verdict};
 use serde::Serialize;
@@ -27,7 +27,7 @@ const MAX_ALL_COMBINATIONS: usize = 20_000_000;
 /// A policy with what its text names.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Side<'a> {
-    pub(super) text: &'a WrittenPolicy<'a>,
+    pub(super) source: &'a Source<'a>,
     pub(super) policy: &'a Policy,
 }
 
@@ -154,7 +154,7 @@ pub(super) struct Undecided {
 
 /// Compares two policies from a time on, in nanoseconds since the Unix epoch.
 pub(super) fn compare(old: Side<'_>, new: Side<'_>, subject: Subject, at: u64) -> Comparison {
-    let ways: Vec<Way<'_>> = ways(old.text).chain(ways(new.text)).collect();
+    let ways: Vec<Way<'_>> = ways(old.source).chain(ways(new.source)).collect();
     let index = Index::new(&ways);
     let classes = hosts::hosts(&index.patterns(), subject);
     let mut gaps: BTreeMap<Gap, Vec<String>> = BTreeMap::new();
@@ -294,7 +294,7 @@ impl<'a> Index<'a> {
 
 impl<'a> Patterns<'a> {
     fn add(&mut self, patterns: &List<'a, HostPattern<'a>>, way: usize) {
-        for pattern in patterns.iter().flatten().map(|it| it.pattern) {
+        for &pattern in patterns.iter().flat_map(|list| list.patterns()) {
             if let HostPattern::Block(block) = pattern {
                 self.block_lengths.insert(block.length());
             }
@@ -637,11 +637,10 @@ mod tests {
 
     fn compared(old: &Value, new: &Value) -> Comparison {
         let ((old_file, old), (new_file, new)) = (read(old), read(new));
-        let text = |file| WrittenPolicy::of(PolicyFile::tree(file).unwrap());
-        let (old_text, new_text) = (text(&old_file), text(&new_file));
+        let (old_source, new_source) = (old_file.source().unwrap(), new_file.source().unwrap());
         compare(
-            Side { text: &old_text, policy: &old.policy },
-            Side { text: &new_text, policy: &new.policy },
+            Side { source: &old_source, policy: &old.policy },
+            Side { source: &new_source, policy: &new.policy },
             Subject::Requests,
             AT,
         )

@@ -14,8 +14,7 @@ use crate::console::{BAD, Console, FRAME, Format, GOOD, NAME, ODD, counted, styl
 use crate::failure::{Failure, Outcome};
 use crate::judgement::Judgement;
 use crate::logs::{Choice, Shown, Tally};
-use crate::policy_file::PolicyFile;
-use crate::written::WrittenPolicy;
+use crate::policy_file::{PolicyFile, Source};
 use axes::Gap;
 use clap::ValueEnum;
 pub(crate) use comparison::Comparison;
@@ -173,19 +172,18 @@ pub(crate) fn compared(
     subject: Subject,
     at: Time,
 ) -> Result<Comparison, Failure> {
-    let (old_text, new_text) = (written(old_file)?, written(new_file)?);
+    let (old_source, new_source) = (source(old_file)?, source(new_file)?);
     Ok(comparison::compare(
-        Side { text: &old_text, policy: &old.policy },
-        Side { text: &new_text, policy: &new.policy },
+        Side { source: &old_source, policy: &old.policy },
+        Side { source: &new_source, policy: &new.policy },
         subject,
         at.nanoseconds().unwrap_or_default(),
     ))
 }
 
-fn written(file: &PolicyFile) -> Result<WrittenPolicy<'_>, Failure> {
-    // INVARIANT: what was read without a fault has a tree.
-    let tree = file.tree().ok_or_else(|| Failure::new(file.name(), "no policy", "write one"))?;
-    Ok(WrittenPolicy::of(tree))
+fn source(file: &PolicyFile) -> Result<Source<'_>, Failure> {
+    // INVARIANT: what was read without errors has a source.
+    file.source().ok_or_else(|| Failure::new(file.name(), "no policy", "write one"))
 }
 
 /// The answer without logs. Its keys are stable.

@@ -1,0 +1,227 @@
+//! What a warning says.
+
+use crate::finding::Message;
+use egress_warden::policy::Action;
+use std::borrow::Cow;
+
+/// What was found, which the policy's reader accepts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Warning {
+    /// A rule that counts for the verdict only, where nothing is enforced.
+    NowInMonitor,
+    /// No request matches an entry, or the whole rule.
+    NeverMatches {
+        is_whole_rule: bool,
+        why: Contradiction,
+    },
+    Ended,
+    EndsWithin {
+        days: u64,
+    },
+    DenyEnds,
+    /// Another rule says the same.
+    SameRule {
+        id: String,
+    },
+    /// An item of this kind of list is its item `first` already.
+    EqualItem {
+        is_host: bool,
+        item: String,
+        first: usize,
+    },
+    /// `from` where no caller is known.
+    NoMutualTls(Action),
+    /// Namespaces of every one of these trust domains.
+    Namespaces {
+        domains: Vec<String>,
+    },
+    /// Deny rules cover all of a rule.
+    RuleDenied {
+        by: String,
+        and_others: bool,
+    },
+    /// A deny rule covers an entry, or one of its hosts.
+    EntryDenied {
+        by: String,
+    },
+    /// An allow without ports where callers choose the port.
+    AnyPort,
+    /// Methods or paths where TLS hides them.
+    Unseen(Action),
+    /// A deny of the names under this one, and not of itself.
+    OpenApex {
+        apex: String,
+    },
+    /// A wildcard over a public suffix.
+    PublicSuffix {
+        apex: String,
+    },
+    /// A name that UTS 46 refuses.
+    NotUts46 {
+        name: String,
+    },
+    /// A label of several scripts.
+    MixedScript {
+        name: String,
+        label: String,
+    },
+    /// A name that looks like an ASCII one.
+    LooksLike {
+        name: String,
+        look: String,
+    },
+    /// A name that looks like another of the policy.
+    LooksLikeOther {
+        name: String,
+        other: String,
+    },
+}
+
+/// Why nothing matches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Contradiction {
+    /// The field of this key takes out all that is listed.
+    Not(&'static str),
+    /// Wildcards over special names alone.
+    SpecialNames,
+    /// No principal is in a namespace that is listed.
+    OtherNamespaces,
+}
+
+impl Warning {
+    /// A word that stays the same while messages get better.
+    pub(super) fn word(&self) -> &'static str {
+        match self {
+            Self::NowInMonitor | Self::NeverMatches { .. } => "never-matches",
+            Self::Ended => "ended",
+            Self::EndsWithin { .. } => "ends-soon",
+            Self::DenyEnds => "deny-ends",
+            Self::SameRule { .. } => "same-rules",
+            Self::EqualItem { is_host: true, .. } => "equal-hosts",
+            Self::EqualItem { is_host: false, .. } => "equal-items",
+            Self::NoMutualTls(_) => "from-without-mutual-tls",
+            Self::Namespaces { .. } => "namespaces-without-domain",
+            Self::RuleDenied { .. } | Self::EntryDenied { .. } => "always-denied",
+            Self::AnyPort => "allow-without-ports",
+            Self::Unseen(_) => "unseen-in-tls",
+            Self::OpenApex { .. } => "open-apex",
+            Self::PublicSuffix { .. } => "public-suffix",
+            Self::NotUts46 { .. } => "not-uts46",
+            Self::MixedScript { .. } => "mixed-script",
+            Self::LooksLike { .. } | Self::LooksLikeOther { .. } => "confusable",
+        }
+    }
+}
+
+impl Message for Warning {
+    fn problem(&self) -> Cow<'_, str> {
+        match self {
+            Self::NowInMonitor => {
+                "this rule counts now only, and under `mode: monitor` nothing does".into()
+            }
+            Self::NeverMatches { is_whole_rule, why } => {
+                let what = if *is_whole_rule { "this rule" } else { "this entry" };
+                format!("{what} can never match: {}", why.describe()).into()
+            }
+            Self::Ended => "this rule has ended".into(),
+            Self::EndsWithin { days: 1 } => "this rule ends within a day".into(),
+            Self::EndsWithin { days } => format!("this rule ends within {days} days").into(),
+            Self::DenyEnds => "this deny opens by itself, without anybody looking".into(),
+            Self::SameRule { id } => format!("this rule says the same as `{id}`").into(),
+            Self::EqualItem { item, first, .. } => {
+                format!("{item} stands in this list already, as item {first}").into()
+            }
+            Self::NoMutualTls(Action::Allow) => {
+                "without mutual TLS no caller is known: this never matches".into()
+            }
+            Self::NoMutualTls(Action::Deny) => {
+                "without mutual TLS no caller is known: this refuses everyone".into()
+            }
+            Self::Namespaces { domains } => {
+                let domains: Vec<_> = domains.iter().map(|it| format!("`{it}`")).collect();
+                let domains = domains.join(", ");
+                format!("these namespaces are those of every trust domain ({domains})").into()
+            }
+            Self::RuleDenied { by, and_others } => {
+                let others = if *and_others { " and other rules" } else { "" };
+                format!("all that this rule allows, `{by}`{others} denies").into()
+            }
+            Self::EntryDenied { by } => format!("what this allows, `{by}` always denies").into(),
+            Self::AnyPort => {
+                "behind a dynamic forward proxy this allows every port that a caller writes".into()
+            }
+            Self::Unseen(Action::Allow) => {
+                "methods and paths stay inside the TLS: unknown, they let none pass".into()
+            }
+            Self::Unseen(Action::Deny) => {
+                "methods and paths stay inside the TLS: unknown, they spare none".into()
+            }
+            Self::OpenApex { apex } => {
+                format!("this denies the names under `{apex}` and leaves `{apex}` itself open")
+                    .into()
+            }
+            Self::PublicSuffix { apex } => {
+                format!("anybody can register a name under `{apex}` (it is a public suffix)").into()
+            }
+            Self::NotUts46 { name } => {
+                format!("`{name}` is no name that UTS 46 allows: browsers refuse it").into()
+            }
+            Self::MixedScript { name, label } => {
+                format!("`{name}` mixes scripts: `{}`", with_code_points(label)).into()
+            }
+            Self::LooksLike { name, look } => {
+                format!("`{name}` looks like `{look}` and is not").into()
+            }
+            Self::LooksLikeOther { name, other } => {
+                format!("`{name}` looks like `{other}`, which the policy names too").into()
+            }
+        }
+    }
+
+    fn remedy(&self) -> Cow<'_, str> {
+        match self {
+            Self::NowInMonitor => "take the rule away, or its `only`".into(),
+            Self::NeverMatches { .. } => "take it away, or what contradicts it".into(),
+            Self::Ended => "take the rule away, or move `until`".into(),
+            Self::EndsWithin { .. } => "move `until` if it is still needed".into(),
+            Self::DenyEnds => "take `until` away and withdraw the rule by hand".into(),
+            Self::SameRule { .. } | Self::EqualItem { .. } => "keep one of them".into(),
+            Self::NoMutualTls(_) => "verify client certificates, or take `from` away".into(),
+            Self::Namespaces { .. } => "add `principals: [\"DOMAIN/*\"]`".into(),
+            Self::RuleDenied { .. } | Self::EntryDenied { .. } => {
+                "take the allow away, or narrow the deny".into()
+            }
+            Self::AnyPort => "name the `ports`, such as `[443]`".into(),
+            Self::Unseen(_) => "let the gateway begin the TLS, or take them away".into(),
+            Self::OpenApex { apex } => {
+                format!("list \"{apex}\" beside it, or say in a `note` why not").into()
+            }
+            Self::PublicSuffix { .. } => "list the names that are meant".into(),
+            Self::NotUts46 { .. } => "check where the name comes from".into(),
+            Self::MixedScript { .. } | Self::LooksLike { .. } => {
+                "check that it is the name that is meant".into()
+            }
+            Self::LooksLikeOther { .. } => "check that both are meant".into(),
+        }
+    }
+}
+
+impl Contradiction {
+    fn describe(self) -> Cow<'static, str> {
+        match self {
+            Self::Not(key) => format!("`{key}` takes out all that is listed").into(),
+            Self::SpecialNames => "names under `localhost` are allowed only one by one".into(),
+            Self::OtherNamespaces => "none of its principals is in one of its namespaces".into(),
+        }
+    }
+}
+
+/// A label with what is not ASCII written as code points beside it.
+fn with_code_points(label: &str) -> String {
+    let points: Vec<_> = label
+        .chars()
+        .filter(|c| !c.is_ascii())
+        .map(|c| format!("U+{:04X}", u32::from(c)))
+        .collect();
+    format!("{label} ({})", points.join(" "))
+}
