@@ -125,5 +125,5 @@ fn principal(index: usize) -> String {
 }
 
 fn load_policy(text: &str) -> Policy {
-    config::read(text.as_bytes()).expect("a policy without faults").policy
+    config::read(text.as_bytes()).expect("a policy without errors").policy
 }

@@ -1,11 +1,11 @@
 //! The policy's meaning as data: `cases/*.yaml` says what is decided, recorded, stamped and answered,
-//! `faults/*.yaml` what is refused at load. A case or a file more needs no Rust.
+//! `errors/*.yaml` what is refused at load. A case or a file more needs no Rust.
 //!
 //! The same files run natively and in V8, in the simulator. Every case that differs is listed, not the
 //! first alone.
 
 use egress_warden::config;
-use kit::case::fault::{FaultCase, Reading};
+use kit::case::error::{ErrorCase, Reading};
 use kit::case::files::{self, File};
 use kit::case::plane::{InMemory, failing_cases};
 use wasm_bindgen_test::wasm_bindgen_test;
@@ -18,9 +18,9 @@ fn requests_and_connections_are_decided_as_the_cases_say() {
 }
 
 #[wasm_bindgen_test(unsupported = test)]
-fn policies_are_refused_as_the_faults_say() {
-    let files = files::read("tests/faults");
-    assert!(!files.is_empty(), "no fault file was found");
+fn policies_are_refused_as_the_error_files_say() {
+    let files = files::read("tests/errors");
+    assert!(!files.is_empty(), "no error file was found");
     assert_no_failures(files.iter().flat_map(failing_texts));
 }
 
@@ -30,7 +30,7 @@ fn assert_no_failures(failures: impl Iterator<Item = String>) {
 }
 
 fn failing_texts(file: &File) -> Vec<String> {
-    let cases: Vec<FaultCase> = match serde_saphyr::from_str(&file.text) {
+    let cases: Vec<ErrorCase> = match serde_saphyr::from_str(&file.text) {
         Ok(cases) => cases,
         Err(error) => return vec![format!("{}: {error}", file.name)],
     };
@@ -38,8 +38,8 @@ fn failing_texts(file: &File) -> Vec<String> {
     for case in &cases {
         let reading = match config::read(&case.text()) {
             Ok(_) => Reading::default(),
-            Err(faults) => {
-                faults.iter().map(|fault| (fault.place().to_string(), fault.to_string())).collect()
+            Err(errors) => {
+                errors.iter().map(|error| (error.place().to_string(), error.to_string())).collect()
             }
         };
         let differences = case.differences(&reading);

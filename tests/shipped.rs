@@ -145,8 +145,8 @@ fn every_manifest_fits_the_schema_of_its_kind() {
     let mut kinds = BTreeSet::new();
     for file in manifests() {
         for manifest in documents(&file) {
-            let faults = schemas.faults(&manifest);
-            assert!(faults.is_empty(), "{}: {faults:#?}", file.display());
+            let errors = schemas.errors(&manifest);
+            assert!(errors.is_empty(), "{}: {errors:#?}", file.display());
             kinds.insert(manifest["kind"].as_str().expect("a kind").to_owned());
         }
     }
@@ -172,13 +172,13 @@ fn a_misspelt_field_is_a_fault_at_any_depth() {
         let mut plugin = document(&istio("wasm-plugin.yaml"));
         let object = plugin.pointer_mut(place).and_then(Value::as_object_mut).expect("an object");
         object.insert(field.to_owned(), json!({}));
-        let faults = schemas.faults(&plugin);
-        assert!(faults.iter().any(|fault| fault.contains(field)), "{place}/{field}: {faults:#?}");
+        let errors = schemas.errors(&plugin);
+        assert!(errors.iter().any(|error| error.contains(field)), "{place}/{field}: {errors:#?}");
     }
 }
 
 #[test]
-fn a_value_of_the_wrong_kind_is_a_fault() {
+fn a_value_of_the_wrong_kind_is_an_error() {
     let schemas = CustomResources::load();
     for (place, value) in [
         ("/spec/failStrategy", json!("FAIL_SAFE")),
@@ -187,7 +187,7 @@ fn a_value_of_the_wrong_kind_is_a_fault() {
     ] {
         let mut plugin = document(&istio("wasm-plugin.yaml"));
         *plugin.pointer_mut(place).expect("a field") = value;
-        assert!(!schemas.faults(&plugin).is_empty(), "{place}");
+        assert!(!schemas.errors(&plugin).is_empty(), "{place}");
     }
 }
 
@@ -368,8 +368,8 @@ fn every_policy_is_valid() {
     let inline = serde_json::from_str(inline.as_str().expect("a text")).expect("JSON");
     let [lesson, two_hosts] = ["policy.yaml", "two-hosts.yaml"].map(|file| document(&envoy(file)));
     for policy in [&lesson, &two_hosts, &plugin, &connections, &inline] {
-        if let Err(faults) = egress_warden::config::read(policy.to_string().as_bytes()) {
-            panic!("{faults}");
+        if let Err(errors) = egress_warden::config::read(policy.to_string().as_bytes()) {
+            panic!("{errors}");
         }
     }
 }
@@ -540,8 +540,8 @@ impl CustomResources {
         Self(schemas)
     }
 
-    /// Everything that is wrong with a manifest, each fault with its place.
-    fn faults(&self, manifest: &Value) -> Vec<String> {
+    /// Everything that is wrong with a manifest, each error with its place.
+    fn errors(&self, manifest: &Value) -> Vec<String> {
         let name = ["apiVersion", "kind"]
             .map(|field| manifest[field].as_str().unwrap_or_default().to_owned());
         let Some(schema) = self.0.get(&name) else {
@@ -550,7 +550,7 @@ impl CustomResources {
         let schema = jsonschema::validator_for(schema).expect("a schema");
         schema
             .iter_errors(manifest)
-            .map(|fault| format!("{}: {fault}", fault.instance_path()))
+            .map(|error| format!("{}: {error}", error.instance_path()))
             .collect()
     }
 }

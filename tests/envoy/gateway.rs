@@ -34,7 +34,7 @@ on_each_envoy![
     a_caller_without_a_certificate_has_no_identity,
     the_port_is_the_one_that_will_be_dialled,
     nothing_passes_the_guard_without_a_verdict,
-    a_bad_policy_is_refused_with_every_fault,
+    a_bad_policy_is_refused_with_every_error,
 ];
 
 async fn the_reference_path_has_five_steps(testbed: &Testbed) -> Result<()> {
@@ -535,15 +535,15 @@ async fn nothing_passes_the_guard_without_a_verdict(testbed: &Testbed) -> Result
     Ok(())
 }
 
-async fn a_bad_policy_is_refused_with_every_fault(testbed: &Testbed) -> Result<()> {
+async fn a_bad_policy_is_refused_with_every_error(testbed: &Testbed) -> Result<()> {
     let mut bootstrap = Bootstrap::gateway()?;
     let mut policy = policy_for("Allowed.example");
     policy["rules"][0]["action"] = json!("permit");
     policy["rulez"] = json!([]);
     bootstrap.set_policy(policy)?;
     let log = testbed.refusal(bootstrap).await?.join("\n");
-    for fault in ["rules[0].to[0].hosts[0]", "rules[0].action", "rulez"] {
-        assert!(log.contains(fault), "`{fault}` is not in\n{log}");
+    for place in ["rules[0].to[0].hosts[0]", "rules[0].action", "rulez"] {
+        assert!(log.contains(place), "`{place}` is not in\n{log}");
     }
     Ok(())
 }

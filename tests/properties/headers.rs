@@ -48,7 +48,7 @@ fn what_leaves_carries_each_stamp_once_and_nothing_that_a_caller_forged() {
         let policy = policy(&mut bytes).expect("a policy");
         let text = policy.to_string();
         let config =
-            config::read(text.as_bytes()).unwrap_or_else(|faults| panic!("{text}\n{faults}"));
+            config::read(text.as_bytes()).unwrap_or_else(|errors| panic!("{text}\n{errors}"));
         let filters = Filters::new(config, Connections::default());
         for _ in 0..4 {
             let request = request(&mut bytes).expect("a request");

@@ -136,7 +136,7 @@ type Words = (Action, Reason, Option<String>);
 
 fn decisions(policy: &Value, requests: &[Request], naming: Naming) -> Vec<(Words, Option<Words>)> {
     let text = policy.to_string();
-    let policy = config::read(text.as_bytes()).unwrap_or_else(|faults| panic!("{faults}")).policy;
+    let policy = config::read(text.as_bytes()).unwrap_or_else(|errors| panic!("{errors}")).policy;
     let words = |verdict: Verdict| {
         let rule = verdict.rule.filter(|_| naming == Naming::Same);
         let id = rule.map(|index| policy.rules()[index].id.to_string());

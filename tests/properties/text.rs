@@ -3,7 +3,7 @@
 use egress_warden::config;
 use egress_warden::policy::Request;
 
-/// Reads any bytes. Every fault says where, what and what instead, on one line; what is accepted
+/// Reads any bytes. Every error says where, what and what instead, on one line; what is accepted
 /// decides any request, and has the same hash however a control plane writes it.
 pub fn check(text: &[u8]) -> bool {
     match config::read(text) {
@@ -19,15 +19,15 @@ pub fn check(text: &[u8]) -> bool {
             assert_eq!(config.revision, rewritten.revision);
             true
         }
-        Err(faults) => {
-            assert!(faults.iter().next().is_some(), "refused without a fault");
-            for fault in faults.iter() {
-                let shown = fault.to_string();
+        Err(errors) => {
+            assert!(errors.iter().next().is_some(), "refused without an error");
+            for error in errors.iter() {
+                let shown = error.to_string();
                 let is_one_line =
                     !shown.contains(|c: char| c.is_control() || "\u{2028}\u{2029}".contains(c));
-                assert!(fault.place().to_string().starts_with('$'), "{shown:?}");
+                assert!(error.place().to_string().starts_with('$'), "{shown:?}");
                 assert!(
-                    !fault.kind().problem().is_empty() && !fault.kind().remedy().is_empty(),
+                    !error.kind().problem().is_empty() && !error.kind().remedy().is_empty(),
                     "{shown:?}"
                 );
                 assert!(is_one_line, "{shown:?}");
@@ -142,7 +142,7 @@ mod tests {
             write(&mut bytes, &policy, &mut rewritten).expect("a text");
             let revision = |text: &str| {
                 let config = config::read(text.as_bytes());
-                config.unwrap_or_else(|faults| panic!("{text}\n{faults}")).revision
+                config.unwrap_or_else(|errors| panic!("{text}\n{errors}")).revision
             };
             let original = revision(&policy.to_string());
             assert_eq!(original, revision(&rewritten), "{policy}\n{rewritten}");

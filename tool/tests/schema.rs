@@ -1,15 +1,15 @@
 //! The JSON Schema that the tool prints and the reader that the filter runs, on every policy of the
-//! case and fault files: what the reader accepts is valid, and what it refuses is not, but for what
+//! case and error files: what the reader accepts is valid, and what it refuses is not, but for what
 //! no schema can say.
 
 use egress_warden::config;
 use egress_warden_simulate::case::CaseFile;
-use kit::case::fault::FaultCase;
+use kit::case::error::ErrorCase;
 use kit::case::files;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
-/// Parts of the messages of faults that JSON Schema has no words for, and why. (It cannot count the
+/// Parts of the messages of errors that JSON Schema has no words for, and why. (It cannot count the
 /// hosts over all rules either; no file is that long.)
 const BEYOND_A_SCHEMA: [(&str, &str); 9] = [
     ("stands twice", "a schema sees an object after its parser has dropped a key"),
@@ -42,8 +42,8 @@ fn the_schema_refuses_what_the_reader_refuses() {
     let mut differences = Vec::new();
     let (mut accepted, mut refused) = (0, 0);
     let mut needed = BTreeSet::new();
-    for file in files::read("tests/faults") {
-        let cases: Vec<FaultCase> = serde_saphyr::from_str(&file.text).expect(&file.name);
+    for file in files::read("tests/errors") {
+        let cases: Vec<ErrorCase> = serde_saphyr::from_str(&file.text).expect(&file.name);
         for case in cases {
             let text = case.text();
             // A text that is no JSON is nothing for a schema.
@@ -57,12 +57,12 @@ fn the_schema_refuses_what_the_reader_refuses() {
                     differences.push(format!("{}: accepted, not valid: {errors:?}", case.name));
                 }
                 Err(_) if !is_valid => refused += 1,
-                Err(faults) => {
-                    for fault in faults.iter().map(ToString::to_string) {
-                        let known = BEYOND_A_SCHEMA.iter().find(|(part, _)| fault.contains(part));
+                Err(errors) => {
+                    for error in errors.iter().map(ToString::to_string) {
+                        let known = BEYOND_A_SCHEMA.iter().find(|(part, _)| error.contains(part));
                         match known {
                             Some((part, _)) => drop(needed.insert(part)),
-                            None => differences.push(format!("{}: valid, {fault}", case.name)),
+                            None => differences.push(format!("{}: valid, {error}", case.name)),
                         }
                     }
                 }

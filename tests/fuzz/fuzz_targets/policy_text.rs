@@ -1,4 +1,4 @@
-//! Any bytes are a policy that decides, or have faults that tell.
+//! Any bytes are a policy that decides, or have errors that tell.
 #![no_main]
 
 #[path = "../../properties/text.rs"]

@@ -1,7 +1,7 @@
-//! Running the files under `tests/cases` and `tests/faults`: on which planes, and what holds beside what
+//! Running the files under `tests/cases` and `tests/errors`: on which planes, and what holds beside what
 //! they say. Their format is the simulator's.
 
-pub mod fault;
+pub mod error;
 pub mod files;
 pub mod invariants;
 pub mod plane;

@@ -11,7 +11,7 @@ use egress_warden_simulate::{Filters, Outcome, Subject};
 pub trait Plane {
     type Policy;
 
-    /// Takes a policy text for what the plugin's root id says, or tells what its faults are.
+    /// Takes a policy text for what the plugin's root id says, or tells what its errors are.
     fn load(&mut self, root_id: &str, text: &str) -> Result<Self::Policy, Vec<String>>;
     /// Sends a request, or makes a connection.
     fn send(&mut self, policy: &Self::Policy, subject: &Subject) -> Outcome;
@@ -27,7 +27,7 @@ impl Plane for InMemory {
         let connections = Connections::of_root_id(root_id.as_bytes()).expect("a root id");
         match config::read(text.as_bytes()) {
             Ok(config) => Ok(Filters::new(config, connections.unwrap_or_default())),
-            Err(faults) => Err(faults.iter().map(ToString::to_string).collect()),
+            Err(errors) => Err(errors.iter().map(ToString::to_string).collect()),
         }
     }
 
@@ -60,9 +60,9 @@ pub fn failing_cases(file: &File, plane: &mut impl Plane) -> Vec<String> {
     for (text, name) in cases.policies() {
         let policy = match plane.load(root_id, &text) {
             Ok(policy) => policy,
-            Err(faults) => {
-                let faults: String = faults.iter().map(|fault| format!("\n  {fault}")).collect();
-                failures.push(format!("{}: policy {name} is refused{faults}", file.name));
+            Err(errors) => {
+                let errors: String = errors.iter().map(|error| format!("\n  {error}")).collect();
+                failures.push(format!("{}: policy {name} is refused{errors}", file.name));
                 continue;
             }
         };

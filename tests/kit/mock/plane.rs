@@ -15,8 +15,8 @@ impl<G: Guest> Plane for InHost<'_, G> {
 
     fn load(&mut self, root_id: &str, text: &str) -> Result<Root, Vec<String>> {
         let root = self.0.configure_as(root_id, text);
-        let faults = || self.0.lines().into_iter().map(|line| line.text).collect();
-        root.accepted.then_some(root).ok_or_else(faults)
+        let errors = || self.0.lines().into_iter().map(|line| line.text).collect();
+        root.accepted.then_some(root).ok_or_else(errors)
     }
 
     fn send(&mut self, root: &Root, subject: &Subject) -> Outcome {

@@ -14,7 +14,7 @@ pub fn compare(bytes: &[u8]) -> Vec<(Verdict, Option<Verdict>)> {
     let mut bytes = Unstructured::new(bytes);
     // Bytes that have run out read as zeros, so that any are enough.
     let text = sample::policy(&mut bytes).expect("a policy").to_string();
-    let config = config::read(text.as_bytes()).unwrap_or_else(|faults| panic!("{text}\n{faults}"));
+    let config = config::read(text.as_bytes()).unwrap_or_else(|errors| panic!("{text}\n{errors}"));
     let naive: Policy = serde_json::from_str(&text).expect("a policy");
     let requests = (0..8).map(|_| sample::request(&mut bytes).expect("a request"));
     let mut requests: Vec<_> = requests.collect();
@@ -27,7 +27,7 @@ pub fn compare(bytes: &[u8]) -> Vec<(Verdict, Option<Verdict>)> {
 
 /// Decides one request in both ways; panics where they differ.
 pub fn compare_decision(text: &str, request: &Request) {
-    let config = config::read(text.as_bytes()).unwrap_or_else(|faults| panic!("{text}\n{faults}"));
+    let config = config::read(text.as_bytes()).unwrap_or_else(|errors| panic!("{text}\n{errors}"));
     let naive: Policy = serde_json::from_str(text).expect("a policy");
     compare_one(text, &config.policy, &naive, request);
 }
