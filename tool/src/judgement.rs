@@ -5,7 +5,7 @@ use egress_warden::policy::{Action, Policy, Reason, Verdict};
 use serde::Serialize;
 use std::fmt;
 
-/// What is or was decided, and why: of this policy or of a log.
+/// A decision with its reason, from this policy or from a log.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub(crate) struct Judgement {
     /// `allow` or `deny`.

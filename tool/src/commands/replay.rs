@@ -89,7 +89,7 @@ pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure
 /// Most kinds of difference that are told apart, so that a hostile log cannot fill the memory.
 const MAX_DIFFERENCES: usize = 10_000;
 
-/// What the requests of a log come to.
+/// The totals of a log.
 #[derive(Debug, Default)]
 struct Totals {
     verdicts: HashMap<Key, Group>,
@@ -191,7 +191,7 @@ fn is_same(before: &LoggedVerdict<'_>, verdict: Verdict, policy: &Policy) -> boo
         && before.rule == rule
 }
 
-/// Whether the rule by which a request was allowed matches it but for its port.
+/// Whether the rule that allowed a request matches everything but its port.
 fn is_rerouted(before: &LoggedVerdict<'_>, request: &Request<'_>, policy: &Policy) -> bool {
     if !matches!(request.cluster_port, ClusterPort::Said(_)) || before.action == Action::Deny {
         return false;

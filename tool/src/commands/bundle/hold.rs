@@ -1,15 +1,15 @@
 //! What keeps the rules of a team with `namespaces` to that team's own callers.
 //!
-//! Own is who shows a verified id that begins `DOMAIN/ns/NAMESPACE/` with a namespace of the team. A
-//! rule that would change anything for another caller, or for one who is not verified, trespasses:
+//! Own callers have a verified id that begins `DOMAIN/ns/NAMESPACE/` with a namespace of the team. A rule
+//! that would change anything for another caller, or for one who is not verified, is an error:
 //!
 //! - `from` must name own callers in every entry;
-//! - a deny rule counts what is unknown as a match, so it also refuses callers who are not verified,
-//!   and by `namespaces` those whose id has no namespace: it needs `identity: required`, which refuses
-//!   the former anyway, and `principals`;
+//! - a deny rule matches what is unknown, so it also refuses callers who are not verified, and with
+//!   `namespaces` those whose id has no namespace. It needs `identity: required`, which refuses callers
+//!   who are not verified anyway, and `principals`;
 //! - a header named `x-…` that any rule sets is removed from every request, and one that the policy's
-//!   own stamp sets would no longer say what it says of all others;
-//! - a field that is not listed here is not known to be held.
+//!   own stamp sets would have another value than on all other requests;
+//! - for a field that is not listed here, it is not known whether it affects other callers.
 
 use super::error::Trespass;
 use super::team::Team;
@@ -21,7 +21,7 @@ use std::collections::HashSet;
 /// Fields of a rule that act on the requests that `from` names, and on no others.
 const HELD: [&str; 9] = ["action", "from", "id", "message", "note", "only", "stamp", "to", "until"];
 
-/// What those say who speak for every caller.
+/// What the policies for every caller say.
 #[derive(Debug, Default)]
 pub(super) struct Common {
     /// Whether callers who are not verified are refused before any rule.
@@ -45,7 +45,7 @@ impl Common {
     }
 }
 
-/// Every trespass of a rule that stands at `path`.
+/// Every such error of the rule at `path`.
 pub(super) fn trespasses<'r>(
     team: &Team,
     common: &Common,

@@ -1,7 +1,7 @@
 //! `bundle`: one policy of several teams'.
 //!
-//! Nothing a team wrote changes its meaning on the way: what two files say differently, and what a
-//! team may not say, is a fault that names the place, never a silent choice.
+//! No rule of a team changes its meaning on the way. If two files differ in a setting, or a team writes
+//! what it may not, this is an error with its place, never a silent choice.
 
 mod error;
 mod hold;

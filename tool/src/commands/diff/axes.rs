@@ -1,9 +1,9 @@
-//! What the rules that know a host tell apart beside the host: callers, server names, ports, methods,
-//! paths and times.
+//! The axes beside the host, for the rules that know a host: callers, server names, ports, methods, paths
+//! and times.
 //!
-//! Each is a list of classes. A class is all values that every list of patterns takes alike, and has
-//! one of them, which stands for it. Values are told apart by asking the lists about them, never by
-//! what they are called; names are made from the values afterwards.
+//! Each axis is a list of equivalence classes: no list of patterns distinguishes two values of one class.
+//! A class has one of its values as example. Classes are found by asking the lists about values, never by
+//! names; the names are made from the values afterwards.
 
 use super::callers::Callers;
 use super::paths::{self, Path};
@@ -15,7 +15,7 @@ use egress_warden::policy::{ClusterPort, TextPattern, TextSet, namespace_of};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::{Duration, SystemTime};
 
-/// Values that are told apart, each with the names of all that it stands for.
+/// Example values of classes, each with the names of all values in its class.
 pub(super) type Axis<V> = Vec<(Vec<String>, V)>;
 
 /// The axes of one set of rules.
@@ -41,9 +41,9 @@ pub(super) enum Gap {
     NoExample(&'static str),
 }
 
-/// Most values of one axis before those that fare alike are put together.
+/// Most values of one axis before equal ones are merged.
 const MAX_VALUES: usize = 1_000_000;
-/// Most patterns that the values of one axis are held against in all.
+/// Most comparisons of a value with a pattern on one axis.
 const MAX_QUESTIONS: usize = 1_000_000_000;
 
 /// How many axes there are.
@@ -147,7 +147,7 @@ impl Axes {
 }
 
 impl Axes {
-    /// All methods but one, in so many words.
+    /// The name for all methods but one.
     fn method_names(&self, positions: &[usize]) -> Option<Vec<String>> {
         let numbered = self.methods.iter().enumerate();
         let missing: Vec<&String> = numbered
@@ -196,7 +196,7 @@ fn lists<'a, T: 'a, P: Copy + 'a>(
     lists.map(|list| list.patterns().to_vec()).collect()
 }
 
-/// Leaves undecided what would take too long. Exact patterns are looked up, all others walked.
+/// Leaves undecided what would take too long. Exact patterns cost one look-up, each other one a comparison.
 fn within_bounds(values: usize, lists: &[&[Vec<TextPattern<'_>>]]) -> Result<(), Gap> {
     let lists = lists.iter().copied().flatten();
     let walked = |list: &Vec<TextPattern<'_>>| {
@@ -359,7 +359,7 @@ fn paths(ways: &[Way<'_>]) -> Result<Axis<Option<String>>, Gap> {
             sets.iter().map(in_both).collect()
         }
     });
-    // What fares as both of its readings do as plain paths needs no words of its own.
+    // A path with the same verdict as both of its readings as plain paths needs no name of its own.
     let is_of_two_readings = |name: &String| name.starts_with("paths sent as ");
     let in_few_words = |(mut names, path): (Vec<String>, Path)| {
         if path.is_of_one_reading() {

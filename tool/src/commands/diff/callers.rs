@@ -1,4 +1,4 @@
-//! Callers that two policies tell apart: one for each way in which all their patterns can match.
+//! Example callers of two policies: one for each way in which all their patterns can match.
 
 use super::words::{Pieces, fresh, literal};
 use egress_warden::policy::namespace_of;
@@ -8,7 +8,7 @@ const FORM: [Option<&str>; 5] = [None, Some("ns"), None, Some("sa"), None];
 /// Where the namespace stands in it.
 const NAMESPACE: usize = 2;
 
-/// The patterns by which callers are told apart.
+/// The patterns that distinguish callers.
 #[derive(Debug)]
 pub(super) struct Callers<'a> {
     pub(super) principals: Pieces<'a>,
@@ -55,7 +55,7 @@ impl Callers<'_> {
         Some(found)
     }
 
-    /// Says which callers fare as this one: no two labels have a caller in common.
+    /// The name of the class of this caller: no two classes have a caller in common.
     pub(super) fn label(&self, principal: &str) -> String {
         if self.principals.exact.contains(principal) {
             return literal(principal).into_owned();

@@ -1,11 +1,11 @@
-//! Two policies against each other, over every request, or every connection, that either tells apart.
+//! Compares two policies over all requests, or over all connections.
 //!
-//! Well-formed requests fall into cells on which neither verdict changes: a class of hosts, and one
-//! class on each axis of the rules that know these hosts. Classes are sets of values that have none in
-//! common, and each has a value that stands for it. One request of each cell is decided by both
-//! policies, with the matcher that the proxy runs. Cells that change alike are put together again.
-//! Malformed requests are one class: whatever they hold, they fare alike. Where a class has no value
-//! that could be found, or there are too many cells, that is told, and never taken for no change.
+//! Well-formed requests are sorted into cells on which neither verdict changes. A cell is one equivalence
+//! class of hosts, and one equivalence class on each axis of the rules that know these hosts. Classes of
+//! one axis are disjoint, and each has an example value. One request of each cell is decided by both
+//! policies, with the matcher that the proxy runs. Cells with equal changes are merged again. Malformed
+//! requests are one class, because all have the same verdict. If no example of a class is found, or there
+//! are too many cells, this is reported and never taken for "no change".
 
 use super::axes::{AXES, Axes, Demands, Gap, Port};
 use super::hosts::{self, HostClass};
@@ -39,9 +39,9 @@ pub(super) enum Kind {
     Opens,
     /// Passed before, is refused now.
     Closes,
-    /// Fares as before, but would fare otherwise once `only` rules come and go.
+    /// Same decision, but another would-be decision.
     Announces,
-    /// Fares as before, by another rule or for another reason.
+    /// Same decision, by another rule or for another reason.
     Renames,
 }
 
@@ -145,7 +145,7 @@ pub(super) struct Example {
     pub(super) time: Option<String>,
 }
 
-/// Hosts whose requests were not decided, not all of them at least.
+/// Hosts with requests that were not decided.
 #[derive(Debug)]
 pub(super) struct Undecided {
     pub(super) hosts: Vec<String>,
@@ -204,7 +204,7 @@ pub(super) fn compare(old: Side<'_>, new: Side<'_>, subject: Subject, at: u64) -
     Comparison { changes, undecided, combinations: decided }
 }
 
-/// Hosts that both policies take alike.
+/// An equivalence class of hosts.
 struct Group<'a> {
     /// One of them.
     host: Host<'a>,
@@ -367,7 +367,7 @@ impl Found<'_> {
         }
     }
 
-    /// Every malformed request fares alike.
+    /// Every malformed request has the same verdict.
     fn compare_malformed(&self, subject: Subject) -> Option<Change> {
         let is_request = subject == Subject::Requests;
         let request = Request {

@@ -1,9 +1,9 @@
-//! Hosts that two policies tell apart: one for each way in which all their patterns can match.
+//! The equivalence classes of hosts under two policies: one for each way in which their patterns can match.
 //!
-//! A name is one that some pattern is exactly, one below a wildcard and below no longer one, or none
-//! of these. An address is one that some pattern is exactly, or lies in the same
-//! smallest block as all that fare alike; the registries' special-purpose blocks count as blocks, since
-//! forbidden addresses fare otherwise.
+//! The classes of names are: each exact pattern; the names below a wildcard and below no longer one; all
+//! other names. The classes of addresses are: each exact pattern; the addresses with the same smallest
+//! block. The special-purpose blocks of the registries count as blocks, because forbidden addresses have
+//! other verdicts.
 
 use super::subject::Subject;
 use egress_warden::host::{
@@ -12,16 +12,16 @@ use egress_warden::host::{
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// A host that stands for all that fare as it does.
+/// An equivalence class of hosts with an example.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct HostClass {
-    /// Which hosts these are.
+    /// The name of the class.
     pub(super) label: String,
     /// One of them, in canonical form; `None` where none was found.
     pub(super) host: Option<String>,
 }
 
-/// The hosts that these patterns tell apart. An address is no server name, and so no connection's.
+/// The classes under these patterns. An address is not a server name, so connections have none.
 pub(super) fn hosts(patterns: &[HostPattern<'_>], subject: Subject) -> Vec<HostClass> {
     let mut classes = names(patterns);
     if subject == Subject::Requests {

@@ -140,11 +140,11 @@ pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure
     Ok(if fails { Outcome::No } else { Outcome::Yes })
 }
 
-/// What is told where only requests were asked about.
+/// The note if only requests were compared.
 const CONNECTIONS_OPEN: &str = "no request opens, but TLS connections that are not terminated do, \
                                 or are undecided: for a gateway that passes them on see `--connections`";
 
-/// What the policies are about: by the flag, or by what carries them.
+/// Whether requests or connections are compared: by the flag, or by the manifests around the policies.
 fn subject(args: &Args, old: &PolicyFile, new: &PolicyFile) -> Result<Subject, Failure> {
     if args.connections {
         return Ok(Subject::Connections);
@@ -410,7 +410,7 @@ fn styled_kind(kind: Kind) -> String {
     styled(style, format_args!("{word:<9}")).to_string()
 }
 
-/// On one line, without what a terminal would obey.
+/// On one line, without control characters for a terminal.
 fn printable(text: &str) -> String {
     text.chars()
         .flat_map(|it| {

@@ -1,4 +1,4 @@
-//! Paths that two policies tell apart: one for each way in which all their patterns can match.
+//! Example paths of two policies: one for each way in which all their patterns can match.
 //!
 //! A path has two readings, as sent and lenient, and a list of patterns holds each of them. Where both
 //! are the same text, they match what any text matches (see [`Pieces::ends`]). Where they differ, the
@@ -17,7 +17,7 @@
 use super::words::{Pieces, fresh};
 use egress_warden::policy::path_readings;
 
-/// A path that stands for all that fare as it does.
+/// An example path of an equivalence class.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Path {
     pub(super) sent: String,
@@ -36,7 +36,7 @@ impl Path {
         matches!(&self.readings, Some([sent, lenient]) if sent == lenient)
     }
 
-    /// Says which paths fare as this one: no two labels have a path in common.
+    /// The name of the class of this path: no two classes have a path in common.
     pub(super) fn label(&self, pieces: &Pieces<'_>) -> String {
         let label = |text: &str| pieces.label(text).unwrap_or_else(|| "other paths".to_owned());
         match self.readings.as_ref().map(|readings| readings.each_ref().map(|it| label(it))) {

@@ -1,4 +1,4 @@
-//! Two policies against each other, over logged requests.
+//! Compares two policies over logged requests.
 
 use super::comparison::{Kind, is_same_rule};
 use crate::failure::Failure;
@@ -37,7 +37,7 @@ pub(super) struct Distinct {
     pub(super) principal: Option<String>,
 }
 
-/// Runs the logs through both.
+/// Decides the logs by both policies.
 pub(super) fn compare(
     old: &Policy,
     new: &Policy,

@@ -1,4 +1,4 @@
-//! Texts that patterns tell apart, and what they are called in an answer.
+//! Equivalence classes of texts under patterns, and their names in the output.
 
 use egress_warden::policy::TextPattern;
 use std::borrow::Cow;
@@ -44,8 +44,8 @@ impl<'a> Pieces<'a> {
     /// Every pair of a prefix and a suffix, each of which may be none.
     ///
     /// A text that no pattern is exactly matches the prefixes that its longest one begins with, and
-    /// the suffixes that its longest one ends with. So each such text fares as one of these pairs
-    /// does, joined by a character that stands in no pattern.
+    /// the suffixes that its longest one ends with. So each such text is in the class of one of these
+    /// pairs, joined by a character that is in no pattern.
     pub(super) fn ends(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
         let prefixes = || self.prefixes.iter().copied().chain([""]);
         let suffixes = self.suffixes.iter().copied().chain([""]);
@@ -63,9 +63,9 @@ impl<'a> Pieces<'a> {
         starts.filter_map(|start| self.prefixes.get(start).copied())
     }
 
-    /// Says which texts fare as this one: itself where a pattern is exactly it, else those with the
-    /// same longest prefix and longest suffix that are no exact one. `None`: those that no pattern
-    /// matches.
+    /// The name of the class of this text: the text itself if it is an exact pattern; otherwise the texts
+    /// with the same longest prefix and longest suffix that are not exact patterns. `None`: the texts that
+    /// no pattern matches.
     pub(super) fn label(&self, text: &str) -> Option<String> {
         if self.exact.contains(text) {
             return Some(literal(text).into_owned());

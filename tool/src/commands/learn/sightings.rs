@@ -93,7 +93,7 @@ pub(super) fn read(
     Ok((sightings, tally))
 }
 
-/// What a policy decides once nobody only watches.
+/// What a policy decides without `mode: monitor`.
 fn in_force(decision: Decision) -> (Action, Reason) {
     let verdict = match decision.verdict.reason {
         Reason::Monitor => decision.would.unwrap_or(decision.verdict),
