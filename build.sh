@@ -201,6 +201,7 @@ run_tests() {
   step "tests in V8" cargo test "${IN_V8[@]}"
   step "tests, native" cargo test --workspace
   step "demo" walk_and_stop_demo
+  step "containers" try_containers
   step "benchmarks" try_benchmarks
   step "soak" soak 40000
   step "tool" install_tool
@@ -238,6 +239,17 @@ walk_and_stop_demo() {
   sed '/Ctrl-C/q' <&"${DEMO[0]}"
   kill "$demo"
   wait "$demo"
+}
+
+# The local set-up in containers. Nothing is pulled: the image is made of the installed Envoy.
+try_containers() {
+  if ! command -v docker-compose >/dev/null; then
+    skip "envoy/docker-compose.yaml as docker-compose reads it, which is missing; install: docker-compose"
+  elif ! docker info >/dev/null 2>&1; then
+    skip "envoy/docker-compose.yaml in containers, as no Docker engine answers"
+  else
+    cargo test --package egress-warden-envoy-tests --test containers -- --ignored
+  fi
 }
 
 # Each once, in the tests' build: whether it works, and what it writes is whole.
