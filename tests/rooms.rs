@@ -3,7 +3,7 @@
 #![cfg(not(target_family = "wasm"))]
 
 use kit::REPOSITORY;
-use kit::rooms::sources;
+use kit::rooms::assert_look_down;
 
 /// The modules of the filter, the lowest first.
 const FILTER: [&str; 16] = [
@@ -56,42 +56,25 @@ const POLICY: [&str; 8] =
 #[test]
 fn the_modules_of_the_filter_look_down_only() {
     let modules: Vec<_> = FILTER.into_iter().chain([BORDER]).collect();
-    assert_look_down("src", &modules, &["crate::"]);
+    assert_look_down(REPOSITORY, "src", &modules, &["crate::"]);
 }
 
 #[test]
 fn the_modules_of_the_simulator_look_down_only() {
-    assert_look_down("tool/simulate/src", &SIMULATE, &["crate::"]);
+    assert_look_down(REPOSITORY, "tool/simulate/src", &SIMULATE, &["crate::"]);
 }
 
 #[test]
 fn the_modules_of_the_border_look_down_only() {
-    assert_look_down("src/wasm", &WASM, &["super::", "crate::wasm::"]);
+    assert_look_down(REPOSITORY, "src/wasm", &WASM, &["super::", "crate::wasm::"]);
 }
 
 #[test]
 fn the_modules_of_a_host_look_down_only() {
-    assert_look_down("src/host", &HOST, &["super::", "crate::host::"]);
+    assert_look_down(REPOSITORY, "src/host", &HOST, &["super::", "crate::host::"]);
 }
 
 #[test]
 fn the_modules_of_a_policy_look_down_only() {
-    assert_look_down("src/policy", &POLICY, &["super::", "crate::policy::"]);
-}
-
-/// `paths` stand before the names of the folder's modules.
-fn assert_look_down(folder: &str, modules: &[&str], paths: &[&str]) {
-    let place = |name: &str| modules.iter().position(|module| *module == name);
-    let mut looks_up = Vec::new();
-    for source in sources(REPOSITORY, folder) {
-        let module = source.module_in(folder).expect("a file of the folder");
-        if ["lib", "mod"].contains(&module) {
-            continue;
-        }
-        let own = place(module).unwrap_or_else(|| panic!("give {} its place here", source.path));
-        let used = paths.iter().flat_map(|path| source.names_after(path));
-        let above = used.filter(|used| place(used).is_some_and(|it| it > own));
-        looks_up.extend(above.map(|above| format!("{} uses {above}", source.path)));
-    }
-    assert!(looks_up.is_empty(), "move what is used below both:\n{}", looks_up.join("\n"));
+    assert_look_down(REPOSITORY, "src/policy", &POLICY, &["super::", "crate::policy::"]);
 }

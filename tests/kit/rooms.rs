@@ -26,6 +26,24 @@ pub fn sources(package: &str, folder: &str) -> Vec<Source> {
     sources.filter(|source| source.path.ends_with(".rs")).collect()
 }
 
+/// `modules` are those of a folder, the lowest first: each may use those before it. `paths` stand before
+/// their names. The folder's own file is above them all.
+pub fn assert_look_down(package: &str, folder: &str, modules: &[&str], paths: &[&str]) {
+    let place = |name: &str| modules.iter().position(|module| *module == name);
+    let mut looks_up = Vec::new();
+    for source in sources(package, folder) {
+        let module = source.module_in(folder).expect("a file of the folder");
+        if ["lib", "main", "mod"].contains(&module) {
+            continue;
+        }
+        let own = place(module).unwrap_or_else(|| panic!("give {} its place here", source.path));
+        let used = paths.iter().flat_map(|path| source.names_after(path));
+        let above = used.filter(|used| place(used).is_some_and(|it| it > own));
+        looks_up.extend(above.map(|above| format!("{} uses {above}", source.path)));
+    }
+    assert!(looks_up.is_empty(), "move what is used below both:\n{}", looks_up.join("\n"));
+}
+
 fn code(text: &str) -> String {
     let before_tests = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
     let lines = before_tests.lines().filter(|line| !line.trim_start().starts_with("//"));

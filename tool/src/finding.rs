@@ -1,9 +1,12 @@
 //! Something to say about a place in a text, as data: where, and what of a kind. English is in the
 //! display of kinds alone.
 
-use crate::document::Span;
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
+
+/// Where something stands in a text: an offset in bytes and the one behind it.
+pub(crate) type Span = Range<usize>;
 
 /// Something to say about a place in a text.
 #[derive(Clone, Debug, PartialEq)]

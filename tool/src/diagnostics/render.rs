@@ -1,7 +1,7 @@
 //! Diagnostics for people and for programs.
 
 use super::{Diagnostic, Level};
-use crate::console::{BAD, FRAME, GOOD, NAME, ODD, styled};
+use crate::console::{BAD, FRAME, GOOD, NAME, ODD, counted, styled};
 use crate::failure::Failure;
 use crate::policy_file::PolicyFile;
 use annotate_snippets::{AnnotationKind, Level as Title, Renderer, Snippet};
@@ -114,15 +114,15 @@ fn sum(file: &PolicyFile, diagnostics: &[Diagnostic], fixed: usize) -> String {
         |_| styled(BAD, "refused").to_string(),
         |config| styled(GOOD, &config.revision).to_string(),
     )];
-    said.extend((faults > 0).then(|| counted(faults, "fault")));
-    said.push(if warnings == 0 { "no warnings".to_owned() } else { counted(warnings, "warning") });
+    said.extend((faults > 0).then(|| counted(faults as u64, "fault")));
+    said.push(if warnings == 0 {
+        "no warnings".to_owned()
+    } else {
+        counted(warnings as u64, "warning")
+    });
     said.extend((fixed > 0).then(|| format!("{fixed} fixed")));
     said.extend((fixable > 0).then(|| format!("`--fix` mends {fixable}")));
     format!("{}: {}", styled(NAME, file.name()), said.join(", "))
-}
-
-fn counted(count: usize, noun: &str) -> String {
-    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
 impl Diagnostic {

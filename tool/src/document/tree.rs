@@ -1,10 +1,8 @@
 //! A policy text as a tree whose every value knows where it stands.
 
-use egress_warden::config;
-use std::ops::Range;
+pub(crate) use crate::finding::Span;
 
-/// Where something stands in a text: an offset in bytes and the one behind it.
-pub(crate) type Span = Range<usize>;
+use egress_warden::config;
 
 /// One value. An alias is the node that it stands for, with that node's place.
 #[derive(Clone, Debug, PartialEq)]
