@@ -60,5 +60,5 @@ impl Diagnostic {
     }
 
     /// The kind of most errors.
-    const ERROR: &'static str = "fault";
+    const ERROR: &'static str = "error";
 }

@@ -59,7 +59,7 @@ pub(crate) fn one(file: &PolicyFile, diagnostic: &Diagnostic) -> String {
     let title = format!("`{}`: {}", finding.path, diagnostic.found());
     let Some(excerpt) = Excerpt::of(file, diagnostic) else {
         let level = match diagnostic.level {
-            Level::Error => styled(BAD, "fault").to_string(),
+            Level::Error => styled(BAD, "error").to_string(),
             Level::Warning => styled(ODD, "warning").to_string(),
         };
         let place = file.at(finding.span.start);
@@ -70,7 +70,7 @@ pub(crate) fn one(file: &PolicyFile, diagnostic: &Diagnostic) -> String {
         );
     };
     let level = match diagnostic.level {
-        Level::Error => Title::ERROR.with_name("fault"),
+        Level::Error => Title::ERROR,
         Level::Warning => Title::WARNING,
     };
     let remedy = finding.kind.remedy();
@@ -108,13 +108,13 @@ impl<'f> Excerpt<'f> {
 
 fn sum(file: &PolicyFile, diagnostics: &[Diagnostic], fixed: usize) -> String {
     let count = |level| diagnostics.iter().filter(|diagnostic| diagnostic.level == level).count();
-    let (faults, warnings) = (count(Level::Error), count(Level::Warning));
+    let (errors, warnings) = (count(Level::Error), count(Level::Warning));
     let fixable = diagnostics.iter().filter(|diagnostic| diagnostic.edit.is_some()).count();
     let mut said = vec![file.config().map_or_else(
         |_| styled(BAD, "refused").to_string(),
         |config| styled(GOOD, &config.revision).to_string(),
     )];
-    said.extend((faults > 0).then(|| counted(faults as u64, "fault")));
+    said.extend((errors > 0).then(|| counted(errors as u64, "error")));
     said.push(if warnings == 0 {
         "no warnings".to_owned()
     } else {
@@ -137,7 +137,7 @@ impl Diagnostic {
 impl Level {
     fn as_str(self) -> &'static str {
         match self {
-            Self::Error => "fault",
+            Self::Error => "error",
             Self::Warning => "warning",
         }
     }

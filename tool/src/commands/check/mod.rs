@@ -1,6 +1,6 @@
-//! `check`: every fault of a policy, and every warning.
+//! `check`: every error of a policy, and every warning.
 //!
-//! A fault is what the proxy refuses. A warning is what it accepts and nobody is likely to mean.
+//! An error is what the proxy refuses. A warning is about what it accepts and is probably not meant.
 
 mod names;
 mod rewriting;
@@ -101,7 +101,7 @@ pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure
     unreadable.map_or(Ok(Outcome::of_findings(objections)), Err)
 }
 
-/// Reads a policy and says how many of its faults were mended where they are to be; a manifest knows
+/// Reads a policy and says how many of its errors were mended where they are to be; a manifest knows
 /// its surroundings better.
 fn read(
     path: &Path,
@@ -142,7 +142,7 @@ fn rewritten(
     Ok((file, fixed))
 }
 
-/// Applies edits until there is none left: behind one fault another may stand.
+/// Applies edits until there is none left: one error may hide another.
 pub(crate) fn mended(
     mut file: PolicyFile,
     surroundings: Surroundings,
