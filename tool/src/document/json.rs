@@ -6,36 +6,36 @@ use crate::finding::Finding;
 use jsonc_parser::ast::{self, ObjectPropName};
 use jsonc_parser::common::Ranged;
 use jsonc_parser::{CollectOptions, CommentCollectionStrategy, ParseOptions, parse_to_ast};
-use serde::de::IgnoredAny;
+
+/// JSON (RFC 8259) and nothing beyond it.
+const STRICT: ParseOptions = ParseOptions {
+    allow_comments: false,
+    allow_loose_object_property_names: false,
+    allow_trailing_commas: false,
+    allow_missing_commas: false,
+    allow_single_quoted_strings: false,
+    allow_hexadecimal_numbers: false,
+    allow_unary_plus_numbers: false,
+    allow_bare_decimal_point_numbers: false,
+    allow_non_finite_numbers: false,
+    allow_extended_string_escapes: false,
+};
 
 /// Takes a text apart, or says where it is no JSON.
 pub(super) fn parse(text: &str) -> Result<Node, Finding<TextError>> {
-    // It knows what JSON is, and its limit of depth keeps the next parser from overflowing the stack.
-    serde_json::from_str::<IgnoredAny>(text).map_err(|error| {
-        let at = offset(text, error.line(), error.column());
-        not_json(at..at, &error.to_string())
-    })?;
     let collect = CollectOptions { comments: CommentCollectionStrategy::Off, tokens: false };
-    let parsed = parse_to_ast(text, &collect, &ParseOptions::default()).map_err(|error| {
+    let parsed = parse_to_ast(text, &collect, &STRICT).map_err(|error| {
         let range = error.range();
         not_json(range.start()..range.end(), &error.kind().to_string())
     })?;
     match parsed.value {
-        Some(value) => node(value),
+        Some(value) => odd_character(text).map_or_else(|| node(value), Err),
         None => Err(not_json(0..0, "no value")),
     }
 }
 
 fn not_json(span: Span, why: &str) -> Finding<TextError> {
     Finding::whole(span, TextError::NotJson(why.to_owned()))
-}
-
-/// The place that a line and a column, both from 1, name; columns count bytes.
-fn offset(text: &str, line: usize, column: usize) -> usize {
-    let before = text.split_inclusive('\n').take(line.saturating_sub(1));
-    let line_start: usize = before.map(str::len).sum();
-    let offset = line_start.saturating_add(column.saturating_sub(1)).min(text.len());
-    text.floor_char_boundary(offset)
 }
 
 fn node(value: ast::Value<'_>) -> Result<Node, Finding<TextError>> {
@@ -50,10 +50,12 @@ fn node(value: ast::Value<'_>) -> Result<Node, Finding<TextError>> {
         }
         ast::Value::StringLit(literal) => Value::Text(literal.value.into()),
         ast::Value::Array(array) => {
-            Value::List(array.elements.into_iter().map(node).collect::<Result<_, _>>()?)
+            let items = array.elements.into_iter().map(node);
+            Value::List(items.collect::<Result<_, _>>()?)
         }
         ast::Value::Object(object) => {
-            Value::Object(object.properties.into_iter().map(member).collect::<Result<_, _>>()?)
+            let members = object.properties.into_iter().map(member);
+            Value::Object(members.collect::<Result<_, _>>()?)
         }
     };
     Ok(Node { value, span })
@@ -68,9 +70,36 @@ fn member(property: ast::ObjectProp<'_>) -> Result<Member, Finding<TextError>> {
     Ok(Member { key, key_span, value: node(property.value)? })
 }
 
+/// A character that JSON has not where it stands, though the parser takes it: a control character in a
+/// string, which is written as an escape, or white space of another kind between values.
+fn odd_character(text: &str) -> Option<Finding<TextError>> {
+    let (mut is_in_string, mut is_escaped) = (false, false);
+    let (at, c) = text.char_indices().find(|&(_, c)| match c {
+        _ if is_escaped => {
+            is_escaped = false;
+            c.is_control()
+        }
+        '\\' if is_in_string => {
+            is_escaped = true;
+            false
+        }
+        '"' => {
+            is_in_string = !is_in_string;
+            false
+        }
+        _ if is_in_string => c < ' ',
+        '\t' | '\n' | '\r' | ' '..='~' => false,
+        _ => true,
+    })?;
+    let reason = format!("the character U+{:04X}, which JSON has not here", u32::from(c));
+    Some(not_json(at..at.saturating_add(c.len_utf8()), &reason))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
 
     #[test]
     fn json_is_taken_apart_with_its_places() {
@@ -100,4 +129,88 @@ mod tests {
             assert!(error.span.start.abs_diff(at) <= 1, "{text}: {error:?}");
         }
     }
+
+    /// What the module's parser takes.
+    fn is_json(text: &str) -> bool {
+        serde_json::from_str::<serde_json::Value>(text).is_ok()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 4_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn what_is_json_is_what_the_module_takes_for_it(
+            parts in vec(proptest::sample::select(&PARTS[..]), 0..8),
+            shell in proptest::sample::select(&SHELLS[..]),
+        ) {
+            let text = shell.replace('@', &parts.concat());
+            prop_assert_eq!(parse(&text).is_ok(), is_json(&text), "{:?}", text);
+        }
+    }
+
+    const SHELLS: [&str; 6] = ["@", "[@]", "{\"a\":@}", "{@:1}", "\"@\"", "[1,\"@\",2]"];
+    const PARTS: [&str; 62] = [
+        "{",
+        "}",
+        "[",
+        "]",
+        ":",
+        ",",
+        "\"",
+        "'",
+        "\\",
+        "/",
+        "//",
+        "/*",
+        "*/",
+        "#",
+        " ",
+        "\t",
+        "\n",
+        "\r",
+        "\u{b}",
+        "\u{c}",
+        "\0",
+        "\u{1}",
+        "\u{1f}",
+        "\u{7f}",
+        "\u{85}",
+        "\u{a0}",
+        "\u{2028}",
+        "\u{feff}",
+        "\u{e9}",
+        "\u{1f600}",
+        "0",
+        "1",
+        "9",
+        "-",
+        "+",
+        ".",
+        "e",
+        "E",
+        "x",
+        "00",
+        "1.5",
+        "1e5",
+        "1E+5",
+        "-0",
+        "null",
+        "true",
+        "false",
+        "True",
+        "NaN",
+        "Infinity",
+        "a",
+        "\"a\"",
+        "\\n",
+        "\\u0041",
+        "\\ud83d",
+        "\\ude00",
+        "\\ud83d\\ude00",
+        "\\x41",
+        "\\v",
+        "\\/",
+        "\\u00",
+        "u",
+    ];
 }

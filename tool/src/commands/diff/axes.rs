@@ -6,13 +6,15 @@
 //! names; the names are made from the values afterwards.
 
 use super::callers::Callers;
-use super::paths::{self, Path};
+use super::paths::{self, Label, Path};
 use super::subject::Subject;
 use super::ways::Way;
 use super::words::Pieces;
 use crate::policy_file::{Callers as Sources, Destinations, List};
 use egress_warden::policy::{ClusterPort, TextPattern, TextSet, namespace_of};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fmt;
+use std::hash::Hash;
 use std::time::{Duration, SystemTime};
 
 /// Example values of classes, each with the names of all values in its class.
@@ -26,7 +28,7 @@ pub(super) struct Axes {
     pub(super) server_names: Axis<ServerName>,
     pub(super) ports: Axis<Port>,
     /// `None`, as of the paths: a connection, which shows none.
-    pub(super) methods: Axis<Option<String>>,
+    pub(super) methods: Vec<(Vec<MethodName>, Option<String>)>,
     pub(super) paths: Axis<Option<String>>,
     /// In nanoseconds since the Unix epoch.
     pub(super) times: Axis<u64>,
@@ -108,7 +110,7 @@ impl Axes {
             callers: callers(ways, demands.identity)?,
             server_names: server_names(demands.server_name && is_request),
             ports: ports(ways, subject),
-            methods: if is_request { methods(ways) } else { any(None) },
+            methods: if is_request { methods(ways) } else { vec![(vec![MethodName::Any], None)] },
             paths: if is_request { paths(ways)? } else { any(None) },
             times: times(ways, at),
         })
@@ -128,12 +130,12 @@ impl Axes {
 
     /// The names on an axis of the values at these positions; `None` where that is all of them.
     pub(super) fn names(&self, axis: usize, positions: &[usize]) -> Option<Vec<String>> {
-        fn named<V>(axis: &Axis<V>, positions: &[usize]) -> Option<Vec<String>> {
+        fn named<N: ToString, V>(axis: &[(Vec<N>, V)], positions: &[usize]) -> Option<Vec<String>> {
             if positions.len() >= axis.len() {
                 return None;
             }
             let values = positions.iter().filter_map(|&position| axis.get(position));
-            Some(values.flat_map(|(names, _)| names.iter().cloned()).collect())
+            Some(values.flat_map(|(names, _)| names.iter().map(N::to_string)).collect())
         }
         match axis {
             0 => named(&self.callers, positions),
@@ -150,12 +152,12 @@ impl Axes {
     /// The name for all methods but one.
     fn method_names(&self, positions: &[usize]) -> Option<Vec<String>> {
         let numbered = self.methods.iter().enumerate();
-        let missing: Vec<&String> = numbered
+        let missing: Vec<&MethodName> = numbered
             .filter(|(position, _)| !positions.contains(position))
             .flat_map(|(_, (names, _))| names)
             .collect();
         match missing[..] {
-            [one] if positions.len() > 1 && one != OTHER_METHODS => {
+            [one] if positions.len() > 1 && *one != MethodName::Others => {
                 Some(vec![format!("all but {one}")])
             }
             _ => None,
@@ -164,13 +166,13 @@ impl Axes {
 }
 
 /// Keeps one value for all that are the same to every list; the names of all stay.
-fn merged<V>(
-    values: impl IntoIterator<Item = (String, V)>,
+fn merged<N: Clone + Eq + Hash, V>(
+    values: impl IntoIterator<Item = (N, V)>,
     signature: impl Fn(&V) -> Vec<u8>,
-) -> Axis<V> {
-    let mut axis: Axis<V> = Vec::new();
+) -> Vec<(Vec<N>, V)> {
+    let mut axis: Vec<(Vec<N>, V)> = Vec::new();
     let mut known: BTreeMap<Vec<u8>, usize> = BTreeMap::new();
-    let mut named: HashSet<String> = HashSet::new();
+    let mut named: HashSet<N> = HashSet::new();
     for (name, value) in values {
         let position = *known.entry(signature(&value)).or_insert(axis.len());
         let is_new = named.insert(name.clone());
@@ -280,29 +282,54 @@ fn ports(ways: &[Way<'_>], subject: Subject) -> Axis<Port> {
 /// CONNECT in any case is told apart by every policy.
 const CONNECT: &str = "CONNECT";
 
-const OTHER_METHODS: &str = "other methods";
+/// The name of a class of methods.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum MethodName {
+    /// This one.
+    Exactly(String),
+    /// This one in all cases that are not listed.
+    AnotherCase(String),
+    /// All that are not listed.
+    Others,
+    AllButConnect,
+    Any,
+}
+
+impl fmt::Display for MethodName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exactly(method) => f.write_str(method),
+            Self::AnotherCase(method) => write!(f, "{method} in another case"),
+            Self::Others => f.write_str("other methods"),
+            Self::AllButConnect => f.write_str("all but CONNECT"),
+            Self::Any => f.write_str("any"),
+        }
+    }
+}
 
 /// Methods are compared with their case, and one that differs from a listed one in its case only may
 /// be taken for it. So there are the listed ones, all other spellings of each, and the others.
-fn methods(ways: &[Way<'_>]) -> Axis<Option<String>> {
+fn methods(ways: &[Way<'_>]) -> Vec<(Vec<MethodName>, Option<String>)> {
     let destinations = ways.iter().filter_map(|way| way.destination);
     let lists = lists(destinations, |it: &Destinations<'_>| [&it.methods, &it.not_methods]);
     let named: BTreeSet<&str> = lists.iter().flatten().copied().collect();
     let folded: BTreeMap<String, &str> =
         named.iter().chain([&CONNECT]).rev().map(|it| (it.to_ascii_lowercase(), *it)).collect();
-    let listed = named.iter().map(|it| ((*it).to_owned(), (*it).to_owned()));
+    let exactly = |method: &str| MethodName::Exactly(method.to_owned());
+    let listed = named.iter().map(|it| (exactly(it), (*it).to_owned()));
     let spelt_otherwise = folded.values().filter_map(|method| {
         let other = in_another_case(method, &named)?;
         // Where CONNECT is not listed, its case tells nothing apart.
-        let is_listed = named.contains(method);
-        let name = if is_listed { format!("{method} in another case") } else { CONNECT.to_owned() };
-        Some((name, if is_listed { other } else { CONNECT.to_owned() }))
+        Some(match named.contains(method) {
+            true => (MethodName::AnotherCase((*method).to_owned()), other),
+            false => (exactly(CONNECT), CONNECT.to_owned()),
+        })
     });
     let common = ["GET", "POST", "HEAD", "OTHER"].map(str::to_owned).into_iter();
     let numbered = (0..=named.len()).map(|number| format!("OTHER{number}"));
     let other = common.chain(numbered).find(|it| !folded.contains_key(&it.to_ascii_lowercase()));
-    let name = if named.is_empty() { "all but CONNECT" } else { OTHER_METHODS };
-    let other = other.map(|method| (name.to_owned(), method));
+    let name = if named.is_empty() { MethodName::AllButConnect } else { MethodName::Others };
+    let other = other.map(|method| (name, method));
     let values = listed.chain(spelt_otherwise).chain(other);
     let axis = merged(values, |method| {
         let in_list = |list: &Vec<&str>| match list.contains(&&**method) {
@@ -360,12 +387,11 @@ fn paths(ways: &[Way<'_>]) -> Result<Axis<Option<String>>, Gap> {
         }
     });
     // A path with the same verdict as both of its readings as plain paths needs no name of its own.
-    let is_of_two_readings = |name: &String| name.starts_with("paths sent as ");
-    let in_few_words = |(mut names, path): (Vec<String>, Path)| {
+    let in_few_words = |(mut labels, path): (Vec<Label>, Path)| {
         if path.is_of_one_reading() {
-            names.retain(|name| !is_of_two_readings(name));
+            labels.retain(|label| !matches!(label, Label::Two { .. }));
         }
-        (names, Some(path.sent))
+        (labels.iter().map(Label::to_string).collect(), Some(path.sent))
     };
     Ok(axis.into_iter().map(in_few_words).collect())
 }

@@ -16,6 +16,7 @@
 
 use super::words::{Pieces, fresh};
 use egress_warden::policy::path_readings;
+use std::fmt;
 
 /// An example path of an equivalence class.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,12 +38,33 @@ impl Path {
     }
 
     /// The name of the class of this path: no two classes have a path in common.
-    pub(super) fn label(&self, pieces: &Pieces<'_>) -> String {
+    pub(super) fn label(&self, pieces: &Pieces<'_>) -> Label {
         let label = |text: &str| pieces.label(text).unwrap_or_else(|| "other paths".to_owned());
         match self.readings.as_ref().map(|readings| readings.each_ref().map(|it| label(it))) {
-            None => "unclear paths".to_owned(),
-            Some([sent, lenient]) if sent == lenient => sent,
-            Some([sent, lenient]) => format!("paths sent as {sent} and read as {lenient}"),
+            None => Label::Unclear,
+            Some([sent, lenient]) if sent == lenient => Label::One(sent),
+            Some([sent, lenient]) => Label::Two { sent, lenient },
+        }
+    }
+}
+
+/// The name of a class.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Label {
+    /// Those without readings.
+    Unclear,
+    /// Those whose readings match the same patterns.
+    One(String),
+    /// Those whose readings match different ones.
+    Two { sent: String, lenient: String },
+}
+
+impl fmt::Display for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unclear => f.write_str("unclear paths"),
+            Self::One(label) => f.write_str(label),
+            Self::Two { sent, lenient } => write!(f, "paths sent as {sent} and read as {lenient}"),
         }
     }
 }
@@ -126,8 +148,11 @@ mod tests {
     fn every_way_to_match_has_a_path() {
         let pieces = pieces(&["/v1/*", "/v1/admin*", "*.png", "/exact"]);
         let found = paths(&pieces).unwrap();
-        let of_one_reading: Vec<_> =
-            found.iter().filter(|it| it.is_of_one_reading()).map(|it| it.label(&pieces)).collect();
+        let of_one_reading: Vec<_> = found
+            .iter()
+            .filter(|it| it.is_of_one_reading())
+            .map(|it| it.label(&pieces).to_string())
+            .collect();
         assert_eq!(
             of_one_reading,
             [
@@ -160,7 +185,7 @@ mod tests {
         ];
         for list in LISTS {
             let pieces = pieces(list);
-            let known: BTreeSet<String> =
+            let known: BTreeSet<Label> =
                 paths(&pieces).unwrap().iter().map(|it| it.label(&pieces)).collect();
             let mut seen = BTreeSet::new();
             let mut texts = vec!["/".to_owned()];
@@ -173,7 +198,7 @@ mod tests {
                 let longer = texts.iter().flat_map(|it| PARTS.map(|part| format!("{it}{part}")));
                 texts = longer.collect();
             }
-            let of_two_readings = seen.iter().filter(|it| it.starts_with("paths sent as "));
+            let of_two_readings = seen.iter().filter(|it| matches!(it, Label::Two { .. }));
             assert!(of_two_readings.count() > 1, "{list:?}: {seen:?}");
         }
     }
@@ -181,10 +206,10 @@ mod tests {
     #[test]
     fn a_path_that_is_sent_otherwise_is_called_so() {
         let pieces = pieces(&["/v1/*", "*/admin"]);
-        let found: BTreeSet<String> =
+        let found: BTreeSet<Label> =
             paths(&pieces).unwrap().iter().map(|it| it.label(&pieces)).collect();
         let label = Path::new("/v%31/admin".to_owned()).label(&pieces);
-        assert_eq!(label, "paths sent as */admin and read as /v1/*/admin");
+        assert_eq!(label.to_string(), "paths sent as */admin and read as /v1/*/admin");
         assert!(found.contains(&label), "{found:?}");
     }
 }
