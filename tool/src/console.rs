@@ -25,7 +25,7 @@ pub(crate) enum Color {
     Never,
 }
 
-/// Faults, refusals.
+/// Errors, refusals.
 pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
 /// What passes.
 pub(crate) const GOOD: Style = AnsiColor::Green.on_default().bold();

@@ -106,9 +106,9 @@ pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure
     let name = args.name.as_deref().or(base.as_ref().map(|base| &*base.name)).unwrap_or("learnt");
     let policy = draft.policy(name, proposal::note);
     // What cannot be read must not be proposed.
-    config::read(policy.to_string().as_bytes()).map_err(|faults| {
+    config::read(policy.to_string().as_bytes()).map_err(|errors| {
         let remedy = "learn from fewer logs, or raise --min-requests";
-        Failure::new("the proposal", faults.to_string().replace('\n', "; "), remedy)
+        Failure::new("the proposal", errors.to_string().replace('\n', "; "), remedy)
     })?;
     match console.format() {
         Format::Json => console.json(&Answer::new(&draft, policy, &sightings, &tally))?,
