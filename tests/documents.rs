@@ -1,5 +1,5 @@
 //! What README, SECURITY.md, CONTRIBUTING.md, the changelog and `docs/` say about the project's own files, held against
-//! these files: links, policies, names of tests, paths and commands. The tool's sessions in them are run by
+//! these files: links, policies, the language, names of tests, paths and commands. The tool's sessions in them are run by
 //! `tool/tests/cli.rs`.
 
 #![cfg(not(target_family = "wasm"))]
@@ -8,6 +8,11 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use egress_warden::config::{
+    MAX_DEPTH, MAX_HOSTS, MAX_MESSAGE, MAX_NAME, MAX_RULES, MAX_STAMPS, MAX_TEXT,
+};
+use egress_warden::host::SPECIAL_NAMES;
 
 /// Fewest `_` in the name of a test that the documents mention; no setting of Envoy that they name has as many, and what the
 /// filter itself names begins with `egress_`.
@@ -65,6 +70,36 @@ fn the_policy_of_the_readme_is_the_file_that_its_sessions_read() {
         policy,
         fs::read_to_string(repository().join("envoy/two-hosts.yaml")).expect("a policy")
     );
+}
+
+/// What the language grows by belongs on its page, too.
+#[test]
+fn the_page_of_the_language_names_every_key_limit_and_special_name() {
+    let page = Document::read(&repository().join("docs/policy.md")).text;
+    let schema = repository().join("tool/src/commands/schema/policy.json");
+    let schema = fs::read_to_string(schema).expect("a schema");
+    let mut keys = BTreeSet::new();
+    keys_of(&serde_json::from_str(&schema).expect("JSON"), &mut keys);
+    assert!(keys.len() > 30, "{keys:?}");
+    let words: BTreeSet<&str> = page.split(|it: char| !it.is_alphanumeric()).collect();
+    for key in &keys {
+        assert!(words.contains(&**key), "no `{key}`");
+    }
+    for name in SPECIAL_NAMES {
+        assert!(page.contains(&format!("`{name}`")), "no `{name}`");
+    }
+    let limits = [
+        format!("{} MiB", MAX_TEXT >> 20),
+        format!("{},000 rules", MAX_RULES / 1_000),
+        format!("{},000,000 hosts", MAX_HOSTS / 1_000_000),
+        format!("{MAX_DEPTH} levels"),
+        format!("{MAX_STAMPS} headers"),
+        format!("{MAX_MESSAGE} bytes"),
+        format!("1 to {MAX_NAME} of a-z"),
+    ];
+    for limit in limits {
+        assert!(page.contains(&limit), "no {limit}");
+    }
 }
 
 #[test]
@@ -268,6 +303,15 @@ impl Package {
         let is_written = self.manifest.contains(&format!("[[{kind}]]\nname = \"{target}\""));
         is_written || (kind == "test" && self.folder.join(format!("tests/{target}.rs")).exists())
     }
+}
+
+/// The keys of every object that a JSON Schema describes.
+fn keys_of(schema: &serde_json::Value, keys: &mut BTreeSet<String>) {
+    let serde_json::Value::Object(members) = schema else { return };
+    if let Some(properties) = members.get("properties").and_then(serde_json::Value::as_object) {
+        keys.extend(properties.keys().cloned());
+    }
+    members.values().for_each(|member| keys_of(member, keys));
 }
 
 fn is_name_of_test(span: &str) -> bool {
