@@ -1,7 +1,8 @@
 //! A proxy that misbehaves: it fails, lies, or leaves out what it promised.
 //!
-//! Whatever it does, nothing traps and nothing opens: no request passes that needed a fact which the
-//! proxy did not give, none is spared by it, and none leaves with a header that its caller forged.
+//! Whatever it does, nothing traps and nothing opens. No request passes that needed a value which the
+//! proxy did not give, no deny rule is skipped for it, and no request leaves with a header that its caller
+//! forged.
 #![cfg(not(target_family = "wasm"))]
 
 use egress_warden::header_map::HeaderMap;

@@ -1,6 +1,6 @@
 //! The filter at its border to the proxy: configuration, streams, and each way out of the VM.
 //!
-//! What a policy means is tested elsewhere; here it matters that the verdict arrives.
+//! The meaning of policies is tested elsewhere. These tests check that the verdict reaches the proxy.
 #![cfg(not(target_family = "wasm"))]
 
 use kit::mock::{Connection, Guest, Level, Native, Request, Root, Worker};

@@ -1,7 +1,7 @@
 //! TLS that is not terminated, on real Envoys: the shipped passthrough gateway, callers that send
 //! any bytes, and an upstream that counts them.
 //!
-//! Of a connection that is refused no byte may arrive. Of one that passes every byte must.
+//! No byte of a refused connection may arrive. Every byte of a passing one must.
 
 #[path = "passthrough/chains.rs"]
 mod chains;

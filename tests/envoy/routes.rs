@@ -1,6 +1,6 @@
-//! Requests that do not go where they seemed to, on real Envoys. What the filter writes makes Envoy
-//! choose the route again: the one that is taken must be the one that was judged. And what Envoy
-//! redirects itself must not carry to one host what was stamped for another.
+//! Requests whose route changes after the verdict, on real Envoys. What the filter writes makes Envoy
+//! choose the route again: the new route must be the judged one. And a request that Envoy redirects itself
+//! must not carry stamps for one host to another.
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
