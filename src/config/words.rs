@@ -200,7 +200,10 @@ impl TextError {
             Self::Empty | Self::Wildcard => {
                 "write it out, or as `prefix*`, `*suffix` or `*`".into()
             }
-            Self::Scheme => format!("use {}", enclose('"', without_scheme(text))).into(),
+            Self::Scheme => match without_scheme(text) {
+                "" => "write a SPIFFE id without `spiffe://`".into(),
+                bare => format!("use {}", enclose('"', bare)).into(),
+            },
             Self::PathCharacter(character) => format!(
                 "leave `{character}` out: patterns match the decoded path without its query"
             )

@@ -77,9 +77,9 @@ pub(crate) fn removal(file: &PolicyFile, before: &Node, item: &Node) -> Option<E
 /// A scalar as it is written, where it stands on one line, plain or in quotes, and nowhere else: a
 /// block of text is laid out on purpose, and what an alias stands for has more than one meaning.
 fn one_line_scalar<'d>(document: &'d Document, span: &Span) -> Option<&'d str> {
-    let written = document.text().get(span.clone())?;
-    let is_one_line = !written.is_empty() && !written.contains(['\n', '\r']);
-    (is_one_line && !document.is_laid_out(span)).then_some(written)
+    let source = document.text().get(span.clone())?;
+    let is_one_line = !source.is_empty() && !source.contains(['\n', '\r']);
+    (is_one_line && !document.is_laid_out(span)).then_some(source)
 }
 
 /// Applies edits, each once; returns the file and how many there were. Where the new text does not
@@ -165,8 +165,8 @@ fn change(node: &mut Node, changes: &mut HashMap<Span, &Change>) {
 }
 
 /// A text as a scalar, in quotes where the one that was there had them or where it needs them.
-fn scalar(notation: Notation, written: &str, text: &str) -> String {
-    let was_plain = notation == Notation::Yaml && !written.starts_with(['"', '\'']);
+fn scalar(notation: Notation, source: &str, text: &str) -> String {
+    let was_plain = notation == Notation::Yaml && !source.starts_with(['"', '\'']);
     if was_plain && is_safe_plain(text) { text.to_owned() } else { quoted(text) }
 }
 
@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn quotes_stay_where_they_were_or_are_needed() {
-        let yaml = |written, text| scalar(Notation::Yaml, written, text);
+        let yaml = |source, text| scalar(Notation::Yaml, source, text);
         assert_eq!(yaml("A.test", "a.test"), "a.test");
         assert_eq!(yaml("'A.test'", "a.test"), "\"a.test\"");
         assert_eq!(yaml("*.A.test", "*.a.test"), "\"*.a.test\"");

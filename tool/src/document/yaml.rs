@@ -253,8 +253,8 @@ impl<'t> Builder<'t> {
         if !matches!(style, ScalarStyle::Literal | ScalarStyle::Folded) {
             return span;
         }
-        let written = self.text.get(span.clone()).unwrap_or_default();
-        span.start..span.start.saturating_add(written.trim_ascii_end().len())
+        let source = self.text.get(span.clone()).unwrap_or_default();
+        span.start..span.start.saturating_add(source.trim_ascii_end().len())
     }
 
     fn items(&mut self, start: usize) -> Result<(Vec<Node>, usize), Finding<TextError>> {

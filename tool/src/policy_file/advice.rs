@@ -120,17 +120,19 @@ mod tests {
     /// A form that is named for a name differs from it by case only.
     #[test]
     fn the_ascii_form_of_every_letter_is_certain() {
+        // Of the large scripts, which follow, a part will do.
+        let is_tried = |c: &char| *c < '\u{3400}' || u32::from(*c) % 61 == 0;
         let mut named = 0;
-        for c in '\u{80}'..=char::MAX {
-            for text in [format!("{c}eny.example"), format!("a{c}a.b{c}.example")] {
-                let Some(Advice::Ascii(form)) = on_host(&text) else { continue };
-                named += 1;
-                assert!(form.is_ascii() && form.contains("xn--"), "{text}: {form}");
-                let (back, read) = idna::domain_to_unicode(&form);
-                assert_eq!((back, read.is_ok()), (text.to_lowercase(), true), "{text}");
-            }
+        for c in ('\u{80}'..=char::MAX).filter(is_tried) {
+            let text = format!("{c}eny.b{c}.example");
+            let Some(Advice::Ascii(form)) = on_host(&text) else { continue };
+            named += 1;
+            let labels: Vec<&str> = form.split('.').collect();
+            assert!(labels.iter().take(2).all(|it| it.starts_with("xn--")), "{text}: {form}");
+            let (back, read) = idna::domain_to_unicode(&form);
+            assert_eq!((back, read.is_ok()), (text.to_lowercase(), true), "{text}");
         }
-        assert!(named > 60_000, "{named}");
+        assert!(named > 3_000, "{named}");
     }
 
     #[test]

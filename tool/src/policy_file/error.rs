@@ -105,3 +105,74 @@ impl Message for PolicyError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy_file::PolicyFile;
+
+    /// The path of each error, and what stands at its place.
+    fn errors(text: &str) -> Vec<(String, String)> {
+        let file = PolicyFile::of_text("p".to_owned(), text.to_owned(), false);
+        let errors = file.config().expect_err(text);
+        let told = |it: &Finding<PolicyError>| (it.path.clone(), text[it.span.clone()].to_owned());
+        errors.iter().map(told).collect()
+    }
+
+    #[test]
+    fn an_error_is_at_its_own_place_though_keys_stand_twice() {
+        for (text, path, at) in [
+            ("policy: t\ndefault: deny\nprots: 1\n", "$.prots", "prots"),
+            ("policy: t\ndefault: A\n", "$.default", "A"),
+            ("default: deny\nmode: enforce\n", "$", "default: deny\nmode: enforce\n"),
+            ("policy: t\nrules:\n- {action: deny, id: B}\n", "$.rules[0].id", "B"),
+            (
+                "policy: t\nrules:\n- {id: a, action: deny}\n- {note: x, action: deny, id: a}\n",
+                "$.rules[1].id",
+                "a",
+            ),
+            (
+                "policy: t\ndefault: deny\nstamp: {set: {x-a: b, X-B: c}}\n",
+                "$.stamp.set['X-B']",
+                "X-B",
+            ),
+            (
+                "policy: t\ndefault: deny\nstamp: {set: {x-a: b, x-b: \"{no}\"}}\n",
+                "$.stamp.set['x-b']",
+                "\"{no}\"",
+            ),
+            (
+                "policy: t\ndefault: deny\nstamp: {set: {x-a: b}, remove: [x-c, x_a]}\n",
+                "$.stamp.remove[1]",
+                "x_a",
+            ),
+        ] {
+            assert_eq!(errors(text), [(path.to_owned(), at.to_owned())], "{text}");
+        }
+        // The first of two keys is read, and both are told of.
+        let twice = "policy: t\ndefault: A\ndefault: deny\n";
+        let told = |at: &str| ("$.default".to_owned(), at.to_owned());
+        assert_eq!(errors(twice), [told("A"), told("default")]);
+    }
+
+    #[test]
+    fn what_is_suggested_is_whole_however_long_it_is() {
+        let id = format!("cluster.local/ns/{}/sa/a", "n".repeat(100));
+        let text = format!(
+            "policy: t\nrules:\n- id: a\n  action: deny\n  from: [{{principals: [\"spiffe://{id}\"]}}]\n"
+        );
+        let file = PolicyFile::of_text("p".to_owned(), text, false);
+        let errors = file.config().unwrap_err();
+        let suggestions: Vec<_> = errors.iter().map(|it| it.kind.suggestion()).collect();
+        assert_eq!(suggestions, [Some(Suggestion::Text(id))]);
+    }
+
+    #[test]
+    fn nothing_is_suggested_that_is_no_pattern() {
+        let text =
+            "policy: t\nrules: [{id: a, action: deny, from: [{principals: [\"spiffe://\"]}]}]\n";
+        let file = PolicyFile::of_text("p".to_owned(), text.to_owned(), false);
+        let errors = file.config().unwrap_err();
+        assert!(errors.iter().all(|it| it.kind.suggestion().is_none()), "{errors:?}");
+    }
+}

@@ -23,7 +23,7 @@ pub(super) struct Team {
 /// What a file says.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Written {
+struct TeamFile {
     team: String,
     #[serde(default, deserialize_with = "some")]
     namespaces: Option<Vec<String>>,
@@ -38,10 +38,9 @@ impl Team {
     /// Reads a file. `above` is the team of the folder above, which this one may only narrow.
     pub(super) fn read(path: &Path, above: Option<&Self>) -> Result<Self, Failure> {
         let document = Document::read(path, MAX_FILE, "a team's file")?;
-        let written: Written = document
+        let file: TeamFile = document
             .read_as("write `team: NAME`, and `namespaces: [NAME]` if the team has its own")?;
-        written
-            .into_team(above)
+        file.into_team(above)
             .map_err(|(problem, remedy)| Failure::new(document.name(), problem, remedy))
     }
 
@@ -60,7 +59,7 @@ impl Team {
     }
 }
 
-impl Written {
+impl TeamFile {
     /// The team, or what is wrong and what to write instead.
     fn into_team(self, above: Option<&Team>) -> Result<Team, (String, String)> {
         let Self { team: name, namespaces } = self;
