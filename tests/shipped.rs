@@ -21,7 +21,7 @@ const CONFIGURATIONS: [&str; 4] = ["sidecar", "gateway", "gateway-tls", "externa
 const SERVICES: [&str; 3] = ["sidecar", "gateway", "external"];
 
 /// The columns of the gateway's access log: those the reference path promises, then the filter's own.
-const ACCESS_LOG_FIELDS: [&str; 32] = [
+const ACCESS_LOG_FIELDS: [&str; 34] = [
     "trace_id",
     "upstream_host",
     "downstream_remote_address",
@@ -54,6 +54,8 @@ const ACCESS_LOG_FIELDS: [&str; 32] = [
     "egress_would",
     "egress_would_rule",
     "egress_would_reason",
+    "response_code_details",
+    "guard",
 ];
 
 #[test]
@@ -228,7 +230,7 @@ fn the_plugin_for_connections_stands_where_connections_arrive() {
             (&json!(443), &json!("TLS"))
         );
     }
-    let [entry] = <[Value; 1]>::try_from(documents(&istio("tls/service-entry.yaml"))).expect("one");
+    let [entry] = <[Value; 1]>::try_from(documents(&istio("tls/hosts/service-entry.yaml"))).expect("one");
     assert_eq!(entry["spec"]["ports"][0]["number"], 443);
 }
 
@@ -245,7 +247,7 @@ fn every_server_name_that_leads_out_has_the_form_of_the_root_id() {
         &Way::read("passthrough.yaml").routes["tls"][1]["match"][0]["sniHosts"],
         &mutual.gateway["servers"][0]["hosts"],
         &json!([mutual.tls()["sni"]]),
-        &documents(&istio("tls/wildcards.yaml"))[2]["spec"]["tls"][1]["match"][0]["sniHosts"],
+        &documents(&istio("tls/wildcards.yaml"))[1]["spec"]["tls"][1]["match"][0]["sniHosts"],
     ];
     let mut names: Vec<_> = istio_names.map(|names| (istios, names.clone())).into();
     let gateway = document(&envoy("gateway-tls.yaml"));
@@ -268,7 +270,7 @@ fn every_server_name_that_leads_out_has_the_form_of_the_root_id() {
 
 #[test]
 fn both_ways_of_a_connection_lead_through_the_gateway() {
-    let host = &document(&istio("tls/service-entry.yaml"))["spec"]["hosts"][0];
+    let host = &document(&istio("tls/hosts/service-entry.yaml"))["spec"]["hosts"][0];
     let [passthrough, mutual] = ["passthrough.yaml", "mutual.yaml"].map(Way::read);
     for way in [&passthrough, &mutual] {
         assert_eq!(way.gateway["servers"].as_array().map(Vec::len), Some(1));
@@ -308,7 +310,7 @@ fn within_mutual_tls_the_gateway_waits_for_the_verdict() {
         spec["workloadSelector"],
         document(&istio("tls/guard.yaml"))["spec"]["workloadSelector"]
     );
-    let host = &document(&istio("tls/service-entry.yaml"))["spec"]["hosts"][0];
+    let host = &document(&istio("tls/hosts/service-entry.yaml"))["spec"]["hosts"][0];
     let patches = spec["configPatches"].as_array().expect("patches");
     for patch in patches {
         assert_eq!(&patch["match"]["listener"]["filterChain"]["sni"], host);
@@ -323,7 +325,7 @@ fn within_mutual_tls_the_gateway_waits_for_the_verdict() {
 fn names_under_a_wildcard_are_looked_up_behind_the_guard() {
     let documents = documents(&istio("tls/wildcards.yaml"));
     let specs: Vec<&Value> = documents.iter().map(|document| &document["spec"]).collect();
-    let [entry, gateway, routes, lookup] = specs[..] else { panic!("four resources") };
+    let [gateway, routes, lookup, entry] = specs[..] else { panic!("four resources") };
     let hosts = &entry["hosts"];
     assert_eq!(entry["resolution"], "DYNAMIC_DNS");
     assert_eq!(&gateway["servers"][0]["hosts"], hosts);
@@ -450,8 +452,8 @@ fn the_access_log_in_the_mesh_has_the_fields_of_requests_and_of_connections() {
     let log = &gateway_tls["static_resources"]["listeners"][0]["access_log"][0]["typed_config"];
     let of_connections = log["log_format"]["json_format"].as_object().expect("fields");
     let mut expected = access_log(&gateway()).as_object().expect("fields").clone();
-    expected
-        .extend(of_connections.clone().into_iter().filter(|(name, _)| name.starts_with("egress_")));
+    let theirs = |name: &str| name.starts_with("egress_") || name.starts_with("connection_");
+    expected.extend(of_connections.clone().into_iter().filter(|(name, _)| theirs(name)));
     assert_eq!(format, Value::Object(expected));
     assert_eq!(mesh["accessLogEncoding"], "JSON");
     assert_eq!(mesh["outboundTrafficPolicy"]["mode"], "REGISTRY_ONLY");
@@ -472,9 +474,54 @@ fn what_the_router_would_add_by_itself_is_switched_off() {
         values["podAnnotations"]["proxy.istio.io/config"].as_str().expect("an annotation");
     let expected =
         json!({"envoyDebugHeaders": {"disabled": true}, "attemptCount": {"disabled": true}});
-    assert_eq!(parse(annotation), [json!({"proxyHeaders": expected})]);
-    let telemetry = document(&istio("telemetry.yaml"));
-    assert_eq!(telemetry["spec"]["tracing"], json!([{"disableContextPropagation": true}]));
+    let [annotation] = <[Value; 1]>::try_from(parse(annotation)).expect("one document");
+    assert_eq!(annotation["proxyHeaders"], expected);
+    for (file, field) in [
+        ("telemetry.yaml", "disableContextPropagation"),
+        ("telemetry-1.29.yaml", "disableSpanReporting"),
+    ] {
+        let telemetry = document(&istio(file));
+        assert_eq!(telemetry["spec"]["tracing"], json!([{field: true}]), "{file}");
+    }
+}
+
+/// Istio leaves these counters out by default, and then nobody sees that a policy was refused.
+#[test]
+fn the_gateway_counts_refused_policies() {
+    let values = document(&istio("gateway-values.yaml"));
+    let annotation = values["podAnnotations"]["proxy.istio.io/config"].as_str().expect("a text");
+    let matcher = &parse(annotation)[0]["proxyStatsMatcher"];
+    assert_eq!(matcher, &json!({"inclusionRegexps": [".*extension_config_discovery.*"]}));
+}
+
+/// Until the way through the gateway is there, a sidecar that knows a host dials it by itself.
+#[test]
+fn the_service_entries_are_applied_last_and_the_guard_first() {
+    for folder in ["envoy/istio", "envoy/istio/tls"] {
+        let way = kustomization(folder);
+        assert_eq!(way["sortOptions"], json!({"order": "fifo"}), "{folder}");
+        let kinds = kinds_of(folder, &way);
+        assert_eq!(kinds[0], "EnvoyFilter", "{folder}");
+        assert!(!kinds.iter().any(|kind| kind == "ServiceEntry"), "{folder}");
+        let hosts = format!("{folder}/hosts");
+        assert_eq!(kinds_of(&hosts, &kustomization(&hosts)), ["ServiceEntry"], "{folder}");
+    }
+    let wildcards = documents(&istio("tls/wildcards.yaml"));
+    let last = wildcards.iter().position(|manifest| manifest["kind"] == "ServiceEntry");
+    assert_eq!(last, Some(wildcards.len() - 1));
+}
+
+/// What `kubectl apply -k` reads in a folder.
+fn kustomization(folder: &str) -> Value {
+    document(&repository().join(folder).join("kustomization.yaml"))
+}
+
+/// The kinds of what a folder's kustomization applies, in its order.
+fn kinds_of(folder: &str, kustomization: &Value) -> Vec<String> {
+    let files = kustomization["resources"].as_array().expect("a list of files");
+    let files = files.iter().map(|file| file.as_str().expect("a file"));
+    let manifests = files.flat_map(|file| documents(&repository().join(folder).join(file)));
+    manifests.map(|it| it["kind"].as_str().expect("a kind").to_owned()).collect()
 }
 
 /// Runs Envoy's own check, which starts the module and configures it with the policy.
@@ -593,15 +640,17 @@ fn close(schema: &mut Value) {
     }
 }
 
-/// The files of `envoy/istio/` that are applied to a cluster. The others are values for Istio's Helm charts.
+/// The files of `envoy/istio/` that are applied to a cluster. The others are lists of them, and values for Istio's Helm
+/// charts.
 fn manifests() -> Vec<PathBuf> {
     let mut files = Vec::new();
-    for folder in ["envoy/istio", "envoy/istio/tls"] {
+    for folder in ["envoy/istio", "envoy/istio/hosts", "envoy/istio/tls", "envoy/istio/tls/hosts"] {
         let entries = std::fs::read_dir(repository().join(folder)).expect("a directory");
         files.extend(entries.map(|entry| entry.expect("a file").path()));
     }
     files.retain(|file| {
         file.is_file()
+            && !file.ends_with("kustomization.yaml")
             && !file.ends_with("mesh-config.yaml")
             && !file.ends_with("gateway-values.yaml")
     });
