@@ -509,6 +509,14 @@ fn the_service_entries_are_applied_last_and_the_guard_first() {
     let wildcards = documents(&istio("tls/wildcards.yaml"));
     let last = wildcards.iter().position(|manifest| manifest["kind"] == "ServiceEntry");
     assert_eq!(last, Some(wildcards.len() - 1));
+
+    let page = std::fs::read_to_string(repository().join("docs/istio.md")).expect("a page");
+    let place = |command: &str| page.find(&format!("`kubectl {command}`")).expect(command);
+    for folder in ["envoy/istio", "envoy/istio/tls"] {
+        let hosts = format!("apply -k {folder}/hosts");
+        assert!(place(&format!("apply -k {folder}")) < place(&hosts), "{folder}");
+    }
+    assert!(place("delete -k envoy/istio/hosts") < place("delete -k envoy/istio"));
 }
 
 /// What `kubectl apply -k` reads in a folder.
