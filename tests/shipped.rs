@@ -230,7 +230,8 @@ fn the_plugin_for_connections_stands_where_connections_arrive() {
             (&json!(443), &json!("TLS"))
         );
     }
-    let [entry] = <[Value; 1]>::try_from(documents(&istio("tls/hosts/service-entry.yaml"))).expect("one");
+    let [entry] =
+        <[Value; 1]>::try_from(documents(&istio("tls/hosts/service-entry.yaml"))).expect("one");
     assert_eq!(entry["spec"]["ports"][0]["number"], 443);
 }
 

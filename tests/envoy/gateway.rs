@@ -86,6 +86,8 @@ async fn the_reference_path_has_five_steps(testbed: &Testbed) -> Result<()> {
     assert_eq!(record["egress_decision"], "allow");
     assert_eq!(record["egress_rule"], "shop-to-allowed");
     assert_eq!(record["egress_reason"], Value::Null);
+    assert_eq!(record["guard"], "allowed");
+    assert_eq!(record["response_code_details"], "via_upstream");
     assert_policy(&record["egress_policy"]);
 
     let denied = Call::get("denied.example").path("/6").http1(registry_only).await?;
@@ -97,6 +99,8 @@ async fn the_reference_path_has_five_steps(testbed: &Testbed) -> Result<()> {
     assert_eq!(record["egress_decision"], "deny");
     assert_eq!(record["egress_rule"], Value::Null);
     assert_eq!(record["egress_reason"], "default");
+    assert_eq!(record["guard"], Value::Null);
+    assert_eq!(record["response_code_details"], "egress_denied[default]");
     assert_eq!(record["upstream_host"], Value::Null);
     Ok(())
 }
@@ -144,9 +148,7 @@ async fn a_denied_request_sends_no_byte_upstream(testbed: &Testbed) -> Result<()
 }
 
 async fn a_refusal_tells_the_caller_why(testbed: &Testbed) -> Result<()> {
-    let mut gateway = Bootstrap::gateway()?;
-    gateway.log_field("response_code_details", "%RESPONSE_CODE_DETAILS%");
-    let (gateway, _external) = testbed.gateway(gateway).await?;
+    let (gateway, _external) = testbed.gateway(Bootstrap::gateway()?).await?;
     let egress = gateway.listener("egress")?;
 
     let answer = Call::get("denied.example:80").path("/default").http1(egress).await?;
@@ -518,7 +520,6 @@ async fn the_port_is_the_one_that_will_be_dialled(testbed: &Testbed) -> Result<(
 async fn nothing_passes_the_guard_without_a_verdict(testbed: &Testbed) -> Result<()> {
     let mut unguarded_by_the_filter = Bootstrap::gateway()?;
     unguarded_by_the_filter.remove_filter("egress-warden");
-    unguarded_by_the_filter.log_field("response_code_details", "%RESPONSE_CODE_DETAILS%");
     let (gateway, external) = testbed.gateway(unguarded_by_the_filter).await?;
     for host in ["allowed.example", "denied.example"] {
         let path = format!("/{host}");
@@ -529,6 +530,7 @@ async fn nothing_passes_the_guard_without_a_verdict(testbed: &Testbed) -> Result
         assert_eq!(call.http1(gateway.listener("egress")?).await?.status, 403);
         let record = gateway.access_log(&path).await?;
         assert_eq!(record["response_code_details"], "rbac_access_denied_matched_policy[none]");
+        assert_eq!(record["guard"], "denied");
         assert_eq!(record["egress_decision"], Value::Null);
     }
     assert_eq!(external.counter("http.external.downstream_cx_total").await?, 0);

@@ -77,8 +77,6 @@ impl Opening<'_> {
         let mut host = manager["route_config"]["virtual_hosts"][0].take();
         host["routes"] = Value::Array(routes);
         manager["route_config"]["virtual_hosts"] = json!([host]);
-        manager["access_log"][0]["typed_config"]["log_format"]["json_format"]["response_code_details"] =
-            json!("%RESPONSE_CODE_DETAILS%");
     }
 
     fn cluster(&self, shipped: &Value) -> Value {

@@ -111,7 +111,6 @@ impl Plane {
         match self {
             Self::Requests => {
                 let mut bootstrap = Bootstrap::gateway()?;
-                bootstrap.log_field("response_code_details", "%RESPONSE_CODE_DETAILS%");
                 bootstrap.route_every_host()?;
                 Ok(bootstrap)
             }
