@@ -264,7 +264,7 @@ try_benchmarks() {
 
 install_tool() {
   build_tool
-  cargo install --quiet --path tool --root target/installed
+  cargo install --quiet --locked --path tool --root target/installed
   target/installed/bin/egress-warden --version
 }
 

@@ -73,7 +73,7 @@ fn every_envoy_accepts_every_configuration() {
 fn the_gateway_takes_another_policy_as_the_readme_says() {
     let readme = std::fs::read_to_string(repository().join("README.md")).expect("a README");
     let gateway = std::fs::read_to_string(envoy("gateway.yaml")).expect("a configuration");
-    let (old, new) = ("domains: [denied.example]", r#"domains: ["*"]"#);
+    let (old, new) = ("domains: [allowed.example]", r#"domains: ["*"]"#);
     assert!(readme.contains(old) && readme.contains(new) && gateway.contains(old));
     let mut gateway: Value = serde_saphyr::from_str(&gateway.replace(old, new)).expect("YAML");
     let policy = document(&envoy("two-hosts.yaml")).to_string();

@@ -174,7 +174,10 @@ pub enum Protocol {
 }
 
 #[derive(Clone, Debug, Deserialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "no such `expect`: use allow, deny, refused, rejected, either, {same_as: HOST}, or a word for each policy, {PA: …, PD: …}"
+)]
 pub enum Expectation {
     Always(Word),
     Like(Like),
