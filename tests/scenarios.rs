@@ -795,7 +795,7 @@ fn a_connection_that_ends_undecided_has_its_record<G: Guest>(worker: &mut Worker
 #[test]
 fn connections_that_stand_keep_no_policy_alive() {
     const NAMES: usize = 5_000;
-    const UPDATES: usize = 40;
+    const UPDATES: usize = 60;
     fn scenario(worker: &mut Worker<kit::mock::Module>) {
         let policy = |update: usize| {
             let hosts = (0..NAMES).map(|name| format!("{:?}", format!("h{name}.u{update}.test")));
