@@ -3,8 +3,10 @@
 //! Every answer `true` is certain; `false` also stands for what cannot be told.
 
 use crate::policy_file::{Callers, Destinations, List};
-use egress_warden::host::HostPattern;
+use egress_warden::host::{Block, HostPattern};
 use egress_warden::policy::TextPattern;
+use std::cell::OnceCell;
+use std::net::IpAddr;
 
 /// A pattern of one field.
 pub(crate) trait Pattern {
@@ -12,6 +14,26 @@ pub(crate) trait Pattern {
     fn covers(&self, other: &Self) -> bool;
     /// Whether exactly one value matches.
     fn is_exact(&self) -> bool;
+    /// What matches, as keys: a pattern covers another if one of its keys covers one of the other's.
+    fn keys(&self) -> (Key, Option<Key>);
+}
+
+/// A text, or all texts that begin so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Key {
+    bytes: Vec<u8>,
+    is_open: bool,
+}
+
+impl Key {
+    /// A text behind the mark of its kind; texts of different kinds never meet.
+    fn exact(kind: &[u8], text: impl IntoIterator<Item = u8>) -> Self {
+        Self { bytes: kind.iter().copied().chain(text).collect(), is_open: false }
+    }
+
+    fn open(kind: &[u8], start: impl IntoIterator<Item = u8>) -> Self {
+        Self { is_open: true, ..Self::exact(kind, start) }
+    }
 }
 
 impl Pattern for HostPattern<'_> {
@@ -35,6 +57,50 @@ impl Pattern for HostPattern<'_> {
     fn is_exact(&self) -> bool {
         matches!(self, Self::Name(_) | Self::Address(_))
     }
+
+    fn keys(&self) -> (Key, Option<Key>) {
+        // Names from their end, addresses by their bits.
+        let key = match *self {
+            Self::Name(name) => Key::exact(b"n", name.bytes().rev()),
+            Self::Under(apex) => Key::open(b"n", apex.bytes().rev().chain([b'.'])),
+            Self::Address(address) => Key::exact(family(address), bits(address)),
+            Self::Block(block) => {
+                let bits = bits(block.base()).take(usize::from(block.length()));
+                Key::open(family(block.base()), bits)
+            }
+        };
+        (key, None)
+    }
+}
+
+fn family(address: IpAddr) -> &'static [u8] {
+    if address.is_ipv4() { b"4" } else { b"6" }
+}
+
+/// The bits of an address, the highest first.
+fn bits(address: IpAddr) -> impl Iterator<Item = u8> {
+    let bytes = match address {
+        IpAddr::V4(v4) => v4.octets().to_vec(),
+        IpAddr::V6(v6) => v6.octets().to_vec(),
+    };
+    bytes.into_iter().flat_map(|byte| (0..8).rev().map(move |bit| (byte >> bit) & 1))
+}
+
+/// A host pattern and those that cover it, from narrow to wide.
+pub(crate) fn widening(host: HostPattern<'_>) -> impl Iterator<Item = HostPattern<'_>> {
+    std::iter::successors(Some(host), |host| match *host {
+        HostPattern::Name(name) | HostPattern::Under(name) => {
+            name.split_once('.').map(|(_, parent)| HostPattern::Under(parent))
+        }
+        HostPattern::Address(address) => {
+            let width = if address.is_ipv4() { 32 } else { 128 };
+            Block::new(address, width).map(HostPattern::Block)
+        }
+        HostPattern::Block(block) => {
+            let length = block.length().checked_sub(1)?;
+            Block::new(block.base(), length).map(HostPattern::Block)
+        }
+    })
 }
 
 impl Pattern for TextPattern<'_> {
@@ -55,6 +121,19 @@ impl Pattern for TextPattern<'_> {
     fn is_exact(&self) -> bool {
         matches!(self, Self::Exact(_))
     }
+
+    fn keys(&self) -> (Key, Option<Key>) {
+        let (forwards, backwards) = (b"<", b">");
+        match *self {
+            Self::Exact(text) => (
+                Key::exact(forwards, text.bytes()),
+                Some(Key::exact(backwards, text.bytes().rev())),
+            ),
+            Self::Prefix(start) => (Key::open(forwards, start.bytes()), None),
+            Self::Suffix(end) => (Key::open(backwards, end.bytes().rev()), None),
+            Self::Present => (Key::open(b"", []), None),
+        }
+    }
 }
 
 impl Pattern for u16 {
@@ -64,6 +143,10 @@ impl Pattern for u16 {
 
     fn is_exact(&self) -> bool {
         true
+    }
+
+    fn keys(&self) -> (Key, Option<Key>) {
+        (Key::exact(b"", self.to_be_bytes()), None)
     }
 }
 
@@ -75,82 +158,220 @@ impl Pattern for &str {
     fn is_exact(&self) -> bool {
         true
     }
+
+    fn keys(&self) -> (Key, Option<Key>) {
+        (Key::exact(b"", self.bytes()), None)
+    }
 }
 
-/// Whether each of these patterns is covered by one of those.
-fn all_within<T: Pattern>(inner: &[T], outer: &[T]) -> bool {
-    inner.iter().all(|inner| outer.iter().any(|outer| outer.covers(inner)))
+/// The keys of a list's patterns, in order: what covers one is found without going through all.
+#[derive(Debug)]
+struct Index {
+    exact: Vec<Vec<u8>>,
+    /// None of them begins with another.
+    open: Vec<Vec<u8>>,
+    is_exact: bool,
+}
+
+impl Index {
+    fn of<T: Pattern>(patterns: &[T]) -> Self {
+        let (mut exact, mut open) = (Vec::new(), Vec::new());
+        for pattern in patterns {
+            let (key, other) = pattern.keys();
+            for Key { bytes, is_open } in std::iter::once(key).chain(other) {
+                if is_open { open.push(bytes) } else { exact.push(bytes) }
+            }
+        }
+        exact.sort_unstable();
+        open.sort_unstable();
+        open.dedup_by(|next, kept| next.starts_with(kept));
+        Self { exact, open, is_exact: patterns.iter().all(T::is_exact) }
+    }
+
+    /// Whether one of the patterns covers this one.
+    fn covers(&self, pattern: &impl Pattern) -> bool {
+        any_key(pattern, |Key { bytes, is_open }| {
+            // Of what it may begin with, the last in order is the only one.
+            let before = self.open.partition_point(|open| open <= bytes).checked_sub(1);
+            let is_begun = before
+                .and_then(|before| self.open.get(before))
+                .is_some_and(|open| bytes.starts_with(open));
+            is_begun || (!is_open && self.exact.binary_search(bytes).is_ok())
+        })
+    }
+
+    /// Whether this pattern covers one of the patterns that match one value.
+    fn is_met(&self, pattern: &impl Pattern) -> bool {
+        any_key(pattern, |Key { bytes, is_open }| {
+            let first = self.exact.partition_point(|exact| exact < bytes);
+            self.exact.get(first).is_some_and(|exact| {
+                if *is_open { exact.starts_with(bytes) } else { exact == bytes }
+            })
+        })
+    }
+}
+
+fn any_key(pattern: &impl Pattern, mut is: impl FnMut(&Key) -> bool) -> bool {
+    let (key, other) = pattern.keys();
+    is(&key) || other.as_ref().is_some_and(is)
+}
+
+/// A list of patterns that is asked again and again.
+#[derive(Debug)]
+pub(crate) struct Patterns<'p, T> {
+    listed: &'p [T],
+    index: OnceCell<Index>,
+}
+
+impl<'p, T: Pattern> Patterns<'p, T> {
+    /// Lists up to here are gone through: that is as quick, and needs no memory.
+    const FEW: usize = 8;
+
+    /// An absent list has no patterns.
+    pub(crate) fn of(list: &'p List<'_, T>) -> Self
+    where
+        T: Copy,
+    {
+        Self::new(list.as_ref().map_or(&[], |list| list.patterns()))
+    }
+
+    fn new(listed: &'p [T]) -> Self {
+        Self { listed, index: OnceCell::new() }
+    }
+
+    /// Whether one of them covers this one.
+    pub(crate) fn covers(&self, pattern: &T) -> bool {
+        if self.listed.len() <= Self::FEW {
+            return self.listed.iter().any(|listed| listed.covers(pattern));
+        }
+        self.index().covers(pattern)
+    }
+
+    /// Whether each of the others is covered.
+    fn cover(&self, others: &Self) -> bool {
+        others.listed.iter().all(|other| self.covers(other))
+    }
+
+    /// Whether what they match is so many values, none of which matches this one.
+    fn are_values_outside(&self, pattern: &T) -> bool {
+        if self.listed.len() <= Self::FEW {
+            return self.listed.iter().all(|it| it.is_exact() && !pattern.covers(it));
+        }
+        let index = self.index();
+        index.is_exact && !index.is_met(pattern)
+    }
+
+    fn index(&self) -> &Index {
+        self.index.get_or_init(|| Index::of(self.listed))
+    }
 }
 
 /// Whether a field and its `not` form contradict each other.
 pub(crate) fn excludes_itself<T: Pattern + Copy>(field: &List<'_, T>, not: &List<'_, T>) -> bool {
-    let (field, not) = (patterns(field), patterns(not));
-    matches!((field, not), (Some(field), Some(not)) if all_within(field, not))
-}
-
-fn patterns<'l, T: Copy>(list: &'l List<'_, T>) -> Option<&'l [T]> {
-    list.as_ref().map(|list| list.patterns())
+    field.is_some() && not.is_some() && Patterns::of(not).cover(&Patterns::of(field))
 }
 
 /// A field with its `not` form.
+#[derive(Debug)]
 struct Field<'p, T> {
-    listed: Option<&'p [T]>,
-    not: &'p [T],
+    listed: Option<Patterns<'p, T>>,
+    not: Patterns<'p, T>,
 }
 
 impl<'p, T: Pattern + Copy> Field<'p, T> {
     fn of(listed: &'p List<'_, T>, not: &'p List<'_, T>) -> Self {
-        Self { listed: patterns(listed), not: patterns(not).unwrap_or_default() }
+        Self { listed: listed.is_some().then(|| Patterns::of(listed)), not: Patterns::of(not) }
     }
 
     fn covers(&self, other: &Self) -> bool {
-        let admits = match (self.listed, other.listed) {
+        let admits = match (&self.listed, &other.listed) {
             (None, _) => true,
             (Some(_), None) => false,
-            (Some(outer), Some(inner)) => all_within(inner, outer),
+            (Some(outer), Some(inner)) => outer.cover(inner),
         };
         admits
-            && self.not.iter().all(|excluded| {
-                let is_excluded_there = other.not.iter().any(|other| other.covers(excluded));
-                let is_never_there = other.listed.is_some_and(|listed| {
-                    listed.iter().all(|listed| listed.is_exact() && !excluded.covers(listed))
-                });
-                is_excluded_there || is_never_there
+            && self.not.listed.iter().all(|excluded| {
+                let listed = other.listed.as_ref();
+                other.not.covers(excluded)
+                    || listed.is_some_and(|listed| listed.are_values_outside(excluded))
             })
     }
 }
 
-/// Whether every request to the other's destinations, of its hosts to this one alone, goes to one of
-/// these.
-pub(crate) fn covers_destinations(
-    entry: &Destinations<'_>,
-    other: &Destinations<'_>,
-    host: Option<HostPattern<'_>>,
-) -> bool {
-    let other_hosts = Field {
-        listed: host.as_ref().map(std::slice::from_ref),
-        not: patterns(&other.not_hosts).unwrap_or_default(),
-    };
-    Field::of(&entry.hosts, &entry.not_hosts).covers(&other_hosts)
-        && Field::of(&entry.ports, &entry.not_ports)
-            .covers(&Field::of(&other.ports, &other.not_ports))
-        && Field::of(&entry.methods, &entry.not_methods)
-            .covers(&Field::of(&other.methods, &other.not_methods))
-        && Field::of(&entry.paths, &entry.not_paths)
-            .covers(&Field::of(&other.paths, &other.not_paths))
+/// What an entry of `to` asks, beside the hosts that it lists.
+#[derive(Debug)]
+pub(crate) struct Demands<'p> {
+    not_hosts: Patterns<'p, HostPattern<'p>>,
+    ports: Field<'p, u16>,
+    methods: Field<'p, &'p str>,
+    paths: Field<'p, TextPattern<'p>>,
 }
 
-/// Whether all of the other's callers are among these.
-pub(crate) fn covers_callers(entry: &Callers<'_>, other: &Callers<'_>) -> bool {
-    Field::of(&entry.principals, &entry.not_principals)
-        .covers(&Field::of(&other.principals, &other.not_principals))
-        && Field::of(&entry.namespaces, &entry.not_namespaces)
-            .covers(&Field::of(&other.namespaces, &other.not_namespaces))
+impl<'p> Demands<'p> {
+    pub(crate) fn of(entry: &'p Destinations<'p>) -> Self {
+        Self {
+            not_hosts: Patterns::of(&entry.not_hosts),
+            ports: Field::of(&entry.ports, &entry.not_ports),
+            methods: Field::of(&entry.methods, &entry.not_methods),
+            paths: Field::of(&entry.paths, &entry.not_paths),
+        }
+    }
+
+    /// How many conditions there are.
+    pub(crate) fn count(&self) -> usize {
+        fn of<T>(field: &Field<'_, T>) -> usize {
+            usize::from(field.listed.is_some())
+                .saturating_add(usize::from(!field.not.listed.is_empty()))
+        }
+        let not_hosts = usize::from(!self.not_hosts.listed.is_empty());
+        [not_hosts, of(&self.ports), of(&self.methods), of(&self.paths)].iter().sum()
+    }
+
+    /// Whether whatever meets the other's demands meets these, as far as hosts are not asked.
+    pub(crate) fn cover(&self, other: &Self) -> bool {
+        self.ports.covers(&other.ports)
+            && self.methods.covers(&other.methods)
+            && self.paths.covers(&other.paths)
+    }
+
+    /// Whether `notHosts` takes nothing out of this host that the other's lets in. `None`: any host.
+    pub(crate) fn spare_none_of(&self, host: Option<HostPattern<'_>>, other: &Self) -> bool {
+        match host {
+            Some(host) if host.is_exact() => {
+                !self.not_hosts.covers(&host) || other.not_hosts.covers(&host)
+            }
+            _ => other.not_hosts.cover(&self.not_hosts),
+        }
+    }
+}
+
+/// What an entry of `from` asks.
+#[derive(Debug)]
+pub(crate) struct CallerDemands<'p> {
+    principals: Field<'p, TextPattern<'p>>,
+    namespaces: Field<'p, TextPattern<'p>>,
+}
+
+impl<'p> CallerDemands<'p> {
+    pub(crate) fn of(entry: &'p Callers<'p>) -> Self {
+        Self {
+            principals: Field::of(&entry.principals, &entry.not_principals),
+            namespaces: Field::of(&entry.namespaces, &entry.not_namespaces),
+        }
+    }
+
+    /// Whether all of the other's callers are among these.
+    pub(crate) fn cover(&self, other: &Self) -> bool {
+        self.principals.covers(&other.principals) && self.namespaces.covers(&other.namespaces)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use std::fmt::Debug;
 
     #[test]
     fn a_pattern_covers_what_it_matches_and_no_more() {
@@ -182,6 +403,65 @@ mod tests {
             ("/a", "/a*", false),
         ] {
             assert_eq!(text(outer).covers(&text(inner)), covers, "{outer} {inner}");
+        }
+    }
+
+    fn texts() -> impl Strategy<Value = String> {
+        let plain = "[ab]{1,4}";
+        prop_oneof![
+            plain.prop_map(|it| it),
+            plain.prop_map(|it| format!("{it}*")),
+            plain.prop_map(|it| format!("*{it}")),
+            Just("*".to_owned()),
+        ]
+    }
+
+    fn hosts() -> impl Strategy<Value = String> {
+        prop_oneof![
+            "[ab](\\.[ab]{1,2}){0,3}".prop_map(|it| it),
+            "[ab]\\.[ab](\\.[ab]{1,2}){0,2}".prop_map(|it| format!("*.{it}")),
+            (0_u8..4).prop_map(|it| format!("10.0.0.{it}")),
+            (0_u8..4, 30_u8..=32).prop_map(|(it, length)| {
+                let base = it & (0xff_u8.checked_shl(u32::from(32 - length)).unwrap_or(0));
+                format!("10.0.0.{base}/{length}")
+            }),
+            Just("0.0.0.0/0".to_owned()),
+            Just("::/0".to_owned()),
+            Just("[2001:db8::1]".to_owned()),
+            Just("2001:db8::/32".to_owned()),
+        ]
+    }
+
+    /// What an index says is what going through the list says.
+    fn assert_index<T: Pattern + Debug>(patterns: &[T], other: &T) {
+        let index = Index::of(patterns);
+        let is_covered = patterns.iter().any(|it| it.covers(other));
+        assert_eq!(index.covers(other), is_covered, "{patterns:?} {other:?}");
+        let is_met = patterns.iter().any(|it| it.is_exact() && other.covers(it));
+        assert_eq!(index.is_met(other), is_met, "{patterns:?} {other:?}");
+        assert_eq!(index.is_exact, patterns.iter().all(T::is_exact), "{patterns:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn an_index_of_texts_covers_what_its_patterns_cover(
+            all in vec(texts(), 0..12), other in texts()
+        ) {
+            let parse = |text| TextPattern::parse(text).unwrap();
+            let all: Vec<_> = all.iter().map(|it| parse(it)).collect();
+            assert_index(&all, &parse(&other));
+        }
+
+        #[test]
+        fn an_index_of_hosts_covers_what_its_patterns_cover(
+            all in vec(hosts(), 0..12), other in hosts()
+        ) {
+            let parse = |text| HostPattern::parse(text).ok();
+            let all: Vec<_> = all.iter().filter_map(|it| parse(it)).collect();
+            let Some(other) = parse(&other) else { return Ok(()) };
+            assert_index(&all, &other);
+            let is_covered = all.iter().any(|it| it.covers(&other));
+            prop_assert_eq!(widening(other).any(|wider| all.contains(&wider)), is_covered);
         }
     }
 }

@@ -27,7 +27,9 @@ mod input;
 mod judgement;
 mod logs;
 mod policy_file;
+mod public_suffix;
 mod root_id;
+mod trust_domain;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use commands::{bundle, check, completions, diff, explain, learn, man, replay, schema, test};

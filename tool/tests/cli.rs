@@ -130,6 +130,34 @@ fn a_gigantic_file_is_refused_for_its_size() {
     assert!(text(&output.stderr).contains("more than 67108864 bytes"), "{output:?}");
 }
 
+/// `kubectl apply` keeps an object as JSON in an annotation, and those may have 262,144 bytes.
+#[test]
+fn a_policy_that_kubectl_apply_refuses_for_its_size_is_warned_of() {
+    let policy = |length: usize| {
+        let rules = |hosts: &str| {
+            format!(r#"[{{"id":"a","action":"allow","to":[{{"hosts":[{hosts}]}}]}}]"#)
+        };
+        let text = |hosts: &str| format!(r#"{{"policy":"large","rules":{}}}"#, rules(hosts));
+        let room = length - text("").len();
+        let mut hosts: String =
+            (0..room / 17 - 2).map(|it| format!("\"h{it:05}.example\",")).collect();
+        let last = room - hosts.len() - "\".example\"".len();
+        hosts.push_str(&format!("\"{}.example\"", "a".repeat(last)));
+        text(&hosts)
+    };
+    let large = policy(262_144);
+    // YAML without quotes is shorter than what it says.
+    let yaml = large.replace('"', "").replace(':', ": ");
+    assert!(yaml.len() < 262_000);
+    for (policy, is_large) in [(policy(262_143), false), (large, true), (yaml, true)] {
+        let output = tool(&["check", "-", "--format", "json"], policy.as_bytes());
+        assert!(output.status.success(), "{output:?}");
+        let told = text(&output.stdout);
+        assert_eq!(told.contains(r#""kind":"large""#), is_large, "{}: {told:.2000}", policy.len());
+        assert_eq!(told.contains("--server-side"), is_large, "{}", policy.len());
+    }
+}
+
 #[test]
 fn standard_input_is_a_file_like_any_other() {
     let policy = std::fs::read(format!("{}/envoy/policy.yaml", kit::REPOSITORY)).expect("a policy");

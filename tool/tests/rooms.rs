@@ -8,13 +8,15 @@ const PACKAGE: &str = env!("CARGO_MANIFEST_DIR");
 const COMMANDS: &str = "src/commands";
 
 /// The rooms of the tool, the lowest first; above the commands the same as functions for tests.
-const ROOMS: [&str; 13] = [
+const ROOMS: [&str; 15] = [
     "failure",
     "finding",
     "input",
     "console",
     "document",
     "policy_file",
+    "public_suffix",
+    "trust_domain",
     "root_id",
     "judgement",
     "cover",

@@ -64,8 +64,9 @@ pub(crate) fn removal(file: &PolicyFile, before: &Node, item: &Node) -> Option<E
     one_line_scalar(file.document(), &before.span)?;
     one_line_scalar(file.document(), &item.span)?;
     let between = file.text().get(before.span.end..item.span.start)?;
-    let rest_of_line = file.text().get(item.span.end..)?.lines().next().unwrap_or_default();
-    let has_comment = between.contains('#') || rest_of_line.trim_start().starts_with('#');
+    let behind = file.text().get(item.span.end..)?;
+    let behind = behind.trim_start_matches(|c: char| c.is_whitespace() && c != '\n');
+    let has_comment = between.contains('#') || behind.starts_with('#');
     let is_scalar = matches!(item.value, Value::Text(_) | Value::Number(_));
     (is_scalar && !has_comment).then(|| Edit {
         span: before.span.end..item.span.end,

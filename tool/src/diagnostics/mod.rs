@@ -19,6 +19,8 @@ use std::rc::Rc;
 pub(crate) enum Level {
     Error,
     Warning,
+    /// What is right or wrong depending on what the tool cannot see. It is no objection.
+    Note,
 }
 
 /// A finding with what to do about it.

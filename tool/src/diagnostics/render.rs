@@ -2,6 +2,7 @@
 
 use super::{Diagnostic, Level};
 use crate::console::{BAD, FRAME, GOOD, NAME, ODD, counted, styled};
+use crate::document::Span;
 use crate::failure::Failure;
 use crate::policy_file::PolicyFile;
 use annotate_snippets::{AnnotationKind, Level as Title, Renderer, Snippet};
@@ -61,6 +62,7 @@ pub(crate) fn one(file: &PolicyFile, diagnostic: &Diagnostic) -> String {
         let level = match diagnostic.level {
             Level::Error => styled(BAD, "error").to_string(),
             Level::Warning => styled(ODD, "warning").to_string(),
+            Level::Note => styled(FRAME, "note").to_string(),
         };
         let place = file.at(finding.span.start);
         return format!(
@@ -72,6 +74,7 @@ pub(crate) fn one(file: &PolicyFile, diagnostic: &Diagnostic) -> String {
     let level = match diagnostic.level {
         Level::Error => Title::ERROR,
         Level::Warning => Title::WARNING,
+        Level::Note => Title::NOTE,
     };
     let remedy = finding.kind.remedy();
     let annotation = AnnotationKind::Primary.span(excerpt.span).label(&*remedy);
@@ -94,9 +97,7 @@ impl<'f> Excerpt<'f> {
     /// Nothing where there is no line to show, or one that is too long for that.
     fn of(file: &'f PolicyFile, diagnostic: &Diagnostic) -> Option<Self> {
         let span = &diagnostic.finding.span;
-        let text = file.text();
-        let start = text.get(..span.start)?.rfind('\n').map_or(0, |end| end.saturating_add(1));
-        let line = text.get(start..)?.lines().next().unwrap_or_default();
+        let (line, Span { start, .. }) = file.document().line_at(span.start);
         if line.len() > MAX_LINE || line.contains(|c: char| c.is_control() && c != '\t') {
             return None;
         }
@@ -129,7 +130,7 @@ impl Diagnostic {
     fn found(&self) -> String {
         match self.level {
             Level::Error => format!("found {}", self.finding.kind.problem()),
-            Level::Warning => self.finding.kind.problem().into_owned(),
+            Level::Warning | Level::Note => self.finding.kind.problem().into_owned(),
         }
     }
 }
@@ -139,6 +140,7 @@ impl Level {
         match self {
             Self::Error => "error",
             Self::Warning => "warning",
+            Self::Note => "note",
         }
     }
 }

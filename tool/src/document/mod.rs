@@ -36,8 +36,46 @@ pub(crate) struct Document {
     errors: Vec<Finding<TextError>>,
     /// Blocks of text, and nodes that aliases may stand for; none is within another.
     laid_out: Vec<Span>,
-    /// Where each line starts, once somebody asked.
-    line_starts: OnceCell<Vec<usize>>,
+    /// Where lines and columns are, once somebody asked.
+    places: OnceCell<Places>,
+}
+
+/// What it takes to find the line and the column of an offset without going through the text.
+#[derive(Debug)]
+struct Places {
+    /// Where each line starts.
+    line_starts: Vec<usize>,
+    /// How many characters there are before each block of [`Places::BLOCK`] bytes.
+    chars_before: Vec<usize>,
+}
+
+impl Places {
+    const BLOCK: usize = 1_024;
+
+    fn of(text: &str) -> Self {
+        let ends = memchr::memchr_iter(b'\n', text.as_bytes());
+        let line_starts = std::iter::once(0).chain(ends.map(|end| end.saturating_add(1))).collect();
+        let chars_before = std::iter::once(0)
+            .chain(text.as_bytes().chunks(Self::BLOCK).scan(0, |before: &mut usize, block| {
+                *before = before.saturating_add(chars(block));
+                Some(*before)
+            }))
+            .collect();
+        Self { line_starts, chars_before }
+    }
+
+    /// How many characters begin before an offset.
+    fn chars_before(&self, text: &str, offset: usize) -> usize {
+        let block = offset / Self::BLOCK;
+        let rest = text.as_bytes().get(block.saturating_mul(Self::BLOCK)..offset);
+        let before = self.chars_before.get(block).copied().unwrap_or_default();
+        before.saturating_add(chars(rest.unwrap_or_default()))
+    }
+}
+
+/// How many characters begin in these bytes of UTF-8.
+fn chars(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|byte| **byte & 0xc0 != 0x80).count()
 }
 
 /// How a text is written.
@@ -78,7 +116,7 @@ impl Document {
             root: None,
             errors: Vec::new(),
             laid_out: Vec::new(),
-            line_starts: OnceCell::new(),
+            places: OnceCell::new(),
         };
         document.take_apart(is_json_by_name);
         document
@@ -181,14 +219,30 @@ impl Document {
 
     /// Line and column of an offset.
     pub(crate) fn position(&self, offset: usize) -> Position {
-        let starts = self.line_starts.get_or_init(|| {
-            let ends = self.text.bytes().zip(1..).filter(|(byte, _)| *byte == b'\n');
-            std::iter::once(0).chain(ends.map(|(_, start)| start)).collect()
-        });
+        let (line, span) = self.line(offset);
+        let chars = |offset| self.places().chars_before(&self.text, offset);
+        let before = chars(offset).saturating_sub(chars(span.start));
+        Position { line, column: before.saturating_add(1) }
+    }
+
+    /// The line of an offset without its end, and where it is.
+    pub(crate) fn line_at(&self, offset: usize) -> (&str, Span) {
+        let (_, span) = self.line(offset);
+        let line = self.text.get(span.clone()).unwrap_or_default();
+        let line = line.strip_suffix('\n').unwrap_or(line);
+        (line.strip_suffix('\r').unwrap_or(line), span)
+    }
+
+    /// The number of a line, and where it is with its end.
+    fn line(&self, offset: usize) -> (usize, Span) {
+        let starts = &self.places().line_starts;
         let line = starts.partition_point(|&start| start <= offset);
         let start = starts.get(line.saturating_sub(1)).copied().unwrap_or_default();
-        let before = self.text.get(start..offset).unwrap_or_default();
-        Position { line, column: before.chars().count().saturating_add(1) }
+        (line, start..starts.get(line).copied().unwrap_or(self.text.len()))
+    }
+
+    fn places(&self) -> &Places {
+        self.places.get_or_init(|| Places::of(&self.text))
     }
 
     /// `FILE:LINE:COLUMN` of an offset.

@@ -2,6 +2,8 @@
 //!
 //! An error is what the proxy refuses. A warning is about what it accepts and is probably not meant.
 
+mod denials;
+mod literals;
 mod names;
 mod rewriting;
 mod warning;
@@ -81,7 +83,11 @@ pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure
             }
         };
         let reports = examine(&file, surroundings);
-        let counts = |report: &&Diagnostic| report.level == Level::Error || args.deny_warnings;
+        let counts = |report: &&Diagnostic| match report.level {
+            Level::Error => true,
+            Level::Warning => args.deny_warnings,
+            Level::Note => false,
+        };
         objections = objections.saturating_add(reports.iter().filter(counts).count());
         match console.format() {
             Format::Text if args.fix && path == Path::new("-") => {
@@ -124,7 +130,7 @@ fn examine(file: &PolicyFile, surroundings: Surroundings) -> Vec<Diagnostic> {
         Err(errors) => errors.iter().map(|error| Diagnostic::of_policy(file, error)).collect(),
         Ok(_) => warnings::of(file, surroundings),
     };
-    reports.sort_by_key(|report| (report.finding.span.start, report.level == Level::Warning));
+    reports.sort_by_key(|report| (report.finding.span.start, report.level != Level::Error));
     reports
 }
 

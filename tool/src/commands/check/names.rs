@@ -3,8 +3,10 @@
 use super::warning::Warning;
 use crate::diagnostics::Diagnostic;
 use crate::policy_file::{Source, path_of};
+use crate::public_suffix::Openness;
 use egress_warden::config::{Item, Listed};
 use egress_warden::host::HostPattern;
+use egress_warden::policy::Action;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use unicode_security::{MixedScript, confusable_detection::skeleton};
@@ -16,6 +18,8 @@ pub(super) fn of(policy: &Source<'_>) -> Vec<Diagnostic> {
     for rule in &policy.rules {
         for (index, entry) in rule.to.iter().enumerate() {
             for (key, hosts) in [("hosts", &entry.hosts), ("notHosts", &entry.not_hosts)] {
+                // A deny may be as wide as it likes, what it spares may not.
+                let lets_pass = (rule.action == Action::Allow) == (key == "hosts");
                 let hosts = hosts.iter().flat_map(Listed::iter);
                 for (position, Item { pattern, node }) in hosts.enumerate() {
                     let path = || format!("{}.to[{index}].{key}[{position}]", path_of(rule));
@@ -23,7 +27,7 @@ pub(super) fn of(policy: &Source<'_>) -> Vec<Diagnostic> {
                         let place = (path(), node);
                         reports.push(Diagnostic::warning(warning.word(), place, warning));
                     };
-                    if key == "hosts" {
+                    if lets_pass {
                         public_suffix(pattern, &mut warn);
                     }
                     if let HostPattern::Name(name) | HostPattern::Under(name) = pattern {
@@ -37,13 +41,11 @@ pub(super) fn of(policy: &Source<'_>) -> Vec<Diagnostic> {
     reports
 }
 
-/// A wildcard over names that belong to many owners.
+/// A wildcard over names that strangers can take.
 fn public_suffix(host: HostPattern<'_>, warn: &mut impl FnMut(Warning)) {
     let HostPattern::Under(apex) = host else { return };
-    let is_public = psl::suffix(apex.as_bytes())
-        .is_some_and(|suffix| suffix.is_known() && suffix.as_bytes() == apex.as_bytes());
-    if is_public {
-        warn(Warning::PublicSuffix { apex: apex.to_owned() });
+    if let Some(openness) = Openness::of(apex) {
+        warn(Warning::PublicSuffix { apex: apex.to_owned(), openness });
     }
 }
 

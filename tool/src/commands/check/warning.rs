@@ -1,6 +1,7 @@
 //! What a warning says.
 
 use crate::finding::Message;
+use crate::public_suffix::Openness;
 use egress_warden::policy::Action;
 use std::borrow::Cow;
 
@@ -31,9 +32,17 @@ pub(super) enum Warning {
     },
     /// `from` where no caller is known.
     NoMutualTls(Action),
-    /// Namespaces of every one of these trust domains.
+    /// Namespaces of every one of these trust domains, and of so many others.
     Namespaces {
         domains: Vec<String>,
+        others: usize,
+    },
+    /// Principals of `cluster.local` alone.
+    LocalDomain,
+    /// More bytes than `kubectl apply` takes.
+    Large {
+        bytes: usize,
+        max: usize,
     },
     /// Deny rules cover all of a rule.
     RuleDenied {
@@ -52,9 +61,31 @@ pub(super) enum Warning {
     OpenApex {
         apex: String,
     },
-    /// A wildcard over a public suffix.
+    /// A wildcard over names that strangers can take.
     PublicSuffix {
         apex: String,
+        openness: Openness,
+    },
+    /// A block of all addresses.
+    AllAddresses {
+        block: String,
+    },
+    /// A method that stands for all of them elsewhere, in the list of this key.
+    AnyMethod {
+        key: &'static str,
+        method: String,
+    },
+    /// Several methods in one text.
+    SeveralMethods {
+        method: String,
+    },
+    /// A text that stands for others in another language.
+    Literal {
+        text: String,
+        /// What it is there.
+        looks_like: &'static str,
+        /// What all that was meant begins with, where that is certain.
+        start: Option<String>,
     },
     /// A name that UTS 46 refuses.
     NotUts46 {
@@ -101,11 +132,16 @@ impl Warning {
             Self::EqualItem { is_host: false, .. } => "equal-items",
             Self::NoMutualTls(_) => "from-without-mutual-tls",
             Self::Namespaces { .. } => "namespaces-without-domain",
+            Self::LocalDomain => "local-domain",
+            Self::Large { .. } => "large",
             Self::RuleDenied { .. } | Self::EntryDenied { .. } => "always-denied",
             Self::AnyPort => "allow-without-ports",
             Self::Unseen(_) => "unseen-in-tls",
             Self::OpenApex { .. } => "open-apex",
             Self::PublicSuffix { .. } => "public-suffix",
+            Self::AllAddresses { .. } => "all-addresses",
+            Self::AnyMethod { .. } | Self::SeveralMethods { .. } => "literal-method",
+            Self::Literal { .. } => "literal-pattern",
             Self::NotUts46 { .. } => "not-uts46",
             Self::MixedScript { .. } => "mixed-script",
             Self::LooksLike { .. } | Self::LooksLikeOther { .. } => "confusable",
@@ -137,10 +173,22 @@ impl Message for Warning {
             Self::NoMutualTls(Action::Deny) => {
                 "without mutual TLS no caller is known: this refuses everyone".into()
             }
-            Self::Namespaces { domains } => {
+            Self::Namespaces { domains, others } => {
                 let domains: Vec<_> = domains.iter().map(|it| format!("`{it}`")).collect();
-                let domains = domains.join(", ");
+                let mut domains = domains.join(", ");
+                if *others > 0 {
+                    domains.push_str(&format!(" and {others} more"));
+                }
                 format!("these namespaces are those of every trust domain ({domains})").into()
+            }
+            Self::LocalDomain => {
+                "`cluster.local` is compared as it stands: only in Istio's own policies it means the \
+                 mesh's trust domain"
+                    .into()
+            }
+            Self::Large { bytes, max } => {
+                format!("`kubectl apply` refuses an object from {max} bytes on: this has {bytes}")
+                    .into()
             }
             Self::RuleDenied { by, and_others } => {
                 let others = if *and_others { " and other rules" } else { "" };
@@ -160,8 +208,25 @@ impl Message for Warning {
                 format!("this denies the names under `{apex}` and leaves `{apex}` itself open")
                     .into()
             }
-            Self::PublicSuffix { apex } => {
+            Self::PublicSuffix { apex, openness: Openness::Itself } => {
                 format!("anybody can register a name under `{apex}` (it is a public suffix)").into()
+            }
+            Self::PublicSuffix { apex, openness: Openness::Below } => {
+                format!("anybody can register a name under `{apex}` (it has public suffixes below)")
+                    .into()
+            }
+            Self::AllAddresses { block } => {
+                format!("`{block}` matches only hosts that are written as addresses, and no name")
+                    .into()
+            }
+            Self::AnyMethod { method, .. } => {
+                format!("`{method}` is the method of that name, and not every method").into()
+            }
+            Self::SeveralMethods { method } => {
+                format!("`{method}` is one method: it is compared as it stands").into()
+            }
+            Self::Literal { text, looks_like, .. } => {
+                format!("`{text}` looks like {looks_like}, and is compared as it stands").into()
             }
             Self::NotUts46 { name } => {
                 format!("`{name}` is no name that UTS 46 allows: browsers refuse it").into()
@@ -188,6 +253,10 @@ impl Message for Warning {
             Self::SameRule { .. } | Self::EqualItem { .. } => "keep one of them".into(),
             Self::NoMutualTls(_) => "verify client certificates, or take `from` away".into(),
             Self::Namespaces { .. } => "add `principals: [\"DOMAIN/*\"]`".into(),
+            Self::LocalDomain => {
+                "if the mesh has another (`meshConfig.trustDomain`), write that one".into()
+            }
+            Self::Large { .. } => "use `kubectl apply --server-side`, which takes it".into(),
             Self::RuleDenied { .. } | Self::EntryDenied { .. } => {
                 "take the allow away, or narrow the deny".into()
             }
@@ -197,6 +266,17 @@ impl Message for Warning {
                 format!("list \"{apex}\" beside it, or say in a `note` why not").into()
             }
             Self::PublicSuffix { .. } => "list the names that are meant".into(),
+            Self::AllAddresses { .. } => {
+                "list names; without `hosts` an entry matches every name".into()
+            }
+            Self::AnyMethod { key, .. } => format!("name the methods, or take `{key}` away").into(),
+            Self::SeveralMethods { .. } => "list each method by itself, as `[GET, POST]`".into(),
+            Self::Literal { start: Some(start), .. } => {
+                format!("write \"{start}*\" for all that begins so").into()
+            }
+            Self::Literal { start: None, .. } => {
+                "write whole texts, or parts with one `*` at the start or the end".into()
+            }
             Self::NotUts46 { .. } => "check where the name comes from".into(),
             Self::MixedScript { .. } | Self::LooksLike { .. } => {
                 "check that it is the name that is meant".into()

@@ -1,16 +1,19 @@
 //! What a policy says and nobody is likely to mean.
 
+use super::denials::{Allowances, Denials};
 use super::warning::{Contradiction, Warning};
-use super::{Surroundings, names};
-use crate::cover::{Pattern, covers_callers, covers_destinations, excludes_itself};
-use crate::diagnostics::{Diagnostic, fix};
+use super::{Surroundings, literals, names};
+use crate::cover::{Patterns, excludes_itself};
+use crate::diagnostics::{Diagnostic, Level, fix};
 use crate::policy_file::{
-    Callers, Destinations, List, Member, Node, PolicyFile, RuleSource, Source, path_of, place_of,
+    Callers, Destinations, Member, Node, PolicyFile, RuleSource, Source, path_of, place_of,
 };
+use crate::trust_domain;
 use egress_warden::config::{Item, Listed};
 use egress_warden::host::{Host, HostPattern};
 use egress_warden::policy::{Action, Mode, Only, TextPattern, namespace_of};
 use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::collections::hash_map::{DefaultHasher, Entry};
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{Hash, Hasher};
@@ -19,13 +22,17 @@ use std::time::{Duration, SystemTime};
 /// How long before its end a rule is worth a word.
 const SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
+/// From so many bytes on `kubectl apply` refuses an object, as it keeps a copy in an annotation.
+const MAX_APPLIED: usize = 262_144;
+
 /// Every warning about a policy without errors.
 pub(super) fn of(file: &PolicyFile, surroundings: Surroundings) -> Vec<Diagnostic> {
     let Some(policy) = file.source() else { return Vec::new() };
     let denials = Denials::of(&policy);
+    let allowances = Allowances::of(&policy);
     let mut survey = Survey { file, reports: Vec::new() };
-    let domains = trust_domains(&policy);
-    let mut said: HashMap<u64, &RuleSource<'_>> = HashMap::new();
+    let domains = trust_domain::named_by(&policy);
+    let mut said = HashMap::new();
     for rule in &policy.rules {
         survey.never_counts(&policy, rule);
         survey.never_matches(rule);
@@ -39,10 +46,13 @@ pub(super) fn of(file: &PolicyFile, surroundings: Surroundings) -> Vec<Diagnosti
                 survey.always_denied(rule, &denials);
                 survey.ports(rule, surroundings);
             }
-            Action::Deny => survey.open_apex(&policy, rule, &denials),
+            Action::Deny => survey.open_apex(rule, &allowances, &denials),
         }
     }
+    survey.local_domain(&policy, &domains);
+    survey.size();
     survey.reports.extend(names::of(&policy));
+    survey.reports.extend(literals::of(&policy));
     survey.reports
 }
 
@@ -96,17 +106,19 @@ impl Survey<'_> {
     fn repeated<'p>(
         &mut self,
         rule: &'p RuleSource<'p>,
-        said: &mut HashMap<u64, &'p RuleSource<'p>>,
+        said: &mut HashMap<u64, (&'p RuleSource<'p>, OnceCell<String>)>,
     ) {
         match said.entry(fingerprint(rule)) {
             Entry::Vacant(entry) => {
-                entry.insert(rule);
+                entry.insert((rule, OnceCell::new()));
             }
-            Entry::Occupied(entry) if meaning(entry.get()) == meaning(rule) => {
-                let id = entry.get().id.to_owned();
-                self.warn((path_of(rule), place_of(rule)), Warning::SameRule { id });
+            Entry::Occupied(entry) => {
+                let (first, said) = entry.get();
+                if *said.get_or_init(|| meaning(first)) == meaning(rule) {
+                    let id = first.id.to_owned();
+                    self.warn((path_of(rule), place_of(rule)), Warning::SameRule { id });
+                }
             }
-            Entry::Occupied(_) => {}
         }
     }
 
@@ -153,30 +165,77 @@ impl Survey<'_> {
             }
             let names_namespaces = entry.namespaces.is_some() || entry.not_namespaces.is_some();
             if domains.len() > 1 && names_namespaces && entry.principals.is_none() {
-                let domains = domains.iter().map(|&domain| domain.to_owned()).collect();
-                self.warn(place(), Warning::Namespaces { domains });
+                let (shown, others) = (3, domains.len().saturating_sub(3));
+                let domains = domains.iter().take(shown).map(|&it| it.to_owned()).collect();
+                self.warn(place(), Warning::Namespaces { domains, others });
             }
         }
     }
 
-    fn always_denied(&mut self, rule: &RuleSource<'_>, denials: &Denials<'_>) {
+    /// The alias of Istio's policies, where the policy names no other trust domain.
+    fn local_domain(&mut self, policy: &Source<'_>, domains: &BTreeSet<&str>) {
+        if !domains.iter().eq([&trust_domain::LOCAL]) {
+            return;
+        }
+        let first = policy.rules.iter().find_map(|rule| {
+            let mut entries = rule.from.iter().enumerate();
+            entries.find_map(|(index, entry)| {
+                let lists =
+                    [("principals", &entry.principals), ("notPrincipals", &entry.not_principals)];
+                lists.into_iter().find_map(|(key, list)| {
+                    let mut items = list.iter().flat_map(Listed::iter).enumerate();
+                    let (position, item) =
+                        items.find(|(_, item)| trust_domain::of(item.pattern).is_some())?;
+                    let path = format!("{}.from[{index}].{key}[{position}]", path_of(rule));
+                    Some((path, item.node))
+                })
+            })
+        });
+        let Some(place) = first else { return };
+        let note = Diagnostic::warning(Warning::LocalDomain.word(), place, Warning::LocalDomain);
+        self.reports.push(Diagnostic { level: Level::Note, ..note });
+    }
+
+    /// What `kubectl apply` refuses for its size.
+    fn size(&mut self) {
+        let Some(root) = self.file.document().root() else { return };
+        // It is the JSON that counts, which layout and comments are no part of.
+        let bytes = match self.file.text().len() {
+            bytes if bytes >= MAX_APPLIED => bytes,
+            _ => root.to_json().len(),
+        };
+        if bytes >= MAX_APPLIED {
+            self.warn(("$".to_owned(), root), Warning::Large { bytes, max: MAX_APPLIED });
+        }
+    }
+
+    fn always_denied<'p>(&mut self, rule: &'p RuleSource<'p>, denials: &Denials<'p>) {
         let mut denied = Vec::new();
         let mut count = 0_usize;
-        let mut ask = |entry: Option<&Destinations<'_>>, host, place| {
-            count = count.saturating_add(1);
-            denied.extend(denials.covering(rule, entry, host).map(|by| (place, by)));
-        };
+        let mut covering = denials.against(rule);
         if rule.to.is_empty() {
-            ask(None, None, (path_of(rule), place_of(rule)));
+            let by = covering.of_entry(None);
+            count = count.saturating_add(by.len());
+            let place = || (path_of(rule), place_of(rule));
+            denied.extend(by.into_iter().flatten().map(|by| (place(), by)));
         }
         for (index, entry) in rule.to.iter().enumerate() {
             let path = format!("{}.to[{index}]", path_of(rule));
-            let Some(hosts) = &entry.hosts else {
-                ask(Some(entry), None, (path, entry.node));
-                continue;
-            };
-            for (position, Item { pattern, node }) in hosts.iter().enumerate() {
-                ask(Some(entry), Some(pattern), (format!("{path}.hosts[{position}]"), node));
+            let by = covering.of_entry(Some(entry));
+            count = count.saturating_add(by.len());
+            match &entry.hosts {
+                None => {
+                    denied.extend(
+                        by.into_iter().flatten().map(|by| ((path.clone(), entry.node), by)),
+                    );
+                }
+                Some(hosts) => {
+                    let place = |position, node| (format!("{path}.hosts[{position}]"), node);
+                    let hosts = hosts.iter().zip(by).enumerate();
+                    denied.extend(hosts.filter_map(|(position, (host, by))| {
+                        by.map(|by| (place(position, host.node), by))
+                    }));
+                }
             }
         }
         if let [(_, (_, by)), ..] = denied.as_slice()
@@ -222,13 +281,18 @@ impl Survey<'_> {
         }
     }
 
-    fn open_apex(&mut self, policy: &Source<'_>, rule: &RuleSource<'_>, denials: &Denials<'_>) {
+    fn open_apex(
+        &mut self,
+        rule: &RuleSource<'_>,
+        allowances: &Allowances<'_>,
+        denials: &Denials<'_>,
+    ) {
         for (index, entry) in rule.to.iter().enumerate() {
             let hosts = entry.hosts.iter().flat_map(Listed::iter);
             for (position, Item { pattern, node }) in hosts.enumerate() {
                 let HostPattern::Under(apex) = pattern else { continue };
                 let name = HostPattern::Name(apex);
-                if denials.speak_of(&name) || !is_open(policy, &name) {
+                if denials.speak_of(name) || !allowances.speak_of(name) {
                     continue;
                 }
                 let path = format!("{}.to[{index}].hosts[{position}]", path_of(rule));
@@ -273,151 +337,15 @@ fn no_caller(entry: &Callers<'_>, action: Action) -> Option<Contradiction> {
     if excludes_itself(&entry.namespaces, &entry.not_namespaces) {
         return Some(Contradiction::Not("notNamespaces"));
     }
-    let namespaces = entry.namespaces.as_ref()?.patterns();
+    entry.namespaces.as_ref()?;
+    let namespaces = Patterns::of(&entry.namespaces);
     let is_elsewhere = |principal: &TextPattern<'_>| {
         let TextPattern::Exact(id) = principal else { return false };
         let namespace = namespace_of(id).map(TextPattern::Exact);
-        namespace.is_none_or(|namespace| !namespaces.iter().any(|listed| listed.covers(&namespace)))
+        namespace.is_none_or(|namespace| !namespaces.covers(&namespace))
     };
     let mut principals = entry.principals.as_ref()?.patterns().iter();
     principals.all(is_elsewhere).then_some(Contradiction::OtherNamespaces)
-}
-
-/// The entries of deny rules, found by the hosts that they list.
-struct Denials<'p> {
-    by_name: HashMap<&'p str, Vec<Denial<'p>>>,
-    by_apex: HashMap<&'p str, Vec<Denial<'p>>>,
-    /// Those with addresses, and those without hosts.
-    others: Vec<Denial<'p>>,
-}
-
-#[derive(Clone, Copy)]
-struct Denial<'p> {
-    rule: &'p RuleSource<'p>,
-    /// Absent where the rule has no `to`.
-    entry: Option<&'p Destinations<'p>>,
-}
-
-impl<'p> Denials<'p> {
-    fn of(policy: &'p Source<'p>) -> Self {
-        let mut denials =
-            Self { by_name: HashMap::new(), by_apex: HashMap::new(), others: Vec::new() };
-        for rule in policy.rules.iter().filter(|rule| rule.action == Action::Deny) {
-            if rule.to.is_empty() {
-                denials.others.push(Denial { rule, entry: None });
-            }
-            for entry in &rule.to {
-                let denial = Denial { rule, entry: Some(entry) };
-                let Some(hosts) = &entry.hosts else {
-                    denials.others.push(denial);
-                    continue;
-                };
-                let mut has_addresses = false;
-                for pattern in hosts.patterns() {
-                    match *pattern {
-                        HostPattern::Name(name) => {
-                            denials.by_name.entry(name).or_default().push(denial);
-                        }
-                        HostPattern::Under(apex) => {
-                            denials.by_apex.entry(apex).or_default().push(denial);
-                        }
-                        HostPattern::Address(_) | HostPattern::Block(_) => has_addresses = true,
-                    }
-                }
-                if has_addresses {
-                    denials.others.push(denial);
-                }
-            }
-        }
-        denials
-    }
-
-    /// The id of a deny rule that matches whatever this host of an allow rule's entry matches.
-    fn covering(
-        &self,
-        rule: &RuleSource<'_>,
-        entry: Option<&Destinations<'_>>,
-        host: Option<HostPattern<'_>>,
-    ) -> Option<(usize, &'p str)> {
-        self.candidates(host.as_ref())
-            .find(|denial| {
-                let by = denial.rule;
-                let counts_wherever = by.only.is_none() || by.only == rule.only;
-                let lasts = by.until.is_none()
-                    || matches!((by.until, rule.until), (Some(deny), Some(allow)) if allow <= deny);
-                let has_callers = by.from.is_empty()
-                    || !rule.from.is_empty()
-                        && rule
-                            .from
-                            .iter()
-                            .all(|from| by.from.iter().any(|by| covers_callers(by, from)));
-                let has_destination = denial.entry.is_none_or(|by| {
-                    entry.is_some_and(|entry| covers_destinations(by, entry, host))
-                });
-                counts_wherever && lasts && has_callers && has_destination
-            })
-            .map(|denial| (denial.rule.index, denial.rule.id))
-    }
-
-    /// Whether a deny rule lists a host, whatever else it asks.
-    fn speak_of(&self, host: &HostPattern<'_>) -> bool {
-        let lists = |denial: &Denial<'_>| {
-            denial
-                .entry
-                .and_then(|entry| entry.hosts.as_ref())
-                .is_none_or(|hosts| hosts.patterns().iter().any(|listed| listed.covers(host)))
-        };
-        self.candidates(Some(host)).any(|denial| lists(&denial))
-    }
-
-    fn candidates<'s>(
-        &'s self,
-        host: Option<&HostPattern<'s>>,
-    ) -> impl Iterator<Item = Denial<'p>> + use<'s, 'p> {
-        let (name, apex) = match host {
-            Some(HostPattern::Name(name)) => (Some(*name), None),
-            Some(HostPattern::Under(apex)) => (None, Some(*apex)),
-            _ => (None, None),
-        };
-        let of_name = name.and_then(|name| self.by_name.get(name));
-        let longest = apex.or_else(|| name.and_then(parent));
-        let apexes = std::iter::successors(longest, |apex| parent(apex));
-        let of_apexes = apexes.filter_map(|apex| self.by_apex.get(apex));
-        of_name.into_iter().chain(of_apexes).flatten().chain(&self.others).copied()
-    }
-}
-
-/// The name without its first label.
-fn parent(name: &str) -> Option<&str> {
-    name.split_once('.').map(|(_, parent)| parent)
-}
-
-/// Whether some request to a host passes, as far as no deny rule speaks of it.
-fn is_open(policy: &Source<'_>, host: &HostPattern<'_>) -> bool {
-    let lists = |entry: &Destinations<'_>| {
-        entry
-            .hosts
-            .as_ref()
-            .is_none_or(|hosts| hosts.patterns().iter().any(|listed| listed.covers(host)))
-    };
-    policy.settings.default == Action::Allow
-        || policy.rules.iter().any(|rule| {
-            rule.action == Action::Allow && (rule.to.is_empty() || rule.to.iter().any(lists))
-        })
-}
-
-/// The trust domains of all principals that the policy names.
-fn trust_domains<'p>(policy: &'p Source<'p>) -> BTreeSet<&'p str> {
-    let entries = policy.rules.iter().flat_map(|rule| &rule.from);
-    let domain = |pattern: &TextPattern<'p>| match *pattern {
-        TextPattern::Exact(id) | TextPattern::Prefix(id) => id.split_once('/').map(|(it, _)| it),
-        TextPattern::Suffix(_) | TextPattern::Present => None,
-    };
-    let lists = |entry: &'p Callers<'p>| -> [&'p List<'p, TextPattern<'p>>; 2] {
-        [&entry.principals, &entry.not_principals]
-    };
-    let lists = entries.flat_map(lists).flatten();
-    lists.flat_map(|list| list.patterns()).filter_map(domain).collect()
 }
 
 /// A number that is equal for rules that say the same, and hardly ever for others.

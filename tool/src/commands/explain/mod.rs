@@ -7,14 +7,15 @@ mod text;
 use crate::console::{Console, Format};
 use crate::failure::{Failure, Outcome};
 use crate::input;
-use crate::policy_file::{Node, PolicyFile};
+use crate::policy_file::{Node, PolicyFile, Source};
 use crate::root_id::RootId;
+use crate::trust_domain;
 use account::Account;
 use egress_warden::config::Config;
 use egress_warden::policy::namespace_of;
 use egress_warden::root_id::Connections;
 use egress_warden_simulate::time::Time;
-use egress_warden_simulate::{Bytes, Connection, Filters, Request, Subject};
+use egress_warden_simulate::{Bytes, Connection, Filters, Outcome as Simulated, Request, Subject};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
@@ -92,7 +93,10 @@ pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure
     let rules = rules.unwrap_or_default().iter();
     let connections = args.root_id.connections(Some(&file));
     let connections = Connections { port: args.port.unwrap_or(connections.port), ..connections };
+    let is_local =
+        |policy: Source<'_>| trust_domain::named_by(&policy).contains(trust_domain::LOCAL);
     let explainer = Explainer {
+        names_local_domain: file.source().is_some_and(is_local),
         file: &file,
         filters: Filters::new(config, connections),
         connections,
@@ -139,12 +143,17 @@ struct Explainer<'f> {
     connections: Connections,
     rules: HashMap<&'f str, &'f Node>,
     at: Time,
+    /// Whether a principal of the policy is in the trust domain `cluster.local`.
+    names_local_domain: bool,
 }
 
 impl Explainer<'_> {
     fn explain(&self, subject: &Subject, console: &mut Console) -> Result<Outcome, Failure> {
         let simulated = self.filters.simulate(subject, self.at);
         let passed = simulated.passed;
+        if let Some(note) = self.local_domain(subject, &simulated) {
+            console.note(note);
+        }
         let account = Account {
             file: self.file,
             config: self.filters.config(),
@@ -161,6 +170,41 @@ impl Explainer<'_> {
         }
         Ok(if passed { Outcome::Yes } else { Outcome::No })
     }
+
+    /// Says so where the caller's trust domain is all that keeps rules for `cluster.local` from it.
+    fn local_domain(&self, subject: &Subject, simulated: &Simulated) -> Option<String> {
+        if !self.names_local_domain {
+            return None;
+        }
+        let caller = subject.principal()?;
+        let local = trust_domain::as_local(caller)?;
+        let as_local = self.filters.simulate(&with_principal(subject, &local), self.at);
+        let [decision, would] = decisions(&as_local);
+        (decisions(simulated) != [decision, would]).then(|| {
+            format!(
+                "`{caller}` is in another trust domain than `cluster.local`, which the policy names: as \
+                 `{local}` the answer is {}. Only Istio's own policies take `cluster.local` for the \
+                 mesh's trust domain; write the domain of the caller",
+                would.or(decision).unwrap_or_default()
+            )
+        })
+    }
+}
+
+/// The same from another caller.
+fn with_principal(subject: &Subject, principal: &str) -> Subject {
+    let principal = Some(principal.to_owned());
+    match subject.clone() {
+        Subject::Request(request) => Subject::Request(Request { principal, ..request }),
+        Subject::Connection(connection) => {
+            Subject::Connection(Connection { principal, ..connection })
+        }
+    }
+}
+
+/// What is judged otherwise, as the two words of its record.
+fn decisions(outcome: &Simulated) -> [Option<&str>; 2] {
+    ["decision", "would"].map(|key| outcome.recorded(key))
 }
 
 /// Requests one a line, each answered before the next is read.

@@ -2,6 +2,7 @@
 
 use super::appraisal::{self, Likeness, Oddity, Thresholds};
 use super::sightings::{Port, Sighting, Sightings};
+use crate::public_suffix::Openness;
 use egress_warden::config;
 use egress_warden::host::{Authority, Host};
 use egress_warden::policy::{Action, ClusterPort, Policy, Request};
@@ -510,7 +511,7 @@ fn spread(mut drafts: Drafts<'_>) -> Drafts<'_> {
 }
 
 /// The wildcard for each host that gets one: below the nearest name that enough of the hosts of its
-/// port stand under, and always below a registered name.
+/// port stand under, always below a registered name, and never over names that strangers can take.
 fn wildcards<'a>(
     ordinary: &BTreeMap<Target<'a>, Use<'_>>,
     from: usize,
@@ -532,7 +533,7 @@ fn wildcards<'a>(
         for ((name, port), hosts) in groups {
             let free: Vec<&str> =
                 hosts.into_iter().filter(|host| !wildcards.contains_key(&(*host, port))).collect();
-            if free.len() >= from {
+            if free.len() >= from && Openness::of(name).is_none() {
                 wildcards.extend(free.iter().map(|host| ((*host, port), format!("*.{name}"))));
             }
         }
@@ -718,6 +719,9 @@ mod tests {
             hosts("vendor.com", 5),
             hosts("few.com", 4),
             hosts("github.io", 6),
+            hosts("amazonaws.com", 6),
+            hosts("eu-west-1.amazonaws.com", 6),
+            hosts("westeurope.cloudapp.azure.com", 6),
             hosts("eu.deep.co.uk", 5),
             hosts("unknown.corp", 6),
         ]
@@ -727,7 +731,7 @@ mod tests {
         let [(_, patterns, _)] = &rules_of(&draft)[..] else { panic!("{draft:?}") };
         let wildcards: Vec<_> = patterns.iter().filter(|it| it.starts_with('*')).collect();
         assert_eq!(wildcards, ["*.eu.deep.co.uk", "*.vendor.com"]);
-        assert_eq!(patterns.len(), 2 + 4 + 6 + 6);
+        assert_eq!(patterns.len(), 2 + 4 + 6 + 6 + 3 * 6);
     }
 
     #[test]

@@ -25,8 +25,9 @@ use std::path::PathBuf;
 ///
 /// A rule names a namespace if at least half of its callers, and at least three, use a host. It names
 /// every verified caller if four fifths of the namespaces do. It has a wildcard if at least 5 ordinary
-/// hosts are below one name, but never across a public suffix. Each rule's note says how often, by how
-/// many callers and when the requests were seen.
+/// hosts are below one name, but never one under which anybody can take a name, such as
+/// `*.amazonaws.com`. Each rule's note says how often, by how many callers and when the requests were
+/// seen.
 ///
 /// All other requests follow as comments, with what is odd about them: refused when seen, similar to a
 /// name seen 20 times as often, an address, a special name, not ASCII, a tunnel, a caller who is not
