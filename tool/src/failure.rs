@@ -11,6 +11,8 @@ pub(crate) enum Outcome {
     Yes,
     /// No, or findings: 1.
     No,
+    /// The answer is about a part of the input only: 2.
+    Incomplete,
 }
 
 impl Outcome {
@@ -25,6 +27,7 @@ impl From<Outcome> for ExitCode {
         match outcome {
             Outcome::Yes => Self::SUCCESS,
             Outcome::No => Self::from(1),
+            Outcome::Incomplete => Self::from(2),
         }
     }
 }

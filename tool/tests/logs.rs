@@ -96,6 +96,110 @@ fn the_requests_among_other_lines_are_counted_and_so_are_the_lines() {
     assert!(said.contains("mixed.log:4: longer than 1 MiB") && said.len() < 2_000, "{said}");
 }
 
+/// A gate must not be green on input that it did not read.
+#[test]
+fn too_many_unread_lines_make_the_answer_incomplete() {
+    let folder = Folder::new();
+    let log_of = |unread: usize, read: usize| {
+        let text = b"[2026-11-25T03:00:00.123Z] \"GET / HTTP/1.1\" 200\n\n".repeat(unread);
+        let name = format!("{unread}-of-{}.log", unread + read);
+        folder.file(&name, &[text, lines(read)].concat())
+    };
+    let (gate, at_limit, beyond) = (log_of(500, 1), log_of(1, 99), log_of(1, 98));
+    let commands =
+        [vec!["replay", POLICY], vec!["diff", "--fail-on", "any", POLICY, POLICY], vec!["learn"]];
+    for command in commands {
+        let run = |log: &Path, more: &[&str]| {
+            let output = tool(&[&command[..], &[text(log)], more].concat(), b"");
+            let [out, err] =
+                [output.stdout, output.stderr].map(|it| String::from_utf8(it).expect("text"));
+            (output.status.code(), out, err)
+        };
+        let (code, out, err) = run(&gate, &[]);
+        assert_eq!(code, Some(2), "{command:?}: {err}");
+        let first = out.lines().next().expect("an answer").trim_start_matches("# ");
+        assert!(
+            first.starts_with("INCOMPLETE: 500 of 501 lines could not be read, more than 1 %"),
+            "{out}"
+        );
+        assert!(err.starts_with(&format!("error: {}: 500 of 501 lines", text(&gate))), "{err}");
+        let (code, out, _) = run(&gate, &["--format", "json"]);
+        assert_eq!(code, Some(2), "{command:?}");
+        assert!(out.starts_with(r#"{"complete":false,"#), "{out}");
+
+        for (log, more) in [(&gate, &["--max-unread", "100"][..]), (&at_limit, &[])] {
+            let (code, out, err) = run(log, more);
+            assert!(matches!(code, Some(0 | 1)), "{command:?} {more:?}: {err}");
+            assert!(!format!("{out}{err}").contains("INCOMPLETE"), "{command:?} {more:?}: {out}");
+            let (_, out, _) = run(log, &[more, &["--format", "json"]].concat());
+            assert!(out.starts_with(r#"{"complete":true,"#), "{out}");
+        }
+        assert_eq!(run(&beyond, &[]).0, Some(2), "{command:?}");
+        assert_eq!(run(&at_limit, &["--max-unread", "0"]).0, Some(2), "{command:?}");
+        assert_eq!(run(&at_limit, &["--max-unread", "101"]).0, Some(2), "{command:?}");
+    }
+    // What `--only` leaves out was read.
+    let refused = r#"{"egress_decision":"deny","egress_reason":"default","authority":"a.test","method":"GET","path":"/"}"#;
+    let both =
+        folder.file("both.log", &[refused.as_bytes(), b"\n", &lines(99)[..], b"text\n"].concat());
+    let output = tool(&["replay", POLICY, text(&both), "--only", "filter"], b"");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+}
+
+/// A burst whose times cannot be read is no habit of days, and helps none to look like one.
+#[test]
+fn nothing_is_learnt_from_lines_without_a_time() {
+    let folder = Folder::new();
+    let line = |caller: &str, host: &str, time: &str| {
+        format!(
+            r#"{{"authority":"{host}","method":"GET","path":"/","response_code":200,{time}"source_principal":"spiffe://td/ns/shop/sa/{caller}","upstream_cluster":"outbound|443||{host}"}}"#
+        ) + "\n"
+    };
+    let hour = |hour: u64| format!(r#""start_time":{},"#, 1_795_575_600 + hour * 3_600);
+    let mut log = String::new();
+    for number in 0..60 {
+        log += &line("a", "daily.example.com", &hour(number));
+        log += &line("a", "burst.example.net", r#""start_time":"03:00:00","#);
+        log += &line("b", "burst.example.net", "");
+    }
+    // Too few hours, and one caller alone: lines without a time add neither.
+    for number in 0..30 {
+        log += &line("a", "hours.example.org", &hour(number % 2));
+        log += &line("a", "alone.example.dev", &hour(number));
+        log += &line("b", "hours.example.org", "");
+        log += &line("b", "alone.example.dev", "");
+    }
+    let log = folder.file("undated.log", log.as_bytes());
+    for with_refused in [&[][..], &["--with-refused"]] {
+        let arguments = [&["learn", "--format", "json", text(&log)], with_refused].concat();
+        let output = tool(&arguments, b"");
+        assert!(output.status.success(), "{output:?}");
+        let answer: Value = serde_json::from_slice(&output.stdout).expect("an answer");
+        assert_eq!(answer["lines"]["without_time"], 180, "{answer}");
+        let rules = answer["policy"]["rules"].as_array().expect("rules");
+        let hosts: Vec<_> = rules.iter().map(|rule| &rule["to"][0]["hosts"]).collect();
+        assert_eq!(hosts, [&serde_json::json!(["daily.example.com"])], "{answer}");
+        let mut apart: Vec<_> = answer["apart"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|it| (it["host"].as_str(), it["reason"].as_str()))
+            .collect();
+        apart.dedup();
+        apart.sort_unstable();
+        assert_eq!(
+            apart,
+            [
+                (Some("alone.example.dev"), Some("rare")),
+                (Some("alone.example.dev"), Some("undated")),
+                (Some("burst.example.net"), Some("undated")),
+                (Some("hours.example.org"), Some("rare")),
+                (Some("hours.example.org"), Some("undated")),
+            ]
+        );
+    }
+}
+
 #[test]
 fn a_log_is_the_same_whole_split_packed_or_piped() {
     let folder = Folder::new();

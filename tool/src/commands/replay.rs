@@ -1,9 +1,9 @@
 //! `replay`: logged requests through a policy, and where it decides otherwise than the log.
 
-use crate::console::{Console, FRAME, Format, NAME, counted, styled};
+use crate::console::{BAD, Console, FRAME, Format, NAME, counted, styled};
 use crate::failure::{Failure, Outcome};
 use crate::judgement::Judgement;
-use crate::logs::{self, Choice, Group, Logged, LoggedVerdict, Place, Tally};
+use crate::logs::{self, Choice, Group, Logged, LoggedVerdict, Place, Requests, Tally};
 use crate::policy_file::PolicyFile;
 use egress_warden::config::Config;
 use egress_warden::policy::{
@@ -24,8 +24,15 @@ use std::path::PathBuf;
 /// place in a line is text of a caller and is not read. The output says how many lines of which form
 /// were read.
 ///
-/// The time of a request is its `start_time`. A line with neither method nor authority is a TLS
-/// connection that was not terminated; it is judged as one and counted among the requests.
+/// If more than 1 % of the lines cannot be read (`--max-unread`), the answer says so first, and the exit
+/// code is 2.
+///
+/// The time of a request is its `start_time`, `@timestamp` or `timestamp`: RFC 3339 with any offset, or
+/// seconds, milliseconds, microseconds or nanoseconds since 1970. If a line has none, and the decision
+/// depends on it, the request is `undated`: counted, and not decided.
+///
+/// A line with neither method nor authority is a TLS connection that was not terminated; it is judged as
+/// one and counted among the requests.
 ///
 /// A log does not tell everything. Istio's own log names no caller: such requests are judged as not
 /// verified. No log says whether a connection without a server name was TLS: it is taken for TLS if a
@@ -37,15 +44,15 @@ use std::path::PathBuf;
 /// allow, then the request took another route than the judged one, or the guard refused it. Such lines
 /// are counted and named.
 ///
-/// `--format json` writes one object: `policy`, `requests`, `allowed`, `denied`, `verdicts` and `would`
+/// `--format json` writes one object: `complete`, `policy`, `requests`, `allowed`, `denied`, `verdicts` and `would`
 /// [{decision, reason, rule, requests, examples [{place, method, authority, path, principal}]}],
 /// `logged` {same, other_reason, other_decision, none, unlisted}, `differences` [{logged, now,
-/// requests, examples}], `rerouted` {requests, examples}, `lines` {access_log, filter, forms [{form,
-/// prefix, lines}], connections, left_out, without_caller_field, unread {lines, first [{place, problem,
-/// text}]}}.
+/// requests, examples}], `rerouted` and `undated` {requests, examples}, `lines` {access_log, filter,
+/// forms [{form, prefix, lines}], connections, left_out, without_caller_field, without_time, unread
+/// {lines, first [{place, problem, text}]}}.
 ///
-/// Exit codes: 0 every decision is the one in the log, or the log has none; 1 some differ; 2 wrong usage
-/// or unreadable input.
+/// Exit codes: 0 every decision is the one in the log, or the log has none; 1 some differ or are not
+/// decided; 2 wrong usage, or too much of the input is unreadable.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
@@ -75,15 +82,14 @@ pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure
             Ok(())
         },
     )?;
-    for note in tally.notes() {
-        console.note(note);
-    }
+    tally.tell(console);
     let answer = Answer::new(&totals, &config, &tally);
     match console.format() {
         Format::Json => console.json(&answer)?,
         Format::Text => answer.write(console)?,
     }
-    Ok(if answer.logged.other_decision == 0 { Outcome::Yes } else { Outcome::No })
+    let is_as_logged = answer.logged.other_decision == 0 && answer.undated.requests == 0;
+    Ok(tally.outcome(if is_as_logged { Outcome::Yes } else { Outcome::No }))
 }
 
 /// Most kinds of difference that are told apart, so that a hostile log cannot fill the memory.
@@ -98,6 +104,8 @@ struct Totals {
     differences: HashMap<(Judgement, Key), Group>,
     /// Those that went, or would have gone, to another port than the one that was judged.
     rerouted: Group,
+    /// Those that have no time, which their decision depends on.
+    undated: Group,
 }
 
 /// A verdict as a key.
@@ -128,7 +136,9 @@ impl Totals {
     ) {
         let policy = &config.policy;
         let request = logged.request(policy.reads(), connections);
-        let decision = policy.decide(&request);
+        let Some(decision) = logs::decide(policy, &request) else {
+            return self.undated.push(logged, place);
+        };
         let verdict = decision.verdict;
         self.verdicts.entry(key(verdict)).or_default().push(logged, place);
         if let Some(would) = decision.would {
@@ -170,6 +180,7 @@ impl Totals {
         self.logged.other_decision += behind.logged.other_decision;
         self.logged.none += behind.logged.none;
         self.rerouted.add(behind.rerouted);
+        self.undated.add(behind.undated);
         for (key, group) in behind.differences {
             if self.differences.len() < MAX_DIFFERENCES || self.differences.contains_key(&key) {
                 self.differences.entry(key).or_default().add(group);
@@ -209,6 +220,8 @@ fn is_rerouted(before: &LoggedVerdict<'_>, request: &Request<'_>, policy: &Polic
 /// The answer. Its keys are stable.
 #[derive(Debug, Serialize)]
 struct Answer<'a> {
+    /// Whether the logs were read, but for a small share of their lines.
+    complete: bool,
     /// Name and hash of the policy, as records have it.
     policy: &'a str,
     requests: u64,
@@ -221,7 +234,10 @@ struct Answer<'a> {
     logged: &'a Comparison,
     /// Where a verdict is not the log's: other decisions first, then most frequent first.
     differences: Vec<Difference<'a>>,
-    rerouted: Rerouted<'a>,
+    /// Requests whose port in the log is not the one that was judged.
+    rerouted: Requests<'a>,
+    /// Requests that were not decided, since that depends on a time that their line does not have.
+    undated: Requests<'a>,
     lines: &'a Tally,
 }
 
@@ -239,13 +255,6 @@ struct Row<'a> {
 struct Difference<'a> {
     logged: &'a Judgement,
     now: Judgement,
-    requests: u64,
-    examples: Vec<logs::Shown<'a>>,
-}
-
-/// Requests whose port in the log is not the one that was judged.
-#[derive(Debug, Serialize)]
-struct Rerouted<'a> {
     requests: u64,
     examples: Vec<logs::Shown<'a>>,
 }
@@ -292,6 +301,7 @@ impl<'a> Answer<'a> {
             rows.map(|row| row.requests).sum()
         };
         Self {
+            complete: tally.is_complete(),
             policy: &config.revision,
             requests: tally.requests(),
             allowed: of(Action::Allow),
@@ -299,10 +309,8 @@ impl<'a> Answer<'a> {
             would: rows(&totals.would),
             logged: &totals.logged,
             differences,
-            rerouted: Rerouted {
-                requests: totals.rerouted.requests,
-                examples: totals.rerouted.shown(tally),
-            },
+            rerouted: totals.rerouted.answer(tally),
+            undated: totals.undated.answer(tally),
             lines: tally,
             verdicts,
         }
@@ -313,8 +321,15 @@ impl<'a> Answer<'a> {
             0 => String::new(),
             count => format!(", {count} of them connections,"),
         };
+        if let Some(caveat) = self.lines.caveat() {
+            console.line(styled(BAD, caveat))?;
+        }
+        let undated = match self.undated.requests {
+            0 => String::new(),
+            count => format!(", {count} not decided"),
+        };
         console.line(format_args!(
-            "{}{connections} through {}: {} allowed, {} denied",
+            "{}{connections} through {}: {} allowed, {} denied{undated}",
             counted(self.requests, "request"),
             styled(NAME, self.policy),
             self.allowed,
@@ -338,7 +353,16 @@ impl<'a> Answer<'a> {
         if unlisted > 0 {
             console.line(format_args!("{unlisted:>10}  of further kinds"))?;
         }
-        let Rerouted { requests, examples } = &self.rerouted;
+        let Requests { requests, examples } = &self.undated;
+        if *requests > 0 {
+            console.line(
+                "\nNot decided, since a rule with `until` matches and the line has no time that can \
+                 be read:",
+            )?;
+            console.line(format_args!("{requests:>10}  in all"))?;
+            write_examples(console, examples)?;
+        }
+        let Requests { requests, examples } = &self.rerouted;
         if *requests > 0 {
             console.line(
                 "\nAllowed by this policy, and then routed to a port that the rule does not allow \

@@ -42,6 +42,13 @@ pub(crate) struct Shown<'a> {
     principal: Option<&'a str>,
 }
 
+/// A group as answers have it.
+#[derive(Debug, Serialize)]
+pub(crate) struct Requests<'a> {
+    pub(crate) requests: u64,
+    pub(crate) examples: Vec<Shown<'a>>,
+}
+
 impl Group {
     /// Counts one request more.
     pub(crate) fn push(&mut self, logged: &Logged<'_>, place: Place) {
@@ -62,6 +69,10 @@ impl Group {
         self.requests += behind.requests;
         let room = SHOWN.saturating_sub(self.examples.len());
         self.examples.extend(behind.examples.into_iter().take(room));
+    }
+
+    pub(crate) fn answer(&self, tally: &Tally) -> Requests<'_> {
+        Requests { requests: self.requests, examples: self.shown(tally) }
     }
 
     /// The first few.

@@ -2,14 +2,14 @@
 
 use super::chunks::MAX_LINE;
 use super::prefix::{Prefix, Start};
+use super::time;
 use super::unread::Problem;
 use egress_warden::policy::{Action, ClusterPort, Reads, Request};
 use egress_warden::root_id::Connections;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use serde_json::Value;
+use serde_json::Number;
 use std::borrow::Cow;
 use std::fmt;
-use std::time::SystemTime;
 
 /// Which of the two kinds of record a line is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,6 +35,7 @@ pub(crate) struct Logged<'a> {
     prefix: Prefix,
     form: Form,
     fields: Fields<'a>,
+    time: Option<u64>,
 }
 
 /// What the log says was decided.
@@ -53,40 +54,47 @@ const SURELY_WHOLE: usize = 1020;
 /// The fields that a verdict depends on, and those that tell of one.
 #[derive(Debug, Default)]
 struct Fields<'a> {
-    authority: Text<'a>,
-    method: Text<'a>,
-    path: Text<'a>,
-    start_time: Text<'a>,
-    upstream_cluster: Text<'a>,
-    requested_server_name: Text<'a>,
-    source_principal: Text<'a>,
-    egress_decision: Text<'a>,
-    egress_rule: Text<'a>,
-    egress_reason: Text<'a>,
-    egress_policy: Text<'a>,
-    egress_connection_decision: Text<'a>,
-    egress_connection_rule: Text<'a>,
-    egress_connection_reason: Text<'a>,
-    port: Option<u16>,
+    authority: Field<'a>,
+    method: Field<'a>,
+    path: Field<'a>,
+    start_time: Field<'a>,
+    /// `@timestamp`, as collectors call the time.
+    collected_at: Field<'a>,
+    timestamp: Field<'a>,
+    upstream_cluster: Field<'a>,
+    requested_server_name: Field<'a>,
+    source_principal: Field<'a>,
+    egress_decision: Field<'a>,
+    egress_rule: Field<'a>,
+    egress_reason: Field<'a>,
+    egress_policy: Field<'a>,
+    egress_connection_decision: Field<'a>,
+    egress_connection_rule: Field<'a>,
+    egress_connection_reason: Field<'a>,
+    port: Field<'a>,
     /// Which HTTP it is; a connection has none.
-    protocol: Text<'a>,
+    protocol: Field<'a>,
     /// The HTTP status, as only access logs tell it; 0 where there is no answer.
-    response_code: Option<u64>,
-    /// Whether Envoy tells how it ended, as only access logs do.
-    response_flags: bool,
+    response_code: Field<'a>,
+    /// How it ended, as only access logs tell it.
+    response_flags: Field<'a>,
     /// Whether a key stands twice, at any depth. Neither Envoy nor the filter writes such an object.
     has_repeated_key: bool,
 }
 
-/// A text of a log: borrowed where it has no escape.
+/// A value of a log. Whether it is of a kind that can be used is for those to say who use it.
 #[derive(Debug, Default)]
-enum Text<'a> {
+enum Field<'a> {
     /// The key is not there.
     #[default]
     Unsaid,
     /// `null`, or Envoy's `-`.
     Absent,
-    Said(Cow<'a, str>),
+    /// Borrowed where it has no escape.
+    Text(Cow<'a, str>),
+    Number(Number),
+    /// Of another type, which is named.
+    Other(&'static str),
 }
 
 impl<'a> Logged<'a> {
@@ -105,7 +113,6 @@ impl<'a> Logged<'a> {
         let fields = match values.next() {
             Some(Ok(fields)) => fields,
             Some(Err(error)) if error.is_eof() => return Err(Problem::HalfWritten),
-            Some(Err(error)) if error.is_data() => return Err(Problem::OtherObject),
             Some(Err(_)) | None => return Err(Problem::NotJson),
         };
         let behind = record.get(values.byte_offset()..).unwrap_or_default().trim_ascii_end();
@@ -125,7 +132,9 @@ impl<'a> Logged<'a> {
         if prefix.is_of_proxy_log() && form != Form::Filter {
             return Err(Problem::OtherObject);
         }
-        Ok(Some(Self { prefix, form, fields }))
+        let time = fields.time();
+        let logged = Self { prefix, form, fields, time };
+        logged.misfit().map_or(Ok(Some(logged)), Err)
     }
 
     /// What stood before it on its line.
@@ -142,10 +151,10 @@ impl<'a> Logged<'a> {
     pub(crate) fn is_connection(&self) -> bool {
         let Fields { authority, method, protocol, .. } = &self.fields;
         if self.form == Form::Filter {
-            return self.fields.egress_connection_decision.said().is_some();
+            return self.fields.egress_connection_decision.has_value();
         }
-        [authority, method, protocol].into_iter().all(|it| it.said().is_none())
-            && self.fields.response_code.unwrap_or_default() == 0
+        ![authority, method, protocol].into_iter().any(Field::has_value)
+            && self.fields.response_code.number::<u64>().unwrap_or_default() == 0
     }
 
     /// `:authority`, as sent, or the server name of a connection; empty where there was none.
@@ -179,14 +188,13 @@ impl<'a> Logged<'a> {
 
     /// Whether the log has a place for the caller, filled or not.
     pub(crate) fn has_caller_field(&self) -> bool {
-        self.form == Form::Filter || !matches!(self.fields.source_principal, Text::Unsaid)
+        self.form == Form::Filter || self.fields.source_principal.has_key()
     }
 
-    /// When the request came, in nanoseconds since the Unix epoch.
+    /// When the request came, in nanoseconds since the Unix epoch; absent where the line has no time
+    /// that can be read.
     pub(crate) fn time(&self) -> Option<u64> {
-        let time = humantime::parse_rfc3339(self.fields.start_time.said()?).ok()?;
-        let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH).ok()?;
-        u64::try_from(since_epoch.as_nanos()).ok()
+        self.time
     }
 
     /// What was decided, where a filter did. A request's line may also have what was decided of the
@@ -242,23 +250,45 @@ impl<'a> Logged<'a> {
     }
 
     /// The filter's line has the port that was judged: none beside an authority with one is a
-    /// conflict.
+    /// conflict. In an access log `port` is a field of somebody's own format, which counts where
+    /// neither the cluster nor the authority says one.
     fn cluster_port(&self, request: &Request<'_>) -> ClusterPort {
-        match (self.form, self.fields.port) {
+        let says_port = request.authority.as_ref().is_ok_and(|it| it.port.is_some());
+        match (self.form, self.fields.port.number()) {
             (Form::Filter, Some(port)) => ClusterPort::Said(port),
-            (Form::Filter, None) => {
-                let says_port = request.authority.as_ref().is_ok_and(|it| it.port.is_some());
-                if says_port { ClusterPort::Unknown } else { ClusterPort::Unsaid }
-            }
-            (Form::AccessLog, _) => {
+            (Form::Filter, None) if says_port => ClusterPort::Unknown,
+            (Form::Filter, None) => ClusterPort::Unsaid,
+            (Form::AccessLog, port) => {
                 let cluster = self.fields.upstream_cluster.said();
-                match cluster.map(|name| ClusterPort::of(name.as_bytes())) {
+                let of_cluster = cluster.map(|name| ClusterPort::of(name.as_bytes()));
+                match (of_cluster.unwrap_or(ClusterPort::Unsaid), request.cluster_port, port) {
+                    (ClusterPort::Unsaid, ClusterPort::Unsaid, Some(port)) if !says_port => {
+                        ClusterPort::Said(port)
+                    }
                     // A refused connection has no cluster, and its plugin's port stands nowhere.
-                    None | Some(ClusterPort::Unsaid) => request.cluster_port,
-                    Some(port) => port,
+                    (ClusterPort::Unsaid, of_request, _) => of_request,
+                    (of_cluster, ..) => of_cluster,
                 }
             }
         }
+    }
+
+    /// The first field that is asked for, and whose value is of a kind that it cannot have.
+    fn misfit(&self) -> Option<Problem> {
+        let Fields { port, .. } = &self.fields;
+        let (of_request, of_connection) = (self.fields.of_request(), self.fields.of_connection());
+        let own: &[_] = if self.is_connection() { &of_connection } else { &of_request };
+        let is_misfit = |field: &Field<'_>| field.has_value() && field.said().is_none();
+        let of_both = self.fields.of_both();
+        let misfit = own.iter().chain(&of_both).find(|(_, field)| is_misfit(field));
+        let is_port =
+            self.form != Form::Filter || !port.has_value() || port.number::<u16>().is_some();
+        let (name, field, wanted) = match misfit {
+            Some((name, field)) => (*name, *field, "text or null"),
+            None if is_port => return None,
+            None => ("port", port, "a port from 0 to 65535"),
+        };
+        Some(Problem::Field { name, found: field.kind(), wanted })
     }
 
     /// The server name, empty where TLS had none. No log says whether there was TLS: a caller's
@@ -272,58 +302,125 @@ impl<'a> Logged<'a> {
     }
 }
 
-impl Fields<'_> {
+impl<'a> Fields<'a> {
+    /// The field of a key; none where nobody asks for it.
+    fn slot(&mut self, key: &str) -> Option<&mut Field<'a>> {
+        Some(match key {
+            "authority" => &mut self.authority,
+            "method" => &mut self.method,
+            "path" => &mut self.path,
+            "start_time" => &mut self.start_time,
+            "@timestamp" => &mut self.collected_at,
+            "timestamp" => &mut self.timestamp,
+            "upstream_cluster" => &mut self.upstream_cluster,
+            "requested_server_name" => &mut self.requested_server_name,
+            "source_principal" => &mut self.source_principal,
+            "egress_decision" => &mut self.egress_decision,
+            "egress_rule" => &mut self.egress_rule,
+            "egress_reason" => &mut self.egress_reason,
+            "egress_policy" => &mut self.egress_policy,
+            "egress_connection_decision" => &mut self.egress_connection_decision,
+            "egress_connection_rule" => &mut self.egress_connection_rule,
+            "egress_connection_reason" => &mut self.egress_connection_reason,
+            "port" => &mut self.port,
+            "protocol" => &mut self.protocol,
+            "response_code" => &mut self.response_code,
+            "response_flags" => &mut self.response_flags,
+            _ => return None,
+        })
+    }
+
+    /// The texts that are asked for of a request.
+    fn of_request(&self) -> [(&'static str, &Field<'a>); 7] {
+        [
+            ("authority", &self.authority),
+            ("method", &self.method),
+            ("path", &self.path),
+            ("egress_decision", &self.egress_decision),
+            ("egress_rule", &self.egress_rule),
+            ("egress_reason", &self.egress_reason),
+            ("egress_policy", &self.egress_policy),
+        ]
+    }
+
+    /// Those of a connection that was not terminated.
+    fn of_connection(&self) -> [(&'static str, &Field<'a>); 3] {
+        [
+            ("egress_connection_decision", &self.egress_connection_decision),
+            ("egress_connection_rule", &self.egress_connection_rule),
+            ("egress_connection_reason", &self.egress_connection_reason),
+        ]
+    }
+
+    /// Those of either.
+    fn of_both(&self) -> [(&'static str, &Field<'a>); 3] {
+        [
+            ("requested_server_name", &self.requested_server_name),
+            ("source_principal", &self.source_principal),
+            ("upstream_cluster", &self.upstream_cluster),
+        ]
+    }
+
     fn form(&self) -> Option<Form> {
-        let has = |field: &Text<'_>| !matches!(field, Text::Unsaid);
-        let has_request = has(&self.authority) && has(&self.method);
-        // What such a log writes of other connections has no answer either.
-        let has_connection = self.response_flags && has(&self.requested_server_name);
-        match self.response_code {
-            Some(_) => has_request.then_some(Form::AccessLog),
-            None if has_connection => Some(Form::AccessLog),
-            None => {
-                let decisions = [&self.egress_decision, &self.egress_connection_decision];
-                let is_one = decisions.iter().filter(|it| it.said().is_some()).count() == 1;
-                is_one.then_some(Form::Filter)
-            }
+        let has_request = self.authority.has_key() && self.method.has_key();
+        if self.response_code.has_key() {
+            return has_request.then_some(Form::AccessLog);
         }
+        // What such a log writes of other connections has no answer either.
+        if self.response_flags.has_key() && self.requested_server_name.has_key() {
+            return Some(Form::AccessLog);
+        }
+        let decisions = [&self.egress_decision, &self.egress_connection_decision];
+        let is_one = decisions.iter().filter(|it| it.has_value()).count() == 1;
+        is_one.then_some(Form::Filter)
+    }
+
+    fn time(&self) -> Option<u64> {
+        let times = [&self.start_time, &self.collected_at, &self.timestamp];
+        times.into_iter().find_map(|field| match field {
+            Field::Text(text) => time::read(text),
+            Field::Number(number) => time::read(&number.to_string()),
+            Field::Unsaid | Field::Absent | Field::Other(_) => None,
+        })
     }
 }
 
-impl Text<'_> {
+impl Field<'_> {
+    fn has_key(&self) -> bool {
+        !matches!(self, Self::Unsaid)
+    }
+
+    /// Whether there is a value, of whatever kind.
+    fn has_value(&self) -> bool {
+        !matches!(self, Self::Unsaid | Self::Absent)
+    }
+
     fn said(&self) -> Option<&str> {
         match self {
-            Self::Said(text) => Some(text),
-            Self::Absent | Self::Unsaid => None,
+            Self::Text(text) => Some(text),
+            Self::Unsaid | Self::Absent | Self::Number(_) | Self::Other(_) => None,
         }
     }
-}
 
-impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(TextVisitor)
-    }
-}
-
-struct TextVisitor;
-
-impl<'de> Visitor<'de> for TextVisitor {
-    type Value = Text<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a string or null")
+    /// The number, which text formats write in quotes.
+    fn number<T: TryFrom<u64>>(&self) -> Option<T> {
+        let number = match self {
+            Self::Number(number) => number.as_u64(),
+            Self::Text(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => text.parse().ok(),
+            Self::Unsaid | Self::Absent | Self::Text(_) | Self::Other(_) => None,
+        };
+        T::try_from(number?).ok()
     }
 
-    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
-        Ok(Text::Absent)
-    }
-
-    fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Self::Value, E> {
-        Ok(if text == "-" { Text::Absent } else { Text::Said(Cow::Borrowed(text)) })
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(Text::Said(Cow::Owned(text.to_owned())))
+    /// What the value is, in words.
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Unsaid => "not there",
+            Self::Absent => "null",
+            Self::Text(_) => "text",
+            Self::Number(_) => "a number",
+            Self::Other(kind) => kind,
+        }
     }
 }
 
@@ -346,34 +443,10 @@ impl<'de> Visitor<'de> for FieldsVisitor {
         let mut fields = Fields::default();
         let mut keys = Keys::default();
         while let Some(Key(key)) = map.next_key()? {
-            match &*key {
-                "authority" => fields.authority = map.next_value()?,
-                "method" => fields.method = map.next_value()?,
-                "path" => fields.path = map.next_value()?,
-                "start_time" => fields.start_time = map.next_value()?,
-                "upstream_cluster" => fields.upstream_cluster = map.next_value()?,
-                "requested_server_name" => fields.requested_server_name = map.next_value()?,
-                "source_principal" => fields.source_principal = map.next_value()?,
-                "egress_decision" => fields.egress_decision = map.next_value()?,
-                "egress_rule" => fields.egress_rule = map.next_value()?,
-                "egress_reason" => fields.egress_reason = map.next_value()?,
-                "egress_policy" => fields.egress_policy = map.next_value()?,
-                "egress_connection_decision" => {
-                    fields.egress_connection_decision = map.next_value()?;
-                }
-                "egress_connection_rule" => fields.egress_connection_rule = map.next_value()?,
-                "egress_connection_reason" => fields.egress_connection_reason = map.next_value()?,
-                "port" => fields.port = map.next_value()?,
-                "protocol" => fields.protocol = map.next_value()?,
-                "response_code" => {
-                    let status: Value = map.next_value()?;
-                    fields.response_code = Some(status.as_u64().unwrap_or_default());
-                }
-                _ => {
-                    fields.response_flags |= key == "response_flags";
-                    let Other { has_repeated_key } = map.next_value()?;
-                    fields.has_repeated_key |= has_repeated_key;
-                }
+            let Value { field, has_repeated_key } = map.next_value()?;
+            fields.has_repeated_key |= has_repeated_key;
+            if let Some(slot) = fields.slot(&key) {
+                *slot = field;
             }
             keys.0.push(key);
         }
@@ -398,71 +471,80 @@ impl Keys<'_> {
     }
 }
 
-/// A value that is not looked at but for its keys.
-struct Other {
+/// A value, of which lists and objects are not looked at but for their keys.
+struct Value<'a> {
+    field: Field<'a>,
     has_repeated_key: bool,
 }
 
-impl<'de> Deserialize<'de> for Other {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(OtherVisitor)
+impl<'a> Value<'a> {
+    fn scalar(field: Field<'a>) -> Self {
+        Self { field, has_repeated_key: false }
     }
 }
 
-struct OtherVisitor;
-
-impl OtherVisitor {
-    const SCALAR: Other = Other { has_repeated_key: false };
+impl<'de: 'a, 'a> Deserialize<'de> for Value<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ValueVisitor)
+    }
 }
 
-impl<'de> Visitor<'de> for OtherVisitor {
-    type Value = Other;
+struct ValueVisitor;
+
+impl<'de> Visitor<'de> for ValueVisitor {
+    type Value = Value<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a value")
     }
 
-    fn visit_unit<E: Error>(self) -> Result<Other, E> {
-        Ok(Self::SCALAR)
+    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+        Ok(Value::scalar(Field::Absent))
     }
 
-    fn visit_bool<E: Error>(self, _: bool) -> Result<Other, E> {
-        Ok(Self::SCALAR)
+    fn visit_bool<E: Error>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(Value::scalar(Field::Other("a boolean")))
     }
 
-    fn visit_i64<E: Error>(self, _: i64) -> Result<Other, E> {
-        Ok(Self::SCALAR)
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Self::Value, E> {
+        Ok(Value::scalar(Field::Number(number.into())))
     }
 
-    fn visit_u64<E: Error>(self, _: u64) -> Result<Other, E> {
-        Ok(Self::SCALAR)
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Self::Value, E> {
+        Ok(Value::scalar(Field::Number(number.into())))
     }
 
-    fn visit_f64<E: Error>(self, _: f64) -> Result<Other, E> {
-        Ok(Self::SCALAR)
+    fn visit_f64<E: Error>(self, number: f64) -> Result<Self::Value, E> {
+        let number = Number::from_f64(number);
+        Ok(Value::scalar(number.map_or(Field::Other("a number"), Field::Number)))
     }
 
-    fn visit_str<E: Error>(self, _: &str) -> Result<Other, E> {
-        Ok(Self::SCALAR)
+    fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Self::Value, E> {
+        let is_absent = text == "-";
+        Ok(Value::scalar(if is_absent { Field::Absent } else { Field::Text(text.into()) }))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Other, A::Error> {
+    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Value::scalar(Field::Text(Cow::Owned(text.to_owned()))))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
         let mut has_repeated_key = false;
-        while let Some(item) = items.next_element::<Other>()? {
+        while let Some(item) = items.next_element::<Value<'_>>()? {
             has_repeated_key |= item.has_repeated_key;
         }
-        Ok(Other { has_repeated_key })
+        Ok(Value { field: Field::Other("a list"), has_repeated_key })
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Other, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut has_repeated_key = false;
         let mut keys = Keys::default();
-        while let Some((Key(key), value)) = map.next_entry::<Key<'_>, Other>()? {
+        while let Some((Key(key), value)) = map.next_entry::<Key<'_>, Value<'_>>()? {
             has_repeated_key |= value.has_repeated_key;
             keys.0.push(key);
         }
         has_repeated_key |= keys.repeat();
-        Ok(Other { has_repeated_key })
+        Ok(Value { field: Field::Other("an object"), has_repeated_key })
     }
 }
 
@@ -643,7 +725,6 @@ mod tests {
             (br#"{"a":1} {"b":2}"#, P::NotJson),
             (br#"{"authority":"a.example","method":"GE"#, P::HalfWritten),
             (br#"{"level":"info","msg":"started"}"#, P::OtherObject),
-            (br#"{"authority":"a.example","method":7,"response_code":200}"#, P::OtherObject),
             (
                 br#"{"authority":"a","authority":"b","method":"GET","response_code":1}"#,
                 P::RepeatedKey,
@@ -656,6 +737,119 @@ mod tests {
         assert_eq!(problem(long.as_bytes()), P::TooLong);
         long.truncate(long.len() / 2);
         assert_eq!(problem(long.as_bytes()), P::HalfWritten);
+    }
+
+    #[test]
+    fn a_field_of_the_wrong_kind_is_named_where_it_is_asked_for() {
+        for (line, old, new, said) in [
+            (ACCESS, r#""POST""#, "7", "`method` is a number, not text or null"),
+            (ACCESS, r#""/v1/charges?x=1""#, "[1]", "`path` is a list, not text or null"),
+            (ACCESS, r#""stripe""#, "{}", "`egress_rule` is an object, not text or null"),
+            (
+                ACCESS,
+                r#""spiffe://cluster.local/ns/pay/sa/api,spiffe://other""#,
+                "true",
+                "`source_principal` is a boolean, not text or null",
+            ),
+            (
+                LISTENER,
+                r#""outbound|443||api.stripe.com""#,
+                "443",
+                "`upstream_cluster` is a number, not text or null",
+            ),
+            (FILTER, r#""deny""#, "0", "`egress_decision` is a number, not text or null"),
+            (FILTER, "80", "65536", "`port` is a number, not a port from 0 to 65535"),
+            (FILTER, "80", r#""+80""#, "`port` is text, not a port from 0 to 65535"),
+            (FILTER_OF_CONNECTIONS, "8443", "[]", "`port` is a list, not a port from 0 to 65535"),
+        ] {
+            let line = line.replacen(old, new, 1);
+            assert_eq!(problem(line.as_bytes()).to_string(), said, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_field_that_is_not_asked_for_may_be_of_any_kind() {
+        let with = |line: &str, fields: &str| line.replacen('{', &format!("{{{fields},"), 1);
+        for other in [
+            r#""port":"x""#,
+            r#""port":{"a":[1]}"#,
+            r#""protocol":1"#,
+            r#""response_flags":[]"#,
+            r#""timestamp":{"seconds":1}"#,
+            r#""egress_connection_rule":7"#,
+        ] {
+            let line = with(ACCESS, other);
+            let logged = logged(&line);
+            let request = logged.request(everything(), Connections::default());
+            assert_eq!((request.port(), logged.method()), (Some(443), Some("POST")), "{line}");
+        }
+        let line = with(LISTENER, r#""egress_rule":7,"port":[],"path":{}"#);
+        assert!(logged(&line).is_connection());
+        // A method or an HTTP of the wrong kind does not make a request a connection.
+        for odd in [r#""method":null,"authority":7"#, r#""method":7,"authority":null"#] {
+            let line = format!(r#"{{{odd},"response_code":0,"response_flags":"-"}}"#);
+            assert!(matches!(problem(line.as_bytes()), Problem::Field { .. }), "{line}");
+        }
+        let line = ISTIOS_CONNECTION.replace(r#""protocol":null"#, r#""protocol":2"#);
+        assert!(!logged(&line).is_connection());
+        // Whatever a field holds, no key in it may stand twice.
+        for field in ["port", "response_code", "timestamp"] {
+            let line = with(
+                r#"{"authority":"a.example","method":"GET","response_flags":"-","requested_server_name":null}"#,
+                &format!(r#""{field}":{{"a":1,"a":2}}"#),
+            );
+            assert_eq!(problem(line.as_bytes()), Problem::RepeatedKey, "{line}");
+        }
+    }
+
+    #[test]
+    fn numbers_may_be_in_quotes() {
+        let port_of =
+            |line: &str| logged(line).request(everything(), Connections::default()).port();
+        assert_eq!(port_of(&FILTER.replace("80", r#""80""#)), Some(80));
+        let refused_by_the_codec =
+            ISTIOS_CONNECTION.replace(r#""response_code":0"#, r#""response_code":"400""#);
+        assert!(!logged(&refused_by_the_codec).is_connection());
+        // A port of somebody's own format counts where nothing else says one.
+        let own = |authority, port| {
+            format!(
+                r#"{{"authority":"{authority}","method":"GET","response_code":"200","port":{port}}}"#
+            )
+        };
+        assert_eq!(port_of(&own("a.example", r#""8443""#)), Some(8443));
+        assert_eq!(port_of(&own("a.example", "8443")), Some(8443));
+        assert_eq!(port_of(&own("a.example:9443", "8443")), Some(9443));
+        assert_eq!(port_of(&own("a.example", r#""x""#)), None);
+        assert_eq!(port_of(&ACCESS.replacen('{', r#"{"port":1,"#, 1)), Some(443));
+    }
+
+    #[test]
+    fn the_time_is_read_from_text_and_numbers_of_the_usual_fields() {
+        const START: &str = r#""start_time":"2026-11-25T03:00:00.123Z""#;
+        let at = Some(1_795_575_600_123_000_000);
+        for time in [
+            START,
+            r#""start_time":1795575600.123"#,
+            r#""start_time":1795575600123"#,
+            r#""start_time":"1795575600.123""#,
+            r#""@timestamp":"2026-11-25T12:00:00.123+0900""#,
+            r#""timestamp":1795575600123"#,
+            r#""timestamp":12,"start_time":null,"@timestamp":"2026-11-25T03:00:00.123Z""#,
+            r#""@timestamp":"2026-11-25T04:00:00Z","start_time":1795575600123"#,
+        ] {
+            let line = ACCESS.replace(START, time);
+            assert_eq!(logged(&line).time(), at, "{line}");
+        }
+        for time in [
+            r#""start_time":"03:00:00""#,
+            r#""start_time":-1"#,
+            r#""start_time":1e300"#,
+            r#""start_time":true"#,
+            r#""time":"2026-11-25T03:00:00.123Z""#,
+        ] {
+            let line = ACCESS.replace(START, time);
+            assert_eq!(logged(&line).time(), None, "{line}");
+        }
     }
 
     #[test]

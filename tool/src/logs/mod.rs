@@ -11,7 +11,8 @@
 //! anywhere else is what a caller sent, and no record.
 //!
 //! Files may be plain, gzip or zstd, told by their first bytes. Every other line is counted, and the
-//! first few are kept with their place. Memory does not grow with the log: chunks of whole lines are
+//! first few are kept with their place. Where they are more than a stated share, the answer says so
+//! first, and the exit code is 2. Memory does not grow with the log: chunks of whole lines are
 //! folded on every core, and what they come to is merged in the order of the log.
 
 mod chunks;
@@ -22,14 +23,17 @@ mod forgery;
 mod line;
 mod plain;
 mod prefix;
+mod time;
+mod undated;
 mod unread;
 
-pub(crate) use example::{Group, Shown};
+pub(crate) use example::{Group, Requests, Shown};
 pub(crate) use line::{Form, Logged, LoggedVerdict};
+pub(crate) use undated::decide;
 use unread::{Problem, Unread};
 
-use crate::console::counted;
-use crate::failure::Failure;
+use crate::console::{Console, counted};
+use crate::failure::{Failure, Outcome};
 use crate::input;
 use crate::root_id::RootId;
 use chunks::{Chunk, Chunks};
@@ -52,16 +56,26 @@ pub(crate) struct Choice {
     /// are not read
     #[arg(long, value_name = "NAME", default_value = PLUGIN)]
     pub(crate) plugin: String,
+    /// If more than this share of the lines cannot be read, the exit code is 2
+    #[arg(long, value_name = "PERCENT", default_value_t = MAX_UNREAD, value_parser = clap::value_parser!(u8).range(0..=100))]
+    max_unread: u8,
     #[command(flatten)]
     pub(crate) root_id: RootId,
 }
 
 /// What the shipped configurations call the filter; Istio puts a namespace before it.
 const PLUGIN: &str = "egress-warden";
+/// Few enough that what they hide changes no conclusion, and enough for what a proxy says of itself.
+const MAX_UNREAD: u8 = 1;
 
 impl Default for Choice {
     fn default() -> Self {
-        Self { only: None, plugin: PLUGIN.to_owned(), root_id: RootId::default() }
+        Self {
+            only: None,
+            plugin: PLUGIN.to_owned(),
+            max_unread: MAX_UNREAD,
+            root_id: RootId::default(),
+        }
     }
 }
 
@@ -105,21 +119,26 @@ pub(crate) struct Tally {
     pub(crate) left_out: u64,
     /// Requests whose log has no field for the caller.
     pub(crate) without_caller_field: u64,
+    /// Requests whose line has no time that can be read.
+    without_time: u64,
     /// Lines that are no logged request.
     pub(crate) unread: Unread,
+    /// The largest share of unread lines with which an answer is complete, in percent.
+    max_unread: u8,
     names: Vec<String>,
 }
 
 /// Part of every JSON answer; its keys are stable.
 impl Serialize for Tally {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut object = serializer.serialize_struct("Tally", 7)?;
+        let mut object = serializer.serialize_struct("Tally", 8)?;
         object.serialize_field("access_log", &self.access_log)?;
         object.serialize_field("filter", &self.filter)?;
         object.serialize_field("forms", &self.forms())?;
         object.serialize_field("connections", &self.connections)?;
         object.serialize_field("left_out", &self.left_out)?;
         object.serialize_field("without_caller_field", &self.without_caller_field)?;
+        object.serialize_field("without_time", &self.without_time)?;
         object.serialize_field("unread", &self.unread.answer(|place| self.name(place)))?;
         object.end()
     }
@@ -171,8 +190,53 @@ impl Tally {
         format!("{name}:{}", place.line)
     }
 
-    /// What somebody should know before he believes the answer.
-    pub(crate) fn notes(&self) -> Vec<String> {
+    /// Whether the unread lines are no more than the stated share. A line that `--only` leaves out is
+    /// read; one with nothing in it is none.
+    pub(crate) fn is_complete(&self) -> bool {
+        u128::from(self.unread.lines) * 100
+            <= u128::from(self.lines()) * u128::from(self.max_unread)
+    }
+
+    /// How a command ends that would end so, had it read everything.
+    pub(crate) fn outcome(&self, of_answer: Outcome) -> Outcome {
+        if self.is_complete() { of_answer } else { Outcome::Incomplete }
+    }
+
+    /// The first line of an answer in text that is not complete.
+    pub(crate) fn caveat(&self) -> Option<String> {
+        let caveat = || {
+            let shortfall = self.shortfall();
+            format!(
+                "INCOMPLETE: {shortfall} (`--max-unread`). This answer is about the others only."
+            )
+        };
+        (!self.is_complete()).then(caveat)
+    }
+
+    /// How much was not read, where that is too much.
+    fn shortfall(&self) -> String {
+        let lines = counted(self.lines(), "line");
+        format!(
+            "{} of {lines} could not be read, more than {} %",
+            self.unread.lines, self.max_unread
+        )
+    }
+
+    fn lines(&self) -> u64 {
+        self.requests() + self.left_out + self.unread.lines
+    }
+
+    /// Says what somebody should know before he believes the answer.
+    pub(crate) fn tell(&self, console: &mut Console) {
+        if !self.is_complete() {
+            console.fail(&too_little_read(self));
+        }
+        for note in self.notes() {
+            console.note(note);
+        }
+    }
+
+    fn notes(&self) -> Vec<String> {
         let mut notes = self.unread.notes(|place| self.name(place));
         if self.access_log > 0 && self.filter > 0 {
             notes.push(format!(
@@ -188,6 +252,13 @@ impl Tally {
                 counted(self.without_caller_field, "request")
             ));
         }
+        if self.without_time > 0 {
+            notes.push(format!(
+                "{} without a time that can be read (`start_time`, `@timestamp` or `timestamp`): \
+                 nothing that depends on the time is concluded from them",
+                counted(self.without_time, "request")
+            ));
+        }
         notes
     }
 
@@ -200,6 +271,7 @@ impl Tally {
         self.connections += other.connections;
         self.left_out += other.left_out;
         self.without_caller_field += other.without_caller_field;
+        self.without_time += other.without_time;
         self.unread.add(other.unread);
     }
 }
@@ -214,8 +286,11 @@ pub(crate) fn scan<T: Default + Send>(
     fold: impl Fn(&mut T, &Logged<'_>, Place) + Sync,
     mut merge: impl FnMut(T) -> Result<(), Failure>,
 ) -> Result<Tally, Failure> {
-    let mut tally =
-        Tally { names: paths.iter().map(|path| input::name(path)).collect(), ..Tally::default() };
+    let mut tally = Tally {
+        names: paths.iter().map(|path| input::name(path)).collect(),
+        max_unread: choice.max_unread,
+        ..Tally::default()
+    };
     let chunks = Mutex::new(Chunks::new(paths));
     let is_over = AtomicBool::new(false);
     let cores = thread::available_parallelism().map_or(1, usize::from);
@@ -286,6 +361,7 @@ fn fold_chunk<T: Default>(
                 *tally.forms.entry((logged.form(), logged.prefix())).or_default() += 1;
                 tally.connections += u64::from(logged.is_connection());
                 tally.without_caller_field += u64::from(!logged.has_caller_field());
+                tally.without_time += u64::from(logged.time().is_none());
                 fold(&mut value, &logged, place);
             }
             Ok(Some(_)) => tally.left_out += 1,
@@ -314,6 +390,11 @@ impl<T> InOrder<T> {
         self.due += 1;
         Some(value)
     }
+}
+
+fn too_little_read(tally: &Tally) -> Failure {
+    let remedy = "give logs of a form that `replay --help` lists, or allow more by `--max-unread`";
+    Failure::new(tally.names.join(", "), tally.shortfall(), remedy)
 }
 
 fn nothing_read(tally: &Tally) -> Failure {

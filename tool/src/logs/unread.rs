@@ -31,13 +31,15 @@ pub(crate) enum Problem {
     HalfWritten,
     /// A key of the object stands twice: whoever wrote it, it was neither Envoy nor the filter.
     RepeatedKey,
-    /// The object is something else, or has another type where a field should be.
+    /// The object is something else.
     OtherObject,
+    /// A field that is asked for has a value of another kind than the one that is wanted.
+    Field { name: &'static str, found: &'static str, wanted: &'static str },
 }
 
-impl Problem {
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
             Self::TooLong => "longer than 1 MiB",
             Self::NotUtf8 => "not UTF-8",
             Self::NoObject => "no JSON object",
@@ -50,13 +52,10 @@ impl Problem {
             Self::HalfWritten => "half-written",
             Self::RepeatedKey => "a JSON object with a repeated key",
             Self::OtherObject => "a JSON object that is not a logged request",
-        }
-    }
-}
-
-impl std::fmt::Display for Problem {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.as_str())
+            Self::Field { name, found, wanted } => {
+                return write!(f, "`{name}` is {found}, not {wanted}");
+            }
+        })
     }
 }
 
@@ -97,7 +96,7 @@ impl Unread {
     pub(super) fn answer(&self, name: impl Fn(Place) -> String) -> Answer<'_> {
         let first = self.samples.iter().map(|Sample { place, problem, text }| Line {
             place: name(*place),
-            problem: problem.as_str(),
+            problem: problem.to_string(),
             text,
         });
         Answer { lines: self.lines, first: first.collect() }
@@ -131,7 +130,7 @@ pub(super) struct Answer<'a> {
 struct Line<'a> {
     /// `FILE:LINE`
     place: String,
-    problem: &'static str,
+    problem: String,
     text: &'a str,
 }
 

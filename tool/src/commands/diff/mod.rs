@@ -13,7 +13,7 @@ mod words;
 use crate::console::{BAD, Console, FRAME, Format, GOOD, NAME, ODD, counted, styled};
 use crate::failure::{Failure, Outcome};
 use crate::judgement::Judgement;
-use crate::logs::{Choice, Shown, Tally};
+use crate::logs::{Choice, Requests, Shown, Tally};
 use crate::policy_file::{PolicyFile, Source};
 use axes::Gap;
 use clap::ValueEnum;
@@ -46,19 +46,22 @@ use traffic::Traffic;
 /// not compared, and a note says if a change opens connections and no request.
 ///
 /// With logs: each distinct request or connection whose verdict changes, how often it was seen, and
-/// both rules.
+/// both rules. A request without a readable time is `undated`, and not compared, if its decision by
+/// either policy depends on the time. If too many lines cannot be read (`--max-unread`), the answer says
+/// so first, and the exit code is 2.
 ///
 /// A request `opens` if it was refused and passes now; `closes` is the reverse. `announces`: only the
 /// would-be decision changes. `renames`: another rule or reason leads to the same decision.
 ///
 /// `--format json` writes one object. Without logs: `old`, `new`, `exact`, `combinations`, `changes`
 /// [{kind, hosts, callers, server_names, ports, methods, paths, times, old, new, example}], where an
-/// absent list means any; `undecided` [{hosts, combinations or without_example}]. With logs: `old`,
-/// `new`, `requests`, `opens`, `closes`, `announces`, `renames`, `changes` [{kind, requests, method,
-/// host, port, path, principal, old, new, examples}], `unlisted`, `lines` as in `replay`.
+/// absent list means any; `undecided` [{hosts, combinations or without_example}]. With logs:
+/// `complete`, `old`, `new`, `requests`, `opens`, `closes`, `announces`, `renames`, `changes` [{kind,
+/// requests, method, host, port, path, principal, old, new, examples}], `unlisted`, `undated`, `lines`
+/// as in `replay`.
 ///
 /// Exit codes: 0 nothing opens; 1 something opens or is undecided (`--fail-on any`: anything changes);
-/// 2 wrong usage or unreadable input.
+/// 2 wrong usage, or too much of the input is unreadable.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -125,19 +128,18 @@ pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure
     let connections = args.choice.root_id.connections(Some(&new_file));
     let (traffic, tally) =
         traffic::compare(&old.policy, &new.policy, &args.logs, &args.choice, connections)?;
-    for note in tally.notes() {
-        console.note(note);
-    }
+    tally.tell(console);
     let answer = OfTraffic::new(revisions, &traffic, &tally);
     match console.format() {
         Format::Json => console.json(&answer)?,
         Format::Text => answer.write(console)?,
     }
-    let fails = match args.fail_on {
+    let changes = match args.fail_on {
         FailOn::Opens => answer.opens > 0,
         FailOn::Any => !traffic.counts.is_empty(),
     };
-    Ok(if fails { Outcome::No } else { Outcome::Yes })
+    let fails = changes || answer.undated.requests > 0;
+    Ok(tally.outcome(if fails { Outcome::No } else { Outcome::Yes }))
 }
 
 /// The note if only requests were compared.
@@ -284,6 +286,8 @@ impl<'a> OfPolicies<'a> {
 /// The answer with logs. Its keys are stable.
 #[derive(Debug, Serialize)]
 struct OfTraffic<'a> {
+    /// Whether the logs were read, but for a small share of their lines.
+    complete: bool,
     old: &'a str,
     new: &'a str,
     requests: u64,
@@ -295,6 +299,8 @@ struct OfTraffic<'a> {
     changes: Vec<ChangedRequest<'a>>,
     /// Requests beyond the first 200,000 distinct ones.
     unlisted: u64,
+    /// Requests that were not decided, since that depends on a time that their line does not have.
+    undated: Requests<'a>,
     lines: &'a Tally,
 }
 
@@ -332,6 +338,7 @@ impl<'a> OfTraffic<'a> {
             examples: group.shown(tally),
         });
         Self {
+            complete: tally.is_complete(),
             old,
             new,
             requests: tally.requests(),
@@ -341,11 +348,15 @@ impl<'a> OfTraffic<'a> {
             renames: count(Kind::Renames),
             changes: changes.collect(),
             unlisted: traffic.unlisted,
+            undated: traffic.undated.answer(tally),
             lines: tally,
         }
     }
 
     fn write(&self, console: &mut Console) -> Result<(), Failure> {
+        if let Some(caveat) = self.lines.caveat() {
+            console.line(styled(BAD, caveat))?;
+        }
         for change in &self.changes {
             let port = change.port.map(|port| format!(":{port}")).unwrap_or_default();
             let principal =
@@ -366,6 +377,17 @@ impl<'a> OfTraffic<'a> {
         }
         if self.unlisted > 0 {
             console.line(format_args!("{} more requests, not listed", self.unlisted))?;
+        }
+        let Requests { requests, examples } = &self.undated;
+        if *requests > 0 {
+            console.line(format_args!(
+                "{} {requests:>8}  a rule with `until` matches, and the line has no time that can be \
+                 read",
+                styled(ODD, "undecided")
+            ))?;
+            for example in examples {
+                console.line(styled(FRAME, format_args!("    {example}")))?;
+            }
         }
         console.line(format_args!(
             "{} to {}: of {}, {} open, {} close, {} change the would-be decision, {} renamed",

@@ -20,6 +20,8 @@ pub(super) struct Traffic {
     pub(super) counts: HashMap<Kind, u64>,
     /// Requests beyond those that are told apart.
     pub(super) unlisted: u64,
+    /// Those that have no time, which the decision of either policy depends on.
+    pub(super) undated: Group,
 }
 
 /// A request, as far as a verdict can depend on it, but for its time.
@@ -58,9 +60,12 @@ pub(super) fn compare(
         choice,
         |chunk: &mut Traffic, logged, place| {
             let request = logged.request(reads, connections);
-            let kind = Kind::of(old.decide(&request), new.decide(&request), |before, after| {
-                is_same_rule((old, before), (new, after))
-            });
+            let decisions = (logs::decide(old, &request), logs::decide(new, &request));
+            let (Some(before), Some(after)) = decisions else {
+                return chunk.undated.push(logged, place);
+            };
+            let kind =
+                Kind::of(before, after, |before, after| is_same_rule((old, before), (new, after)));
             if let Some((kind, before, after)) = kind {
                 let verdicts = (Judgement::new(before, old), Judgement::new(after, new));
                 chunk.push(Distinct::of(kind, verdicts, &request, logged), logged, place);
@@ -94,6 +99,7 @@ impl Traffic {
 
     /// Adds what stands behind.
     fn add(&mut self, behind: Self) {
+        self.undated.add(behind.undated);
         for (kind, count) in behind.counts {
             *self.counts.entry(kind).or_default() += count;
         }

@@ -41,6 +41,8 @@ pub(super) enum Oddity {
     NobodyVerified,
     /// A caller whose name no policy can list.
     UnlistableCaller,
+    /// Seen seldom, but for requests at a time that is not known.
+    Undated,
     /// Seen seldom.
     Rare,
 }
@@ -60,6 +62,7 @@ impl Oddity {
             Self::PortInConflict => "port_in_conflict",
             Self::NobodyVerified => "not_verified",
             Self::UnlistableCaller => "unlistable_caller",
+            Self::Undated => "undated",
             Self::Rare => "rare",
         }
     }
@@ -79,6 +82,7 @@ impl fmt::Display for Oddity {
             Self::PortInConflict => "authority and route name different ports",
             Self::NobodyVerified => "the caller is not verified",
             Self::UnlistableCaller => "a caller whose name no policy can list",
+            Self::Undated => "without a time that can be read",
             Self::Rare => "seldom seen",
         })
     }

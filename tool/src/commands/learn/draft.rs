@@ -226,6 +226,7 @@ fn seen(sightings: &Sightings, with_refused: bool) -> Vec<Seen<'_>> {
         let mut sighting = sighting.clone();
         if with_refused {
             sighting.passed += std::mem::take(&mut sighting.refused);
+            sighting.undated += std::mem::take(&mut sighting.undated_refused);
         }
         seen.entry((host, port, destination.is_connect, caller)).or_default().add(sighting);
     }
@@ -359,9 +360,8 @@ fn appraise<'a, 's>(
         });
         let rarity = Rarity::of(group, fleet, thresholds);
         for it in group {
-            let oddity = of_single(it, fleet)
-                .or_else(|| of_group.clone())
-                .or_else(|| rarity.is_rare(it).then_some(Oddity::Rare));
+            let oddity =
+                of_single(it, fleet).or_else(|| of_group.clone()).or_else(|| rarity.oddity(it));
             match (oddity, it.port) {
                 (None, Port::Known(port)) => {
                     let entry = ordinary.entry((it.host, port)).or_default();
@@ -376,17 +376,18 @@ fn appraise<'a, 's>(
 
 /// What is odd about one caller's requests.
 fn of_single(seen: &Seen<'_>, fleet: &Fleet<'_>) -> Option<Oddity> {
-    let Sighting { passed, refused, denied, .. } = seen.sighting;
+    let Sighting { passed, refused, undated, undated_refused, denied, .. } = seen.sighting;
     if denied > 0 {
         return Some(Oddity::DeniedByBase);
     }
-    if passed == 0 && refused > 0 {
+    if passed + undated == 0 && refused + undated_refused > 0 {
         return Some(Oddity::Refused);
     }
-    match seen.caller {
+    let of_caller = match seen.caller {
         None => (!fleet.callers.is_empty()).then_some(Oddity::NobodyVerified),
         Some(caller) => caller.contains('*').then_some(Oddity::UnlistableCaller),
-    }
+    };
+    of_caller.or((passed == 0 && undated > 0).then_some(Oddity::Undated))
 }
 
 /// How seldom a destination is seen, in all and by the namespaces that use it.
@@ -404,7 +405,8 @@ impl<'a> Rarity<'a> {
             all.add(it.sighting.clone());
             *by_place.entry(place_name(it.caller)).or_default() += it.sighting.passed;
         }
-        let is_alone = group.len() == 1 && !fleet.callers.is_empty();
+        let dated = group.iter().filter(|it| it.sighting.has_dated()).count();
+        let is_alone = dated <= 1 && !fleet.callers.is_empty();
         let least = thresholds.requests.saturating_mul(if is_alone { thresholds.alone } else { 1 });
         let is_frequent = |passed: &u64| *passed >= thresholds.requests;
         let has_frequent = by_place.values().any(is_frequent);
@@ -415,8 +417,10 @@ impl<'a> Rarity<'a> {
         }
     }
 
-    fn is_rare(&self, seen: &Seen<'_>) -> bool {
-        self.is_rare || self.rare_places.contains(place_name(seen.caller))
+    fn oddity(&self, seen: &Seen<'_>) -> Option<Oddity> {
+        let is_rare = self.is_rare || self.rare_places.contains(place_name(seen.caller));
+        let oddity = if seen.sighting.undated > 0 { Oddity::Undated } else { Oddity::Rare };
+        is_rare.then_some(oddity)
     }
 }
 

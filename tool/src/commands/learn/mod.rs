@@ -31,7 +31,7 @@ use std::path::PathBuf;
 ///
 /// All other requests follow as comments, with what is odd about them: refused when seen, similar to a
 /// name seen 20 times as often, an address, a special name, not ASCII, a tunnel, a caller who is not
-/// verified while others are, rare. None of them is allowed. A person decides.
+/// verified while others are, without a readable time, rare. None of them is allowed. A person decides.
 ///
 /// Logs are read as `replay` reads them: a record must begin its line, or follow a known prefix. A
 /// format that writes JSON by hand (`text_format`) escapes nothing, so callers can add fields: learn
@@ -40,11 +40,15 @@ use std::path::PathBuf;
 /// A log without callers (Istio's own) gives rules for any caller. Paths and methods are not
 /// restricted; a note lists the methods.
 ///
-/// `--format json` writes one object: `policy`, `summary` {callers, hosts, pairs, allowed_pairs, rules,
+/// Requests without a readable time are counted, and allow nothing: whether they are of 3 different hours
+/// is not known. If too many lines cannot be read (`--max-unread`), the first line of the proposal says
+/// so, and the exit code is 2.
+///
+/// `--format json` writes one object: `complete`, `policy`, `summary` {callers, hosts, pairs, allowed_pairs, rules,
 /// entries}, `known`, `malformed`, `apart` [{reason, host, port, connect, requests, callers, like}],
 /// `lines` as in `replay`.
 ///
-/// Exit codes: 0 a proposal; 2 wrong usage or unreadable input.
+/// Exit codes: 0 a proposal; 2 wrong usage, or too much of the input is unreadable.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -89,9 +93,7 @@ pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure
     let base = base.map(|(_, config)| config);
     let policy = base.as_ref().map(|base| &base.policy);
     let (sightings, tally) = sightings::read(&args.logs, &args.choice, connections, policy)?;
-    for note in tally.notes() {
-        console.note(note);
-    }
+    tally.tell(console);
     let is_long = sightings.span().is_some_and(|(first, last)| last - first >= LONG);
     let settings = Settings {
         thresholds: Thresholds {
@@ -118,7 +120,7 @@ pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure
             console.bytes(proposal::text(&draft, name, &introduction).as_bytes())?;
         }
     }
-    Ok(Outcome::Yes)
+    Ok(tally.outcome(Outcome::Yes))
 }
 
 fn introduction(
@@ -131,7 +133,8 @@ fn introduction(
     let when = sightings.span().map(|time| {
         proposal::when(&sightings::Sighting { time: Some(time), ..Default::default() })
     });
-    let mut lines = vec![
+    let mut lines = Vec::from_iter(tally.caveat());
+    lines.extend([
         format!(
             "Proposed from {} requests of {callers} callers to {hosts} hosts{}.",
             tally.requests(),
@@ -143,7 +146,7 @@ fn introduction(
             draft.apart.len()
         ),
         format!("{}.", tally.origin()),
-    ];
+    ]);
     if let Some(base) = base {
         lines.push(format!(
             "Only what {} does not allow yet: {} requests were let through by it.",
@@ -173,6 +176,8 @@ fn name(text: &str) -> Result<String, String> {
 /// The answer. Its keys are stable.
 #[derive(Debug, Serialize)]
 struct Answer<'a> {
+    /// Whether the logs were read, but for a small share of their lines.
+    complete: bool,
     /// The proposed policy, as the filter reads it.
     policy: Value,
     summary: &'a Summary,
@@ -214,6 +219,7 @@ impl<'a> Answer<'a> {
             },
         });
         Self {
+            complete: tally.is_complete(),
             policy,
             summary: &draft.summary,
             known: sightings.known(),

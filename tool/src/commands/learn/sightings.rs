@@ -44,6 +44,10 @@ pub(super) struct Sighting {
     pub(super) passed: u64,
     /// Requests that were refused when they were seen.
     pub(super) refused: u64,
+    /// Requests that passed, at a time that is not known.
+    pub(super) undated: u64,
+    /// Requests that were refused, at a time that is not known.
+    pub(super) undated_refused: u64,
     /// Requests that the base denies by a rule.
     pub(super) denied: u64,
     /// Requests that the base lets through already.
@@ -85,7 +89,8 @@ pub(super) fn read(
         choice,
         |chunk: &mut Sightings, logged, place| {
             let request = logged.request(Reads { clock: true, ..reads }, connections);
-            let verdict = base.map(|base| in_force(base.decide(&request)));
+            let decision = base.and_then(|base| logs::decide(base, &request));
+            let verdict = decision.map(in_force);
             chunk.push(&request, logged, place, verdict);
         },
         |chunk| sightings.add(chunk),
@@ -156,8 +161,12 @@ impl Sightings {
         match verdict_of_base {
             Some((Action::Allow, _)) => sighting.known += 1,
             Some((Action::Deny, Reason::Rule)) => sighting.denied += 1,
-            _ if logged.was_refused() => sighting.refused += 1,
-            _ => sighting.passed += 1,
+            _ => match (logged.was_refused(), request.now) {
+                (true, Some(_)) => sighting.refused += 1,
+                (true, None) => sighting.undated_refused += 1,
+                (false, Some(_)) => sighting.passed += 1,
+                (false, None) => sighting.undated += 1,
+            },
         }
         sighting.see(request.now, logged.method().unwrap_or("TLS"));
     }
@@ -198,6 +207,8 @@ impl Sighting {
     pub(super) fn add(&mut self, other: Self) {
         self.passed += other.passed;
         self.refused += other.refused;
+        self.undated += other.undated;
+        self.undated_refused += other.undated_refused;
         self.denied += other.denied;
         self.known += other.known;
         self.time = match (self.time, other.time) {
@@ -214,9 +225,14 @@ impl Sighting {
         }
     }
 
+    /// Whether the time of any of its requests is known.
+    pub(super) fn has_dated(&self) -> bool {
+        self.time.is_some()
+    }
+
     /// All of its requests, but for those that the base lets through already.
     pub(super) fn requests(&self) -> u64 {
-        self.passed + self.refused + self.denied
+        self.passed + self.refused + self.undated + self.undated_refused + self.denied
     }
 }
 

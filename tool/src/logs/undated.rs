@@ -1,0 +1,100 @@
+//! Requests whose line has no time that can be read, and policies with rules that end.
+
+use egress_warden::policy::{Decision, Policy, Request};
+
+/// Decides a logged request. `None` if the decision depends on the time, and the request has none: the
+/// filter, without a clock, would take every allow rule with `until` for ended.
+pub(crate) fn decide(policy: &Policy, request: &Request<'_>) -> Option<Decision> {
+    if request.now.is_some() || !policy.reads().clock {
+        return Some(policy.decide(request));
+    }
+    let at = |now| Request { now: Some(now), ..request.clone() };
+    // At first no rule has ended. From then on the decision can change only when one ends that matches.
+    let first = policy.trace(&at(0));
+    let matching = first.attempts.iter().filter(|attempt| attempt.miss.is_none());
+    let mut ends = matching.filter_map(|attempt| policy.rules().get(attempt.rule)?.until);
+    ends.all(|end| policy.decide(&at(end)) == first.decision).then_some(first.decision)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use egress_warden::config;
+    use egress_warden::policy::ClusterPort;
+    use egress_warden_simulate::time::Time;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    fn decided(rules: &str, host: &str, now: Option<u64>) -> Option<Decision> {
+        let text = format!(r#"{{"policy":"p","rules":[{rules}]}}"#);
+        let policy = config::read(text.as_bytes()).expect(rules).policy;
+        let request = Request {
+            now,
+            cluster_port: ClusterPort::Said(443),
+            ..Request::new(host.as_bytes(), b"GET")
+        };
+        decide(&policy, &request)
+    }
+
+    const ALLOW: &str =
+        r#"{"id":"a","action":"allow","until":"2027-01-31T00:00:00Z","to":[{"hosts":["a.test"]}]}"#;
+    const DENY: &str =
+        r#"{"id":"d","action":"deny","until":"2027-03-31T00:00:00Z","to":[{"hosts":["a.test"]}]}"#;
+    const ALWAYS: &str = r#"{"id":"z","action":"deny","to":[{"hosts":["b.test"]}]}"#;
+
+    #[test]
+    fn what_depends_on_the_time_is_not_decided_without_one() {
+        for rules in [ALLOW.to_owned(), DENY.to_owned(), format!("{ALLOW},{DENY},{ALWAYS}")] {
+            assert_eq!(decided(&rules, "a.test", None), None, "{rules}");
+            assert!(decided(&rules, "a.test", Some(0)).is_some(), "{rules}");
+            assert!(decided(&rules, "b.test", None).is_some(), "{rules}");
+        }
+        assert!(decided(ALWAYS, "a.test", None).is_some());
+        // The would-be decision alone depends on it.
+        let announced = ALLOW.replace(r#""until""#, r#""only":"next","until""#);
+        assert_eq!(decided(&announced, "a.test", None), None);
+        // The same first and last, and between the ends of both another.
+        let refused = DENY.replace(r#""until":"2027-03"#, r#""only":"next","until":"2026-12"#);
+        assert_eq!(decided(&format!("{announced},{refused}"), "a.test", None), None);
+    }
+
+    /// A rule without its id, which may end, and may count only now or only in a dry run.
+    fn rule() -> impl Strategy<Value = Value> {
+        let action = prop::sample::select(vec!["allow", "deny"]);
+        let only = prop::option::of(prop::sample::select(vec!["now", "next"]));
+        let host = prop::sample::select(vec!["a.site.test", "*.site.test", "b.site.test"]);
+        (action, prop::option::of(0..8), only, host).prop_map(|(action, year, only, host)| {
+            let mut rule = json!({"action": action, "to": [{"hosts": [host]}]});
+            if let Some(year) = year {
+                rule["until"] = format!("203{year}-01-01T00:00:00Z").into();
+            }
+            if let Some(only) = only {
+                rule["only"] = only.into();
+            }
+            rule
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn what_is_decided_without_a_time_is_decided_so_at_any(
+            rules in prop::collection::vec(rule(), 1..6),
+        ) {
+            let numbered = rules.iter().enumerate().map(|(number, rule)| {
+                let mut rule = rule.clone();
+                rule["id"] = format!("r{number}").into();
+                rule.to_string()
+            });
+            let rules = numbered.collect::<Vec<_>>().join(",");
+            if let Some(decision) = decided(&rules, "a.site.test", None) {
+                for year in 2029..2040 {
+                    let now: Time = format!("{year}-06-01T00:00:00Z").parse().expect("a time");
+                    let then = decided(&rules, "a.site.test", now.nanoseconds());
+                    prop_assert_eq!(then, Some(decision), "{} {}", year, rules);
+                }
+            }
+        }
+    }
+}
