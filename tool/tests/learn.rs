@@ -3,6 +3,7 @@
 use egress_warden::config::{self, Config};
 use egress_warden::host::{Host, HostPattern};
 use egress_warden::policy::{Action, ClusterPort, Request};
+use egress_warden::root_id::Connections;
 use kit::access_log::Sent;
 use kit::fleet::Intent;
 use serde_json::Value;
@@ -55,6 +56,79 @@ fn a_fleets_policy_is_small_and_allows_its_work_and_no_probe() -> anyhow::Result
         }
     }
     Ok(())
+}
+
+#[test]
+fn what_was_not_passed_on_is_never_learnt() -> anyhow::Result<()> {
+    let config = learnt_from("tool/tests/examples/learn.in/refused.log")?;
+    assert!(is_allowed(&config, "rates.bank.example", 443));
+    assert!(is_connection_allowed(&config, "files.ledger.example", 443));
+    for host in [
+        "paste.exfil.example",
+        "vault.bank.example",
+        "hooks.parcel.example",
+        "nowhere.media.example",
+        "down.notify.example",
+        "unknown.notify.example",
+        "moved.media.example",
+        "drop.exfil.example",
+        "db.infra.example",
+        "down.ledger.example",
+        "slow.exfil.example",
+    ] {
+        for port in [80, 443] {
+            assert!(!is_allowed(&config, host, port), "{host}:{port}");
+            assert!(!is_connection_allowed(&config, host, port), "{host}:{port}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn what_does_not_leave_the_mesh_is_never_learnt_and_no_port_is_guessed() -> anyhow::Result<()> {
+    let config = learnt_from("tool/tests/examples/learn.in/hops.log")?;
+    for (host, port, expected) in [
+        ("rates.bank.example", 80, true),
+        ("rates.bank.example", 443, false),
+        ("old.media.example", 80, true),
+        ("old.media.example", 443, false),
+        ("new.media.example", 8080, true),
+        ("new.media.example", 443, false),
+        ("api.ledger.example", 80, false),
+        ("api.ledger.example", 443, false),
+        ("cart.shop", 8080, false),
+        ("198.51.100.21", 15021, false),
+        ("198.51.100.50", 3306, false),
+    ] {
+        assert_eq!(is_allowed(&config, host, port), expected, "{host}:{port}");
+    }
+    assert!(is_connection_allowed(&config, "mail.notify.example", 8443));
+    assert!(!is_connection_allowed(&config, "mail.notify.example", 443));
+    Ok(())
+}
+
+fn learnt_from(log: &str) -> anyhow::Result<Config> {
+    let log = Path::new(kit::REPOSITORY).join(log);
+    let learnt = run(&["learn", "--min-requests", "1", "--format", "json", path(&log)]);
+    let answer: Value = serde_json::from_slice(&learnt.stdout)?;
+    Ok(config::read(answer["policy"].to_string().as_bytes())?)
+}
+
+fn is_allowed(config: &Config, host: &str, port: u16) -> bool {
+    let request = Request {
+        cluster_port: ClusterPort::Said(port),
+        path: Some(b"/"),
+        ..Request::new(host.as_bytes(), b"GET")
+    };
+    config.policy.decide(&request).verdict.action == Action::Allow
+}
+
+fn is_connection_allowed(config: &Config, host: &str, port: u16) -> bool {
+    let request = Request {
+        cluster_port: ClusterPort::Said(port),
+        ..Request::connection(host.as_bytes(), Connections::default())
+    };
+    config.policy.decide(&request).verdict.action == Action::Allow
 }
 
 fn of_work(traffic: &[(Intent, Sent)]) -> impl Iterator<Item = &Sent> {

@@ -3,7 +3,7 @@
 use crate::console::{BAD, Console, FRAME, Format, NAME, counted, styled};
 use crate::failure::{Failure, Outcome};
 use crate::judgement::Judgement;
-use crate::logs::{self, Choice, Group, Logged, LoggedVerdict, Place, Requests, Tally};
+use crate::logs::{self, Choice, Ending, Group, Logged, LoggedVerdict, Place, Requests, Tally};
 use crate::policy_file::PolicyFile;
 use egress_warden::config::Config;
 use egress_warden::policy::{
@@ -44,12 +44,16 @@ use std::path::PathBuf;
 /// allow, then the request took another route than the judged one, or the guard refused it. Such lines
 /// are counted and named.
 ///
+/// Without a verdict of the filter, a request that the mesh did not let through counts as refused in the
+/// log (`deny refused_by_mesh`): no upstream got it, and no failure on the way is named. Requests that
+/// were not passed on though no filter denied them are counted in a line of their own.
+///
 /// `--format json` writes one object: `complete`, `policy`, `requests`, `allowed`, `denied`, `verdicts` and `would`
 /// [{decision, reason, rule, requests, examples [{place, method, authority, path, principal}]}],
-/// `logged` {same, other_reason, other_decision, none, unlisted}, `differences` [{logged, now,
-/// requests, examples}], `rerouted` and `undated` {requests, examples}, `lines` {access_log, filter,
-/// forms [{form, prefix, lines}], connections, left_out, without_caller_field, without_time, unread
-/// {lines, first [{place, problem, text}]}}.
+/// `logged` {same, other_reason, other_decision, none, refused_otherwise, failed, unlisted},
+/// `differences` [{logged, now, requests, examples}], `rerouted` and `undated` {requests, examples},
+/// `lines` {access_log, filter, forms [{form, prefix, lines}], connections, left_out,
+/// without_caller_field, without_time, unread {lines, first [{place, problem, text}]}}.
 ///
 /// Exit codes: 0 every decision is the one in the log, or the log has none; 1 some differ or are not
 /// decided; 2 wrong usage, or too much of the input is unreadable.
@@ -95,6 +99,10 @@ pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure
 /// Most kinds of difference that are told apart, so that a hostile log cannot fill the memory.
 const MAX_DIFFERENCES: usize = 10_000;
 
+/// The verdict of a log that has none of the filter, and shows that the mesh refused.
+const BY_MESH: LoggedVerdict<'static> =
+    LoggedVerdict { action: Action::Deny, rule: None, reason: "refused_by_mesh" };
+
 /// The totals of a log.
 #[derive(Debug, Default)]
 struct Totals {
@@ -122,6 +130,10 @@ struct Comparison {
     other_decision: u64,
     /// The log has no verdict.
     none: u64,
+    /// The mesh refused it, and not by the filter's verdict. These count above, too.
+    refused_otherwise: u64,
+    /// It failed on its way to an upstream. These count above, too.
+    failed: u64,
     /// Differences of kinds beyond the first 10,000.
     unlisted: u64,
 }
@@ -144,7 +156,16 @@ impl Totals {
         if let Some(would) = decision.would {
             self.would.entry(key(would)).or_default().push(logged, place);
         }
-        let Some(before) = logged.verdict() else {
+        let before = logged.verdict();
+        let is_denied = before.is_some_and(|verdict| verdict.action == Action::Deny);
+        let ending = logged.ending();
+        match ending {
+            Ending::Refused if !is_denied => self.logged.refused_otherwise += 1,
+            Ending::Failed => self.logged.failed += 1,
+            _ => {}
+        }
+        let by_mesh = (ending == Ending::Refused).then_some(BY_MESH);
+        let Some(before) = before.or(by_mesh) else {
             self.logged.none += 1;
             return;
         };
@@ -179,6 +200,8 @@ impl Totals {
         self.logged.other_reason += behind.logged.other_reason;
         self.logged.other_decision += behind.logged.other_decision;
         self.logged.none += behind.logged.none;
+        self.logged.refused_otherwise += behind.logged.refused_otherwise;
+        self.logged.failed += behind.logged.failed;
         self.rerouted.add(behind.rerouted);
         self.undated.add(behind.undated);
         for (key, group) in behind.differences {
@@ -341,7 +364,15 @@ impl<'a> Answer<'a> {
             console.line("\nWould-be decisions that differ (rules with `only`):")?;
             write_rows(console, &self.would)?;
         }
-        let Comparison { same, other_reason, other_decision, none, unlisted } = *self.logged;
+        let Comparison {
+            same,
+            other_reason,
+            other_decision,
+            none,
+            refused_otherwise,
+            failed,
+            unlisted,
+        } = *self.logged;
         console.line(format_args!(
             "\nThe log's own verdicts: {same} the same, {other_reason} for another reason, \
              {other_decision} another decision, {none} not in the log"
@@ -352,6 +383,12 @@ impl<'a> Answer<'a> {
         }
         if unlisted > 0 {
             console.line(format_args!("{unlisted:>10}  of further kinds"))?;
+        }
+        if refused_otherwise + failed > 0 {
+            console.line(format_args!(
+                "\nNot passed on, and not denied by the filter: {refused_otherwise} refused by the \
+                 mesh, {failed} failed on the way"
+            ))?;
         }
         let Requests { requests, examples } = &self.undated;
         if *requests > 0 {

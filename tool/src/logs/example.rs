@@ -26,6 +26,8 @@ struct Example {
     /// Without its query, which no verdict depends on and where secrets stand.
     path: Option<String>,
     principal: Option<String>,
+    /// Of a connection without a server name: where it went.
+    upstream: Option<String>,
 }
 
 /// An example with its place by name, as answers have it.
@@ -40,6 +42,8 @@ pub(crate) struct Shown<'a> {
     path: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     principal: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upstream_host: Option<&'a str>,
 }
 
 /// A group as answers have it.
@@ -60,6 +64,10 @@ impl Group {
                 authority: cut(logged.authority()),
                 path: logged.path().and_then(|path| path.split('?').next()).map(cut),
                 principal: logged.principal().map(cut),
+                upstream: match (logged.is_connection(), logged.authority()) {
+                    (true, "") => logged.upstream().map(cut),
+                    _ => None,
+                },
             });
         }
     }
@@ -86,6 +94,7 @@ impl Group {
                 authority: &example.authority,
                 path: example.path.as_deref(),
                 principal: example.principal.as_deref(),
+                upstream_host: example.upstream.as_deref(),
             })
             .collect()
     }
@@ -99,6 +108,9 @@ impl std::fmt::Display for Shown<'_> {
         };
         write!(f, "{}: {} {authority}", self.place, self.method.unwrap_or("TLS"))?;
         f.write_str(self.path.unwrap_or_default())?;
+        if let Some(upstream) = self.upstream_host {
+            write!(f, " to {upstream}")?;
+        }
         match self.principal {
             Some(principal) => write!(f, " by {principal}"),
             None => Ok(()),

@@ -1,6 +1,8 @@
 //! One line of a log as the request, or the connection, that it tells of.
 
 use super::chunks::MAX_LINE;
+use super::ending::{Ending, Signs};
+use super::hop::Hop;
 use super::prefix::{Prefix, Start};
 use super::time;
 use super::unread::Problem;
@@ -78,13 +80,20 @@ struct Fields<'a> {
     response_code: Field<'a>,
     /// How it ended, as only access logs tell it.
     response_flags: Field<'a>,
+    response_code_details: Field<'a>,
+    connection_termination_details: Field<'a>,
+    upstream_host: Field<'a>,
+    /// What the guard said, in the shipped log.
+    guard: Field<'a>,
+    bytes_received: Field<'a>,
+    bytes_sent: Field<'a>,
     /// Whether a key stands twice, at any depth. Neither Envoy nor the filter writes such an object.
     has_repeated_key: bool,
 }
 
 /// A value of a log. Whether it is of a kind that can be used is for those to say who use it.
 #[derive(Debug, Default)]
-enum Field<'a> {
+pub(super) enum Field<'a> {
     /// The key is not there.
     #[default]
     Unsaid,
@@ -223,10 +232,42 @@ impl<'a> Logged<'a> {
         self.fields.egress_policy.said()
     }
 
-    /// Whether the request went nowhere: the filter refused it, or the mesh knows no such host.
-    pub(crate) fn was_refused(&self) -> bool {
-        self.verdict().is_some_and(|verdict| verdict.action == Action::Deny)
-            || self.fields.upstream_cluster.said() == Some("BlackHoleCluster")
+    /// How it ended. The filter's own line is written before that: it says only what was refused.
+    pub(crate) fn ending(&self) -> Ending {
+        let fields = &self.fields;
+        if self.verdict().is_some_and(|verdict| verdict.action == Action::Deny) {
+            return Ending::Refused;
+        }
+        if self.form == Form::Filter {
+            return Ending::Unsaid;
+        }
+        let signs = Signs {
+            status: (!self.is_connection())
+                .then_some(fields.response_code.number().unwrap_or_default()),
+            bytes: fields.bytes(),
+            flags: &fields.response_flags,
+            details: &fields.response_code_details,
+            termination: &fields.connection_termination_details,
+            guard: &fields.guard,
+            cluster: &fields.upstream_cluster,
+            upstream: &fields.upstream_host,
+        };
+        signs.ending()
+    }
+
+    /// The hop that the line tells of. `host` is the canonical host, where one was sent.
+    pub(crate) fn hop(&self, host: Option<&str>) -> Hop {
+        Hop::new(self.fields.upstream_cluster.said(), host)
+    }
+
+    /// Whether it was passed to the address that the caller had dialled.
+    pub(crate) fn is_passthrough(&self) -> bool {
+        self.fields.upstream_cluster.said() == Some("PassthroughCluster")
+    }
+
+    /// Address and port of the upstream that was chosen, as the log has them.
+    pub(crate) fn upstream(&self) -> Option<&str> {
+        self.fields.upstream_host.said()
     }
 
     /// The request as a policy that asks for these facts gets it, or the connection as one of these.
@@ -326,6 +367,12 @@ impl<'a> Fields<'a> {
             "protocol" => &mut self.protocol,
             "response_code" => &mut self.response_code,
             "response_flags" => &mut self.response_flags,
+            "response_code_details" => &mut self.response_code_details,
+            "connection_termination_details" => &mut self.connection_termination_details,
+            "upstream_host" => &mut self.upstream_host,
+            "guard" => &mut self.guard,
+            "bytes_received" => &mut self.bytes_received,
+            "bytes_sent" => &mut self.bytes_sent,
             _ => return None,
         })
     }
@@ -375,6 +422,12 @@ impl<'a> Fields<'a> {
         is_one.then_some(Form::Filter)
     }
 
+    /// Bytes received and sent, where one of them is told.
+    fn bytes(&self) -> Option<u64> {
+        let counts = [&self.bytes_received, &self.bytes_sent];
+        counts.into_iter().filter_map(Field::number).reduce(u64::saturating_add)
+    }
+
     fn time(&self) -> Option<u64> {
         let times = [&self.start_time, &self.collected_at, &self.timestamp];
         times.into_iter().find_map(|field| match field {
@@ -391,11 +444,16 @@ impl Field<'_> {
     }
 
     /// Whether there is a value, of whatever kind.
-    fn has_value(&self) -> bool {
+    pub(super) fn has_value(&self) -> bool {
         !matches!(self, Self::Unsaid | Self::Absent)
     }
 
-    fn said(&self) -> Option<&str> {
+    /// Whether the log has a place for it, and nothing in it.
+    pub(super) fn is_absent(&self) -> bool {
+        matches!(self, Self::Absent)
+    }
+
+    pub(super) fn said(&self) -> Option<&str> {
         match self {
             Self::Text(text) => Some(text),
             Self::Unsaid | Self::Absent | Self::Number(_) | Self::Other(_) => None,
@@ -610,7 +668,7 @@ mod tests {
             let logged = logged(&line);
             assert_eq!(logged.form(), Form::Filter);
             assert_eq!(logged.request(everything(), Connections::default()).port(), Some(80));
-            assert!(logged.was_refused());
+            assert_eq!(logged.ending(), Ending::Refused);
         }
     }
 
@@ -674,7 +732,7 @@ mod tests {
         let host = host_under("connections:8443:mesh-names", &conflict, Form::Filter, None);
         assert_eq!(host, "denied.example");
 
-        assert!(logged(FILTER_OF_CONNECTIONS).was_refused());
+        assert_eq!(logged(FILTER_OF_CONNECTIONS).ending(), Ending::Refused);
         for request in [ACCESS, FILTER, ISTIO] {
             assert!(!logged(request).is_connection(), "{request}");
         }

@@ -17,9 +17,11 @@
 
 mod chunks;
 mod compression;
+mod ending;
 mod example;
 #[cfg(test)]
 mod forgery;
+mod hop;
 mod line;
 mod plain;
 mod prefix;
@@ -27,7 +29,9 @@ mod time;
 mod undated;
 mod unread;
 
+pub(crate) use ending::Ending;
 pub(crate) use example::{Group, Requests, Shown};
+pub(crate) use hop::Hop;
 pub(crate) use line::{Form, Logged, LoggedVerdict};
 pub(crate) use undated::decide;
 use unread::{Problem, Unread};

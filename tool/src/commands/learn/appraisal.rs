@@ -24,8 +24,10 @@ const MUCH_MORE: u64 = 20;
 pub(super) enum Oddity {
     /// A rule of the base denies it.
     DeniedByBase,
-    /// It was refused whenever it was seen.
+    /// It was never passed on when it was seen.
     Refused,
+    /// The log does not say whether it was passed on.
+    EndingUnsaid,
     /// It looks like a name that is seen much more often.
     Like(String),
     /// A name of the machine itself or of a metadata service.
@@ -37,6 +39,8 @@ pub(super) enum Oddity {
     OneLabel,
     Connect,
     PortInConflict,
+    /// The log does not say which port leaves.
+    PortUnsaid,
     /// The caller was not verified, in a log where others were.
     NobodyVerified,
     /// A caller whose name no policy can list.
@@ -53,6 +57,7 @@ impl Oddity {
         match self {
             Self::DeniedByBase => "denied_by_base",
             Self::Refused => "refused",
+            Self::EndingUnsaid => "ending_unsaid",
             Self::Like(_) => "like",
             Self::SpecialName => "special_name",
             Self::Address => "address",
@@ -60,6 +65,7 @@ impl Oddity {
             Self::OneLabel => "one_label",
             Self::Connect => "connect",
             Self::PortInConflict => "port_in_conflict",
+            Self::PortUnsaid => "port_unsaid",
             Self::NobodyVerified => "not_verified",
             Self::UnlistableCaller => "unlistable_caller",
             Self::Undated => "undated",
@@ -72,7 +78,8 @@ impl fmt::Display for Oddity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::DeniedByBase => "a rule of the base denies it",
-            Self::Refused => "refused whenever seen",
+            Self::Refused => "refused whenever seen, or failed on its way",
+            Self::EndingUnsaid => "the log does not say whether it was passed on",
             Self::Like(name) => return write!(f, "like {name}, which is seen much more often"),
             Self::SpecialName => "a name of the machine or a metadata service",
             Self::Address => "an address",
@@ -80,6 +87,10 @@ impl fmt::Display for Oddity {
             Self::OneLabel => "a name of one label",
             Self::Connect => "a tunnel",
             Self::PortInConflict => "authority and route name different ports",
+            Self::PortUnsaid => {
+                "the log does not say which port leaves, as in a sidecar's log of the way to the \
+                 gateway"
+            }
             Self::NobodyVerified => "the caller is not verified",
             Self::UnlistableCaller => "a caller whose name no policy can list",
             Self::Undated => "without a time that can be read",
@@ -105,7 +116,11 @@ pub(super) fn oddity(host: &str, port: Port, is_connect: bool) -> Option<Oddity>
     if is_connect {
         return Some(Oddity::Connect);
     }
-    (port == Port::Conflict).then_some(Oddity::PortInConflict)
+    match port {
+        Port::Known(_) => None,
+        Port::Unsaid => Some(Oddity::PortUnsaid),
+        Port::Conflict => Some(Oddity::PortInConflict),
+    }
 }
 
 /// The part of a name that somebody registered; the whole name where the public suffix list does not
@@ -213,6 +228,7 @@ mod tests {
             assert_eq!(odd(host), expected, "{host}");
         }
         assert_eq!(oddity("a.example", Port::Conflict, false), Some(Oddity::PortInConflict));
+        assert_eq!(oddity("a.example", Port::Unsaid, false), Some(Oddity::PortUnsaid));
         assert_eq!(oddity("a.example", Port::Known(443), true), Some(Oddity::Connect));
     }
 

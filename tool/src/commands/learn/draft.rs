@@ -2,12 +2,15 @@
 
 use super::appraisal::{self, Likeness, Oddity, Thresholds};
 use super::sightings::{Port, Sighting, Sightings};
+use crate::console::counted;
 use crate::public_suffix::Openness;
 use egress_warden::config;
 use egress_warden::host::{Authority, Host};
 use egress_warden::policy::{Action, ClusterPort, Policy, Request};
+use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 /// How to group.
 #[derive(Clone, Copy, Debug)]
@@ -15,8 +18,6 @@ pub(super) struct Settings {
     pub(super) thresholds: Thresholds,
     /// So many hosts under one name become a wildcard.
     pub(super) wildcard_from: usize,
-    /// Whether requests that were refused count like others.
-    pub(super) with_refused: bool,
 }
 
 /// A proposal.
@@ -37,7 +38,7 @@ pub(super) struct Rule {
     pub(super) hosts: Vec<String>,
     pub(super) ports: Vec<u16>,
     pub(super) seen: Sighting,
-    pub(super) callers: usize,
+    pub(super) callers: Callers,
 }
 
 /// Callers that a rule lets through.
@@ -77,12 +78,63 @@ pub(super) struct Apart {
     pub(super) seen: Sighting,
 }
 
+/// How many callers, counted in one place for every sentence that says it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub(super) struct Callers {
+    /// Those whose name is known, by distinct names.
+    #[serde(rename = "callers")]
+    verified: usize,
+    /// Whether there are others, of whom nobody knows how many they are.
+    #[serde(rename = "unverified_callers")]
+    has_unverified: bool,
+    /// The name, where it is a single one.
+    #[serde(skip)]
+    single: Option<String>,
+}
+
+impl Callers {
+    /// Counts callers, of whom `None` are those who are not verified.
+    pub(super) fn count<'a>(callers: impl Iterator<Item = Option<&'a str>>) -> Self {
+        let distinct: BTreeSet<_> = callers.collect();
+        let mut verified = distinct.iter().flatten();
+        let single = verified.next().filter(|_| verified.next().is_none());
+        Self {
+            verified: distinct.iter().flatten().count(),
+            has_unverified: distinct.contains(&None),
+            single: single.map(|it| (*it).to_owned()),
+        }
+    }
+
+    /// The name where there is no other caller, otherwise how many.
+    pub(super) fn by_name(&self) -> String {
+        match &self.single {
+            Some(name) if !self.has_unverified => name.clone(),
+            _ => self.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for Callers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verified = counted(self.verified as u64, "caller");
+        f.write_str(match (self.verified, self.has_unverified) {
+            (0, _) => "callers who are not verified",
+            (_, false) => return f.write_str(&verified),
+            (_, true) => return write!(f, "{verified} and others who are not verified"),
+        })
+    }
+}
+
 /// How much was seen and how much of it is allowed.
-#[derive(Clone, Debug, Default, serde::Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub(super) struct Summary {
-    pub(super) callers: usize,
+    /// Requests out of the mesh, for a host. Those that the base lets through are among them, and
+    /// their callers and hosts.
+    pub(super) requests: u64,
+    #[serde(flatten)]
+    pub(super) callers: Callers,
     pub(super) hosts: usize,
-    /// Distinct pairs of a caller and a host.
+    /// Distinct pairs of a caller and a host that the base does not let through.
     pub(super) pairs: usize,
     /// Of them, those that the rules allow.
     pub(super) allowed_pairs: usize,
@@ -141,15 +193,18 @@ impl Draft {
         settings: Settings,
         mut taken: BTreeSet<String>,
     ) -> Self {
-        let mut seen = seen(sightings, settings.with_refused);
+        let mut seen = seen(sightings);
         let fleet = Fleet::new(&seen);
         let likeness = Likeness::new(
             seen.iter().map(|it| (it.host, it.sighting.requests() + it.sighting.known)),
         );
+        let mut summary = Summary::new(&seen);
         seen.retain(|it| it.sighting.requests() > 0);
-        let mut summary = fleet.summary(&seen);
+        summary.pairs = seen.iter().map(|it| (it.caller, it.host)).collect::<BTreeSet<_>>().len();
         let (ordinary, odd) = appraise(&seen, &fleet, &likeness, settings.thresholds);
-        let rules = rules(ordinary, &fleet, settings, &mut taken);
+        let refused: Vec<&Seen<'_>> =
+            odd.iter().filter(|(it, _)| *it == Oddity::Refused).map(|(_, it)| *it).collect();
+        let rules = rules(ordinary, &fleet, &refused, settings, &mut taken);
         let policy = policy_of(&rules);
         let is_allowed = |it: &Seen<'_>| policy.as_ref().is_some_and(|policy| allows(policy, it));
         let allowed: BTreeSet<_> =
@@ -206,39 +261,27 @@ impl Rule {
     }
 }
 
-/// What was seen, with a port for every request that has none: 443 where both would do.
-fn seen(sightings: &Sightings, with_refused: bool) -> Vec<Seen<'_>> {
-    let mut ports: BTreeMap<&str, BTreeSet<u16>> = BTreeMap::new();
-    for (_, host, destination, _) in sightings.iter() {
-        if let Port::Known(port) = destination.port {
-            ports.entry(host).or_default().insert(port);
+/// What was seen, in the order of destinations.
+fn seen(sightings: &Sightings) -> Vec<Seen<'_>> {
+    let seen = sightings.iter().map(|(caller, host, destination, sighting)| Seen {
+        caller,
+        host,
+        port: destination.port,
+        is_connect: destination.is_connect,
+        sighting: sighting.clone(),
+    });
+    seen.collect()
+}
+
+impl Summary {
+    fn new(seen: &[Seen<'_>]) -> Self {
+        Self {
+            requests: seen.iter().map(|it| it.sighting.requests() + it.sighting.known).sum(),
+            callers: Callers::count(seen.iter().map(|it| it.caller)),
+            hosts: seen.iter().map(|it| it.host).collect::<BTreeSet<_>>().len(),
+            ..Self::default()
         }
     }
-    let mut seen: BTreeMap<_, Sighting> = BTreeMap::new();
-    for (caller, host, destination, sighting) in sightings.iter() {
-        let port = match destination.port {
-            Port::Unsaid => {
-                let known = |port| ports.get(host).is_some_and(|it| it.contains(&port));
-                Port::Known(if known(80) && !known(443) { 80 } else { 443 })
-            }
-            port => port,
-        };
-        let mut sighting = sighting.clone();
-        if with_refused {
-            sighting.passed += std::mem::take(&mut sighting.refused);
-            sighting.undated += std::mem::take(&mut sighting.undated_refused);
-        }
-        seen.entry((host, port, destination.is_connect, caller)).or_default().add(sighting);
-    }
-    seen.into_iter()
-        .map(|((host, port, is_connect, caller), sighting)| Seen {
-            caller,
-            host,
-            port,
-            is_connect,
-            sighting,
-        })
-        .collect()
 }
 
 /// Everybody who was seen.
@@ -271,18 +314,11 @@ impl<'a> Fleet<'a> {
         fleet
     }
 
-    fn summary(&self, seen: &[Seen<'_>]) -> Summary {
-        Summary {
-            callers: self.callers.len(),
-            hosts: seen.iter().map(|it| it.host).collect::<BTreeSet<_>>().len(),
-            pairs: seen.iter().map(|it| (it.caller, it.host)).collect::<BTreeSet<_>>().len(),
-            ..Summary::default()
-        }
-    }
-
     /// The fewest grants that let these callers through: all of a namespace where at least half of
-    /// its callers are among them, every verified caller where four fifths of the namespaces are.
-    fn grants(&self, used: &Use<'a>) -> Vec<Grant> {
+    /// its callers are among them, every verified caller where four fifths of the namespaces are. No
+    /// grant to many lets one through who was `refused`.
+    fn grants(&self, used: &Use<'a>, refused: &BTreeSet<&str>) -> Vec<Grant> {
+        let refused: BTreeSet<_> = refused.iter().filter_map(|caller| place_of(caller)).collect();
         if used.0.contains_key(&None) {
             return Vec::new();
         }
@@ -296,7 +332,9 @@ impl<'a> Fleet<'a> {
         }
         let is_whole = |place: &(&str, &str), callers: &BTreeSet<&str>| {
             let all = self.namespaces.get(place).map_or(0, BTreeSet::len);
-            callers.len() >= MIN_OF_NAMESPACE && callers.len() * 2 >= all
+            callers.len() >= MIN_OF_NAMESPACE
+                && callers.len() * 2 >= all
+                && !refused.contains(place)
         };
         let whole: BTreeSet<_> = by_place
             .iter()
@@ -307,7 +345,8 @@ impl<'a> Fleet<'a> {
             let of_domain = |places: usize| places >= MIN_NAMESPACES;
             let all = self.namespaces.keys().filter(|(it, _)| it == domain).count();
             let granted = whole.iter().filter(|(it, _)| it == domain).count();
-            if of_domain(granted) && granted * 5 >= all * 4 {
+            let is_refused = refused.iter().any(|(it, _)| it == domain);
+            if of_domain(granted) && granted * 5 >= all * 4 && !is_refused {
                 grants.insert(Grant::Domain((*domain).to_owned()));
                 by_place.retain(|(it, _), _| it != domain);
             }
@@ -376,12 +415,15 @@ fn appraise<'a, 's>(
 
 /// What is odd about one caller's requests.
 fn of_single(seen: &Seen<'_>, fleet: &Fleet<'_>) -> Option<Oddity> {
-    let Sighting { passed, refused, undated, undated_refused, denied, .. } = seen.sighting;
+    let Sighting { passed, refused, unsaid, undated, denied, .. } = seen.sighting;
     if denied > 0 {
         return Some(Oddity::DeniedByBase);
     }
-    if passed + undated == 0 && refused + undated_refused > 0 {
+    if passed + undated == 0 && refused > 0 {
         return Some(Oddity::Refused);
+    }
+    if passed + undated == 0 && unsaid > 0 {
+        return Some(Oddity::EndingUnsaid);
     }
     let of_caller = match seen.caller {
         None => (!fleet.callers.is_empty()).then_some(Oddity::NobodyVerified),
@@ -439,11 +481,13 @@ fn place_name(caller: Option<&str>) -> &str {
 fn rules<'a>(
     ordinary: BTreeMap<Target<'a>, Use<'a>>,
     fleet: &Fleet<'a>,
+    refused: &[&Seen<'a>],
     settings: Settings,
     ids: &mut BTreeSet<String>,
 ) -> Vec<Rule> {
     let mut by_pattern: BTreeMap<(String, u16), Use<'_>> = BTreeMap::new();
-    let wildcards = wildcards(&ordinary, settings.wildcard_from);
+    let wildcards = wildcards(&ordinary, refused, settings.wildcard_from);
+    let refused = Refusals::new(refused);
     for ((host, port), used) in ordinary {
         let pattern = wildcards.get(&(host, port)).cloned().unwrap_or_else(|| host.to_owned());
         by_pattern.entry((pattern, port)).or_default().add_all(used);
@@ -451,7 +495,7 @@ fn rules<'a>(
     // The ports of one pattern that the same callers use belong together.
     let mut by_grants: BTreeMap<(String, Vec<Grant>), (BTreeSet<u16>, Use<'_>)> = BTreeMap::new();
     for ((pattern, port), used) in by_pattern {
-        let grants = fleet.grants(&used);
+        let grants = fleet.grants(&used, &refused.callers(&pattern, port));
         let (ports, all) = by_grants.entry((pattern, grants)).or_default();
         ports.insert(port);
         all.add_all(used);
@@ -473,10 +517,31 @@ fn rules<'a>(
                 hosts,
                 ports: ports.into_iter().collect(),
                 seen: used.total(),
-                callers: used.0.len(),
+                callers: Callers::count(used.0.keys().copied()),
             }
         })
         .collect()
+}
+
+/// Callers that were refused, by host and port.
+#[derive(Debug)]
+struct Refusals<'a>(BTreeMap<(&'a str, Port), BTreeSet<&'a str>>);
+
+impl<'a> Refusals<'a> {
+    fn new(refused: &[&Seen<'a>]) -> Self {
+        let mut by_target: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+        for it in refused {
+            by_target.entry((it.host, it.port)).or_default().extend(it.caller);
+        }
+        Self(by_target)
+    }
+
+    /// Callers that were refused at a host. A refusal whose port is unknown counts for every port. A
+    /// wildcard stands over no host that was refused.
+    fn callers(&self, host: &str, port: u16) -> BTreeSet<&'a str> {
+        let ports = [Port::Known(port), Port::Unsaid, Port::Conflict];
+        ports.iter().filter_map(|port| self.0.get(&(host, *port))).flatten().copied().collect()
+    }
 }
 
 /// Rules under construction: by callers and ports, hosts and what was seen of them.
@@ -515,11 +580,17 @@ fn spread(mut drafts: Drafts<'_>) -> Drafts<'_> {
 }
 
 /// The wildcard for each host that gets one: below the nearest name that enough of the hosts of its
-/// port stand under, always below a registered name, and never over names that strangers can take.
+/// port stand under, always below a registered name, never over names that strangers can take, and
+/// never over a host that was refused.
 fn wildcards<'a>(
     ordinary: &BTreeMap<Target<'a>, Use<'_>>,
+    refused: &[&Seen<'a>],
     from: usize,
 ) -> BTreeMap<Target<'a>, String> {
+    // Of whatever port: a refusal often has none.
+    let names_above =
+        |host: &'a str| host.match_indices('.').map(move |(dot, _)| host.split_at(dot + 1).1);
+    let refused: BTreeSet<&str> = refused.iter().flat_map(|it| names_above(it.host)).collect();
     let mut wildcards = BTreeMap::new();
     let mut by_parent: BTreeMap<Target<'_>, Vec<&str>> = BTreeMap::new();
     let mut by_registered: BTreeMap<Target<'_>, Vec<&str>> = BTreeMap::new();
@@ -537,7 +608,7 @@ fn wildcards<'a>(
         for ((name, port), hosts) in groups {
             let free: Vec<&str> =
                 hosts.into_iter().filter(|host| !wildcards.contains_key(&(*host, port))).collect();
-            if free.len() >= from && Openness::of(name).is_none() {
+            if free.len() >= from && Openness::of(name).is_none() && !refused.contains(name) {
                 wildcards.extend(free.iter().map(|host| ((*host, port), format!("*.{name}"))));
             }
         }
@@ -646,17 +717,26 @@ mod tests {
         let mut log = String::new();
         for (caller, host, port, count) in calls {
             for _ in 0..*count {
+                let (status, host) = match host.strip_prefix("REFUSED ") {
+                    Some(host) => (403, host),
+                    None => (200, *host),
+                };
+                let details = if status == 403 { "ext_authz_denied" } else { "via_upstream" };
                 let (method, authority) = match host.strip_prefix("CONNECT ") {
                     Some(host) => ("CONNECT", format!("{host}:{port}")),
-                    None => ("GET", (*host).to_owned()),
+                    None => ("GET", host.to_owned()),
                 };
                 let principal = caller
                     .split_once('/')
                     .map(|(namespace, account)| format!("spiffe://td/ns/{namespace}/sa/{account}"));
                 let line = json!({
-                    "authority": authority, "method": method, "path": "/", "response_code": 200,
+                    "authority": authority, "method": method, "path": "/", "response_code": status,
+                    "response_code_details": details,
                     "start_time": "2026-11-25T00:00:00Z", "source_principal": principal,
-                    "upstream_cluster": (*port > 0).then(|| format!("outbound|{port}||{host}")),
+                    "upstream_cluster": match port {
+                        0 => "external".to_owned(),
+                        port => format!("outbound|{port}||{host}"),
+                    },
                 });
                 writeln!(log, "{line}").unwrap();
             }
@@ -669,9 +749,10 @@ mod tests {
         let path = folder.path().join("log");
         std::fs::write(&path, log_of(calls)).unwrap();
         let (sightings, _) =
-            sightings::read(&[path], &Choice::default(), Connections::default(), None).unwrap();
+            sightings::read(&[path], &Choice::default(), Connections::default(), None, false)
+                .unwrap();
         let thresholds = Thresholds { requests: 10, alone: 5, hours: 0 };
-        let settings = Settings { thresholds, wildcard_from: 5, with_refused: false };
+        let settings = Settings { thresholds, wildcard_from: 5 };
         Draft::new(&sightings, settings, BTreeSet::new())
     }
 
@@ -785,10 +866,40 @@ mod tests {
     #[test]
     fn a_log_without_callers_leads_to_rules_for_anyone() {
         let draft =
-            draft_of(&[("nobody", "api.one.com", 443, 10), ("nobody", "api.two.com", 0, 10)]);
+            draft_of(&[("nobody", "api.one.com", 443, 10), ("nobody", "api.two.com", 443, 10)]);
         let hosts = texts(&["api.one.com", "api.two.com"]);
         assert_eq!(rules_of(&draft), [(Vec::new(), hosts, vec![443])]);
         assert_eq!(draft.summary.allowed_pairs, 2);
+        assert_eq!(draft.summary.callers.to_string(), "callers who are not verified");
+    }
+
+    #[test]
+    fn no_wildcard_and_no_namespace_lets_through_what_was_refused() {
+        let hosts: Vec<String> = (0..6).map(|it| format!("tenant{it}.vendor.com")).collect();
+        let mut calls: Vec<Calls<'_>> =
+            hosts.iter().map(|host| ("web/x", &**host, 443, 50)).collect();
+        calls.extend(["shop/a", "shop/b", "shop/c"].map(|it| (it, "api.one.com", 443, 10)));
+        let is_many = |draft: &Draft| {
+            let rules = rules_of(draft);
+            let has = |it: &str| {
+                rules.iter().any(|(from, hosts, _)| from.iter().chain(hosts).any(|text| text == it))
+            };
+            (has("*.vendor.com"), has("shop"))
+        };
+        assert_eq!(is_many(&draft_of(&calls)), (true, true));
+        calls.push(("web/x", "REFUSED evil.vendor.com", 443, 1));
+        calls.push(("shop/d", "REFUSED api.one.com", 443, 1));
+        let draft = draft_of(&calls);
+        assert_eq!(is_many(&draft), (false, false));
+        assert_eq!(apart_of(&draft), [("refused", "api.one.com"), ("refused", "evil.vendor.com")]);
+    }
+
+    #[test]
+    fn a_port_that_the_log_does_not_say_is_left_open() {
+        let draft = draft_of(&[("pay/a", "api.one.com", 443, 50), ("pay/b", "api.two.com", 0, 50)]);
+        assert_eq!(apart_of(&draft), [("port_unsaid", "api.two.com")]);
+        let [(_, hosts, _)] = &rules_of(&draft)[..] else { panic!("{draft:?}") };
+        assert_eq!(*hosts, texts(&["api.one.com"]));
     }
 
     #[test]

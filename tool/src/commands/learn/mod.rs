@@ -5,9 +5,9 @@ mod draft;
 mod proposal;
 mod sightings;
 
-use crate::console::{Console, Format};
+use crate::console::{Console, Format, counted};
 use crate::failure::{Failure, Outcome};
-use crate::logs::{Choice, Tally};
+use crate::logs::{Choice, Group, Shown, Tally};
 use crate::policy_file::PolicyFile;
 use appraisal::Thresholds;
 use draft::{Apart, Draft, Settings, Summary};
@@ -23,15 +23,25 @@ use std::path::PathBuf;
 /// namespace to one host and port; 50 times if a single caller made all of them; and in a log of a day
 /// or longer, in 3 different hours.
 ///
+/// A request passed if the log shows that an upstream got it: `upstream_host`, or the details
+/// `via_upstream`; of a connection, bytes as well. What the mesh refused in any way, or could not
+/// deliver, proves nothing. A log without `upstream_host` and `response_code_details` shows it by a
+/// 2xx answer without flags. The filter's own lines do not show it.
+///
+/// The port is that of the cluster, the authority or the upstream. If none says it, it stays open: so in
+/// a sidecar's log of the way to the gateway, because the gateway dials another port. Requests within
+/// the mesh are counted and not used.
+///
 /// A rule names a namespace if at least half of its callers, and at least three, use a host. It names
 /// every verified caller if four fifths of the namespaces do. It has a wildcard if at least 5 ordinary
 /// hosts are below one name, but never one under which anybody can take a name, such as
-/// `*.amazonaws.com`. Each rule's note says how often, by how many callers and when the requests were
-/// seen.
+/// `*.amazonaws.com`. It covers none of the callers and hosts that never passed. Each rule's note says
+/// how many requests passed, of how many callers, and when they were seen.
 ///
-/// All other requests follow as comments, with what is odd about them: refused when seen, similar to a
-/// name seen 20 times as often, an address, a special name, not ASCII, a tunnel, a caller who is not
-/// verified while others are, without a readable time, rare. None of them is allowed. A person decides.
+/// All other requests follow as comments, with what is odd about them: never passed when seen, similar
+/// to a name seen 20 times as often, an address, a special name, not ASCII, a tunnel, an open port, a
+/// caller who is not verified while others are, without a readable time, rare. None of them is allowed.
+/// A person decides.
 ///
 /// Logs are read as `replay` reads them: a record must begin its line, or follow a known prefix. A
 /// format that writes JSON by hand (`text_format`) escapes nothing, so callers can add fields: learn
@@ -44,8 +54,9 @@ use std::path::PathBuf;
 /// is not known. If too many lines cannot be read (`--max-unread`), the first line of the proposal says
 /// so, and the exit code is 2.
 ///
-/// `--format json` writes one object: `complete`, `policy`, `summary` {callers, hosts, pairs, allowed_pairs, rules,
-/// entries}, `known`, `malformed`, `apart` [{reason, host, port, connect, requests, callers, like}],
+/// `--format json` writes one object: `complete`, `policy`, `summary` {requests, callers,
+/// unverified_callers, hosts, pairs, allowed_pairs, rules, entries}, `known`, `malformed`, `nameless` and
+/// `within_mesh` {requests, examples}, `apart` [{reason, host, port, connect, requests, callers, like}],
 /// `lines` as in `replay`.
 ///
 /// Exit codes: 0 a proposal; 2 wrong usage, or too much of the input is unreadable.
@@ -70,7 +81,7 @@ pub(crate) struct Args {
     /// How many hosts below one name make a wildcard
     #[arg(long, value_name = "COUNT", default_value_t = 5, value_parser = clap::value_parser!(u16).range(2..))]
     wildcard_from: u16,
-    /// Learn from refused requests too
+    /// Learn from requests that did not pass too
     #[arg(long)]
     with_refused: bool,
     #[command(flatten)]
@@ -92,7 +103,8 @@ pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure
     let connections = args.choice.root_id.connections(base.as_ref().map(|(file, _)| file));
     let base = base.map(|(_, config)| config);
     let policy = base.as_ref().map(|base| &base.policy);
-    let (sightings, tally) = sightings::read(&args.logs, &args.choice, connections, policy)?;
+    let (sightings, tally) =
+        sightings::read(&args.logs, &args.choice, connections, policy, args.with_refused)?;
     tally.tell(console);
     let is_long = sightings.span().is_some_and(|(first, last)| last - first >= LONG);
     let settings = Settings {
@@ -102,7 +114,6 @@ pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure
             hours: if is_long { HOURS } else { 0 },
         },
         wildcard_from: args.wildcard_from.into(),
-        with_refused: args.with_refused,
     };
     let taken = base.iter().flat_map(|base| base.policy.rules()).map(|rule| rule.id.to_string());
     let draft = Draft::new(&sightings, settings, taken.collect());
@@ -129,38 +140,58 @@ fn introduction(
     tally: &Tally,
     base: Option<&Config>,
 ) -> Vec<String> {
-    let Summary { callers, hosts, pairs, allowed_pairs, rules, entries, .. } = draft.summary;
+    let Summary { requests, callers, hosts, pairs, allowed_pairs, rules, entries } = &draft.summary;
     let when = sightings.span().map(|time| {
         proposal::when(&sightings::Sighting { time: Some(time), ..Default::default() })
     });
     let mut lines = Vec::from_iter(tally.caveat());
     lines.extend([
         format!(
-            "Proposed from {} requests of {callers} callers to {hosts} hosts{}.",
-            tally.requests(),
+            "Proposed from {} of {callers} to {}{}.",
+            counted(*requests, "request"),
+            count(*hosts, "host"),
             when.unwrap_or_default()
         ),
         format!(
-            "{rules} rules with {entries} entries allow {allowed_pairs} of {pairs} pairs of caller \
-             and host; {} destinations are left to a person.",
-            draft.apart.len()
+            "Allowed: {allowed_pairs} of {} of caller and host, by {} with {}; {} left to a person.",
+            count(*pairs, "pair"),
+            count(*rules, "rule"),
+            if *entries == 1 { "1 entry".to_owned() } else { format!("{entries} entries") },
+            count(draft.apart.len(), "destination"),
         ),
         format!("{}.", tally.origin()),
     ]);
     if let Some(base) = base {
         lines.push(format!(
-            "Only what {} does not allow yet: {} requests were let through by it.",
+            "Only what {} does not allow yet: it let {} through.",
             base.revision,
-            sightings.known()
+            counted(sightings.known(), "request")
         ));
     }
-    if sightings.malformed.requests > 0 {
-        lines.push(format!(
-            "{} requests are malformed: no policy can allow them.",
-            sightings.malformed.requests
-        ));
+    let left_out = [
+        (&sightings.malformed, "malformed request", ": no policy can allow them"),
+        (&sightings.nameless, "connection", " without a server name: no policy can allow them"),
+        (&sightings.within, "request", " within the mesh: no egress, and not used"),
+    ];
+    for (group, noun, what) in left_out {
+        lines.extend(left_out_lines(group, noun, what, tally));
     }
     lines
+}
+
+/// Lines about requests that are neither in a rule nor left to a person.
+fn left_out_lines(group: &Group, noun: &str, what: &str, tally: &Tally) -> Vec<String> {
+    if group.requests == 0 {
+        return Vec::new();
+    }
+    let mut lines = vec![format!("{}{what}, such as:", counted(group.requests, noun))];
+    let shown = group.shown(tally);
+    lines.extend(shown.iter().map(|example| format!("  {example}")));
+    lines
+}
+
+fn count(count: usize, noun: &str) -> String {
+    counted(count as u64, noun)
 }
 
 fn name(text: &str) -> Result<String, String> {
@@ -184,9 +215,25 @@ struct Answer<'a> {
     /// Requests that the base lets through already.
     known: u64,
     malformed: u64,
+    /// Connections without a server name.
+    nameless: LeftOut<'a>,
+    within_mesh: LeftOut<'a>,
     /// What no rule allows.
     apart: Vec<ApartAnswer<'a>>,
     lines: &'a Tally,
+}
+
+/// Requests that are neither in a rule nor left to a person.
+#[derive(Debug, Serialize)]
+struct LeftOut<'a> {
+    requests: u64,
+    examples: Vec<Shown<'a>>,
+}
+
+impl<'a> LeftOut<'a> {
+    fn new(group: &'a Group, tally: &'a Tally) -> Self {
+        Self { requests: group.requests, examples: group.shown(tally) }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -205,7 +252,7 @@ struct ApartAnswer<'a> {
 }
 
 impl<'a> Answer<'a> {
-    fn new(draft: &'a Draft, policy: Value, sightings: &Sightings, tally: &'a Tally) -> Self {
+    fn new(draft: &'a Draft, policy: Value, sightings: &'a Sightings, tally: &'a Tally) -> Self {
         let apart = draft.apart.iter().map(|it: &Apart| ApartAnswer {
             reason: it.oddity.as_str(),
             host: &it.host,
@@ -224,6 +271,8 @@ impl<'a> Answer<'a> {
             summary: &draft.summary,
             known: sightings.known(),
             malformed: sightings.malformed.requests,
+            nameless: LeftOut::new(&sightings.nameless, tally),
+            within_mesh: LeftOut::new(&sightings.within, tally),
             apart: apart.collect(),
             lines: tally,
         }

@@ -1,8 +1,9 @@
 //! A proposal as text: a policy in YAML, then, as comments, what is left to a person.
 
 use super::appraisal;
-use super::draft::{Apart, Draft, Rule};
+use super::draft::{Apart, Callers, Draft, Rule};
 use super::sightings::Sighting;
+use crate::console::counted;
 use egress_warden::config::MAX_MESSAGE;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -36,13 +37,8 @@ pub(super) fn text(draft: &Draft, name: &str, introduction: &[String]) -> String
 
 /// What a rule's note says: how often, by how many, when.
 pub(super) fn note(rule: &Rule) -> String {
-    let callers = if rule.callers == 1 { "caller" } else { "callers" };
-    let mut note = format!(
-        "seen {} times by {} {callers}{}",
-        rule.seen.requests(),
-        rule.callers,
-        when(&rule.seen)
-    );
+    let mut note =
+        format!("seen {} by {}{}", times(rule.seen.passed), rule.callers, when(&rule.seen));
     let methods: Vec<&str> = rule.seen.methods.iter().map(String::as_str).collect();
     let _ = write!(note, ", {}", methods.join(" "));
     note.truncate(note.floor_char_boundary(MAX_MESSAGE));
@@ -100,6 +96,9 @@ fn write_apart(text: &mut String, apart: &[Apart], has_no_rules: bool) {
         true => "to\n# be put under `rules` in place of `[]`.\n",
         false => "once\n# its `# ` is taken away.\n",
     });
+    if apart.iter().any(|it| it.port.is_none()) {
+        text.push_str("# A rule without `ports` is for any port: add the one that leaves.\n");
+    }
     let mut number = 0;
     for of_oddity in apart.chunk_by(|a, b| a.oddity == b.oddity) {
         let Some(first) = of_oddity.first() else { continue };
@@ -129,20 +128,17 @@ fn write_apart(text: &mut String, apart: &[Apart], has_no_rules: bool) {
 /// Many destinations under one name, in one line.
 fn write_crowd(text: &mut String, name: &str, destinations: &[&Apart]) {
     let mut all = Sighting::default();
-    let mut callers: Vec<&Option<String>> = Vec::new();
     for it in destinations {
         all.add(it.seen.clone());
-        callers.extend(&it.callers);
     }
-    callers.sort_unstable();
-    callers.dedup();
+    let callers = destinations.iter().flat_map(|it| &it.callers).map(Option::as_deref);
     let example = destinations.first().map_or("", |it| &it.host);
     let _ = writeln!(
         text,
-        "#   {} destinations under {name}, such as {example}: {} times by {}{}",
+        "#   {} destinations under {name}, such as {example}: {} by {}{}",
         destinations.len(),
-        all.requests(),
-        by(&callers),
+        times(all.requests()),
+        Callers::count(callers).by_name(),
         when(&all)
     );
 }
@@ -153,11 +149,11 @@ fn write_single(text: &mut String, apart: &Apart, number: usize) {
     if callers.len() > MAX_CALLERS || !callers.iter().all(is_listable) {
         let _ = writeln!(
             text,
-            "#   {}{}: {} times by {}{}",
+            "#   {}{}: {} by {}{}",
             apart.host,
             apart.port.map(|port| format!(":{port}")).unwrap_or_default(),
-            apart.seen.requests(),
-            by(&callers),
+            times(apart.seen.requests()),
+            Callers::count(apart.callers.iter().map(Option::as_deref)).by_name(),
             when(&apart.seen)
         );
         return;
@@ -169,7 +165,7 @@ fn write_single(text: &mut String, apart: &Apart, number: usize) {
     };
     let ports = apart.port.map(|port| format!(", ports: [{port}]")).unwrap_or_default();
     let methods = if apart.is_connect { ", methods: [CONNECT]" } else { "" };
-    let seen = format!("seen {} times{}", apart.seen.requests(), when(&apart.seen));
+    let seen = format!("seen {}{}", times(apart.seen.requests()), when(&apart.seen));
     let _ = writeln!(
         text,
         "# - {{id: judge-{number}, action: allow, {from}to: [{{hosts: [{}]{ports}{methods}}}], note: {}}}",
@@ -178,12 +174,9 @@ fn write_single(text: &mut String, apart: &Apart, number: usize) {
     );
 }
 
-fn by(callers: &[&Option<String>]) -> String {
-    match callers {
-        [] | [None] => "callers who are not verified".to_owned(),
-        [Some(one)] => one.clone(),
-        many => format!("{} callers", many.len()),
-    }
+/// `1 time`, `2 times`.
+fn times(count: u64) -> String {
+    counted(count, "time")
 }
 
 /// A host where a list has it: one that starts with a letter is no other YAML value.

@@ -1,17 +1,20 @@
 //! What a log has seen: who called which host on which port, how often and when.
 
 use crate::failure::Failure;
-use crate::logs::{self, Choice, Group, Logged, Place, Tally};
+use crate::logs::{self, Choice, Ending, Group, Hop, Logged, Place, Tally};
 use egress_warden::host::Host;
 use egress_warden::policy::{Action, ClusterPort, Decision, Policy, Reads, Reason, Request};
 use egress_warden::root_id::Connections;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// Most distinct sightings, so that a log cannot fill the memory.
 const MAX_SIGHTINGS: usize = 2_000_000;
 /// Most methods that are told apart for one sighting.
 const MAX_METHODS: usize = 8;
+/// In nanoseconds.
+const HOUR: u64 = 3_600_000_000_000;
 /// Most hours that are told apart for one sighting; more are many.
 const MAX_HOURS: usize = 24;
 
@@ -40,21 +43,23 @@ pub(super) enum Port {
 /// Requests of one caller to one destination.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sighting {
-    /// Requests that passed.
+    /// Requests that were passed on to an upstream.
     pub(super) passed: u64,
-    /// Requests that were refused when they were seen.
+    /// Requests that were not: refused, or failed on their way.
     pub(super) refused: u64,
     /// Requests that passed, at a time that is not known.
     pub(super) undated: u64,
-    /// Requests that were refused, at a time that is not known.
-    pub(super) undated_refused: u64,
+    /// Requests of which the log does not say whether they were passed on.
+    pub(super) unsaid: u64,
     /// Requests that the base denies by a rule.
     pub(super) denied: u64,
     /// Requests that the base lets through already.
     pub(super) known: u64,
     /// Of all of them, in nanoseconds since the Unix epoch.
     pub(super) time: Option<(u64, u64)>,
+    /// Of those that passed: what did not is no evidence of regular use.
     pub(super) hours: BTreeSet<u32>,
+    /// Of those that passed.
     pub(super) methods: BTreeSet<String>,
 }
 
@@ -66,6 +71,10 @@ pub(super) struct Sightings {
     sightings: HashMap<(Caller, Destination), Sighting>,
     /// Requests that no policy can allow.
     pub(super) malformed: Group,
+    /// Connections without a server name, which no policy can allow either.
+    pub(super) nameless: Group,
+    /// Requests within the mesh: no egress, so no policy need allow them.
+    pub(super) within: Group,
 }
 
 /// Texts by number.
@@ -75,12 +84,14 @@ struct Names {
     names: Vec<Box<str>>,
 }
 
-/// Reads the logs. What `base` lets through already counts as known.
+/// Reads the logs. What `base` lets through already counts as known, and `with_refused` what was not
+/// passed on as passed.
 pub(super) fn read(
     paths: &[PathBuf],
     choice: &Choice,
     connections: Connections,
     base: Option<&Policy>,
+    with_refused: bool,
 ) -> Result<(Sightings, Tally), Failure> {
     let reads = base.map_or_else(Reads::default, Policy::reads);
     let mut sightings = Sightings::default();
@@ -91,7 +102,8 @@ pub(super) fn read(
             let request = logged.request(Reads { clock: true, ..reads }, connections);
             let decision = base.and_then(|base| logs::decide(base, &request));
             let verdict = decision.map(in_force);
-            chunk.push(&request, logged, place, verdict);
+            let ending = if with_refused { Ending::PassedOn } else { logged.ending() };
+            chunk.push(&request, logged, place, verdict, ending);
         },
         |chunk| sightings.add(chunk),
     )?;
@@ -141,19 +153,23 @@ impl Sightings {
         logged: &Logged<'_>,
         place: Place,
         verdict_of_base: Option<(Action, Reason)>,
+        ending: Ending,
     ) {
-        let authority = match &request.authority {
-            Ok(authority) if logged.method().is_none_or(is_token) => authority,
+        let host = request.authority.as_ref().ok().map(|it| it.host.canonical());
+        let hop = logged.hop(host.as_deref());
+        if hop == Hop::Within {
+            return self.within.push(logged, place);
+        }
+        let host = match host {
+            Some(host) if logged.method().is_none_or(is_token) => host,
+            _ if logged.is_connection() && logged.authority().is_empty() => {
+                return self.nameless.push(logged, place);
+            }
             _ => return self.malformed.push(logged, place),
         };
-        let port = match (request.port(), request.cluster_port, authority.port) {
-            (Some(port), ..) => Port::Known(port),
-            (None, ClusterPort::Unsaid, None) => Port::Unsaid,
-            (None, ..) => Port::Conflict,
-        };
         let destination = Destination {
-            host: self.hosts.number(&authority.host.canonical()),
-            port,
+            host: self.hosts.number(&host),
+            port: Port::of(request, logged, hop),
             is_connect: logged.method().is_some_and(|it| it.eq_ignore_ascii_case("CONNECT")),
         };
         let caller = request.principal.map(|principal| self.callers.number(principal));
@@ -161,19 +177,24 @@ impl Sightings {
         match verdict_of_base {
             Some((Action::Allow, _)) => sighting.known += 1,
             Some((Action::Deny, Reason::Rule)) => sighting.denied += 1,
-            _ => match (logged.was_refused(), request.now) {
-                (true, Some(_)) => sighting.refused += 1,
-                (true, None) => sighting.undated_refused += 1,
-                (false, Some(_)) => sighting.passed += 1,
-                (false, None) => sighting.undated += 1,
+            _ => match (ending, request.now) {
+                (Ending::PassedOn, Some(_)) => sighting.passed += 1,
+                (Ending::PassedOn, None) => sighting.undated += 1,
+                (Ending::Refused | Ending::Failed, _) => sighting.refused += 1,
+                (Ending::Unsaid, _) => sighting.unsaid += 1,
             },
         }
-        sighting.see(request.now, logged.method().unwrap_or("TLS"));
+        sighting.see(request.now);
+        if ending == Ending::PassedOn {
+            sighting.use_regularly(request.now, logged.method().unwrap_or("TLS"));
+        }
     }
 
     /// Adds what stands behind.
     fn add(&mut self, behind: Self) -> Result<(), Failure> {
         self.malformed.add(behind.malformed);
+        self.nameless.add(behind.nameless);
+        self.within.add(behind.within);
         for ((caller, destination), sighting) in behind.sightings {
             let caller = caller.map(|caller| self.callers.number(behind.callers.name(caller)));
             let host = self.hosts.number(behind.hosts.name(destination.host));
@@ -189,14 +210,43 @@ impl Sightings {
     }
 }
 
+impl Port {
+    /// The port by which a policy judges, as far as this hop's line says it.
+    fn of(request: &Request<'_>, logged: &Logged<'_>, hop: Hop) -> Self {
+        if hop == Hop::ToGateway {
+            return Self::Unsaid;
+        }
+        let dialled = logged.upstream().and_then(port_of);
+        if let (true, true, Some(port)) = (logged.is_connection(), logged.is_passthrough(), dialled)
+        {
+            // The root id's port is an assumption, and this one a fact.
+            return Self::Known(port);
+        }
+        let sent = request.authority.as_ref().ok().and_then(|it| it.port);
+        match (request.port(), request.cluster_port, sent) {
+            (Some(port), ..) => Self::Known(port),
+            (None, ClusterPort::Unsaid, None) => dialled.map_or(Self::Unsaid, Self::Known),
+            (None, ..) => Self::Conflict,
+        }
+    }
+}
+
+/// The port of an upstream's address.
+fn port_of(address: &str) -> Option<u16> {
+    address.parse::<SocketAddr>().ok().map(|it| it.port())
+}
+
 impl Sighting {
-    fn see(&mut self, time: Option<u64>, method: &str) {
+    fn see(&mut self, time: Option<u64>) {
         if let Some(time) = time {
             let (first, last) = self.time.unwrap_or((time, time));
             self.time = Some((first.min(time), last.max(time)));
-            if self.hours.len() < MAX_HOURS {
-                self.hours.extend(u32::try_from(time / 3_600_000_000_000));
-            }
+        }
+    }
+
+    fn use_regularly(&mut self, time: Option<u64>, method: &str) {
+        if self.hours.len() < MAX_HOURS {
+            self.hours.extend(time.and_then(|time| u32::try_from(time / HOUR).ok()));
         }
         if !self.methods.contains(method) && self.methods.len() < MAX_METHODS {
             self.methods.insert(method.to_owned());
@@ -208,7 +258,7 @@ impl Sighting {
         self.passed += other.passed;
         self.refused += other.refused;
         self.undated += other.undated;
-        self.undated_refused += other.undated_refused;
+        self.unsaid += other.unsaid;
         self.denied += other.denied;
         self.known += other.known;
         self.time = match (self.time, other.time) {
@@ -232,7 +282,7 @@ impl Sighting {
 
     /// All of its requests, but for those that the base lets through already.
     pub(super) fn requests(&self) -> u64 {
-        self.passed + self.refused + self.undated + self.undated_refused + self.denied
+        self.passed + self.refused + self.undated + self.unsaid + self.denied
     }
 }
 
