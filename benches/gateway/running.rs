@@ -18,6 +18,9 @@ use envoy_kit::certificates::Authority;
 use envoy_kit::process::Envoy;
 use envoy_kit::testbed::Testbed;
 
+/// What the gateway logs beside the fields of the reference path and those of the verdict.
+const OTHER_FIELDS: [&str; 3] = ["guard", "response_code_details", "source_principal"];
+
 /// Counts the gateway's answers.
 const REQUESTS: &str = "http.outbound_0.0.0.0_80.downstream_rq_completed";
 
@@ -130,7 +133,8 @@ impl Running {
             ensure!(fields.len() == ACCESS_LOG_FIELDS.len(), "{record:#}");
             return Ok(());
         }
-        ensure!(fields.len() == ACCESS_LOG_FIELDS.len() + 1 + native::RECORD.len(), "{record:#}");
+        let others = OTHER_FIELDS.len() + native::RECORD.len();
+        ensure!(fields.len() == ACCESS_LOG_FIELDS.len() + others, "{record:#}");
         let said = native::RECORD.iter().filter(|(field, _)| !record[field].is_null()).count();
         ensure!(said == 3, "{said} fields say something in {record:#}");
         match (&self.setup.way, self.setup.is_refused) {
