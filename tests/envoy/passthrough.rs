@@ -26,6 +26,7 @@ use envoy_kit::passthrough::Lane;
 use envoy_kit::testbed::Testbed;
 use envoy_kit::tls::caller::Caller;
 use envoy_kit::tls::upstream::Upstream;
+use kit::hostile_vectors;
 use kit::mock::{Connection, Guest, Worker};
 use vectors::Word;
 
@@ -71,7 +72,7 @@ kit::scenarios![every_vector_comes_out_as_it_must_on_the_mock_host];
 /// Each connection alone, so that what arrives is its own.
 async fn every_vector_comes_out_as_it_must(testbed: &Testbed) -> Result<()> {
     let mut failures = Vec::new();
-    for (name, policy) in vectors::policies() {
+    for (name, policy) in hostile_vectors::policies() {
         let upstream = Upstream::start().await?;
         let mut gateway = Bootstrap::gateway_tls()?;
         let lane = Lane { name: &name, policy: &policy, upstream: upstream.address };
@@ -175,7 +176,7 @@ async fn every_vector_comes_out_as_it_must(testbed: &Testbed) -> Result<()> {
 /// What Envoy shows of them.
 fn every_vector_comes_out_as_it_must_on_the_mock_host<G: Guest>(worker: &mut Worker<G>) {
     let mut failures = Vec::new();
-    for (policy_name, policy) in vectors::policies() {
+    for (policy_name, policy) in hostile_vectors::policies() {
         let root = worker.configure_as("connections", policy.to_string());
         assert!(root.accepted, "{:#?}", worker.lines());
         for vector in vectors::read() {

@@ -19,17 +19,14 @@
 //! | `refused` | Envoy or the filter closes it, as versions differ; nothing at the upstream | not shown |
 //! | `rejected` | Envoy closes it before the filter hears of it; nothing at the upstream | not shown |
 
-use std::collections::BTreeMap;
-
 use serde::Deserialize;
-use serde_json::Value;
 
 use egress_warden_simulate::Bytes;
 use envoy_kit::tls::hello::Hello;
 use kit::case::files;
+use kit::hostile_vectors::PerPolicy;
 
 const DIRECTORY: &str = "tests/hellos";
-const POLICIES: &str = "tests/hostile/policies";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -53,22 +50,8 @@ pub(crate) struct Vector {
     raws: Vec<Bytes>,
     #[serde(default = "usize::max_value")]
     pub(crate) writes: usize,
-    expect: Expectation,
-    reason: Option<Reason>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Expectation {
-    Always(Word),
-    ByPolicy(BTreeMap<String, Word>),
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Reason {
-    Always(String),
-    ByPolicy(BTreeMap<String, String>),
+    expect: PerPolicy<Word>,
+    reason: Option<PerPolicy<String>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -96,16 +79,6 @@ pub(crate) fn read() -> Vec<Vector> {
     vectors
 }
 
-/// The two policies, by name.
-pub(crate) fn policies() -> Vec<(String, Value)> {
-    let policy = |file: files::File| {
-        let stem = file.name.rsplit('/').next().and_then(|name| name.strip_suffix(".yaml"));
-        let policy = serde_saphyr::from_str(&file.text).expect("a policy");
-        (stem.expect("a YAML file").to_owned(), policy)
-    };
-    files::read(POLICIES).into_iter().map(policy).collect()
-}
-
 impl Vector {
     /// The first bytes of each connection.
     pub(crate) fn openings(&self) -> impl Iterator<Item = Vec<u8>> {
@@ -129,16 +102,10 @@ impl Vector {
     }
 
     pub(crate) fn expected(&self, policy: &str) -> Word {
-        match &self.expect {
-            Expectation::Always(word) => *word,
-            Expectation::ByPolicy(words) => words[policy],
-        }
+        *self.expect.under(policy).expect("an expectation for each policy")
     }
 
     pub(crate) fn reason(&self, policy: &str) -> Option<&str> {
-        match self.reason.as_ref()? {
-            Reason::Always(reason) => Some(reason),
-            Reason::ByPolicy(reasons) => reasons.get(policy).map(String::as_str),
-        }
+        self.reason.as_ref()?.under(policy).map(String::as_str)
     }
 }

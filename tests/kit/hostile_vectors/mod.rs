@@ -113,7 +113,7 @@ pub struct Vector {
     #[serde(default)]
     via: Vec<Protocol>,
     expect: Option<Expectation>,
-    reason: Option<Reason>,
+    reason: Option<PerPolicy<String>>,
     #[serde(default)]
     pub upstream: BTreeMap<String, Vec<Bytes>>,
 }
@@ -190,11 +190,22 @@ pub struct Like {
     same_as: Bytes,
 }
 
+/// What a vector says of both policies, or of each by its name.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(untagged)]
-enum Reason {
-    Always(String),
-    ByPolicy(BTreeMap<String, String>),
+pub enum PerPolicy<T> {
+    Always(T),
+    ByPolicy(BTreeMap<String, T>),
+}
+
+impl<T> PerPolicy<T> {
+    /// What it says of one policy; `None` where it names others only.
+    pub fn under(&self, policy: &str) -> Option<&T> {
+        match self {
+            Self::Always(one) => Some(one),
+            Self::ByPolicy(each) => each.get(policy),
+        }
+    }
 }
 
 /// What must come of a message, see the module's page.
@@ -240,13 +251,7 @@ impl Display for Message {
 ///
 /// Where a file is not as the module's page says.
 pub fn read() -> Vec<VectorFile> {
-    let policies: BTreeMap<_, Value> = files::read(POLICIES)
-        .into_iter()
-        .map(|file| {
-            let name = file.name.trim_start_matches(POLICIES).trim_matches('/');
-            (name.trim_end_matches(".yaml").to_owned(), parse(&file.name, &file.text))
-        })
-        .collect();
+    let policies = policies();
     let files: Vec<_> = files::read(DIRECTORY)
         .into_iter()
         .map(|text| {
@@ -263,6 +268,17 @@ pub fn read() -> Vec<VectorFile> {
         .collect();
     assert!(!files.is_empty(), "no file of vectors was found");
     files
+}
+
+/// The policies that vectors meet unless their file has its own, by name.
+pub fn policies() -> BTreeMap<String, Value> {
+    files::read(POLICIES)
+        .into_iter()
+        .map(|file| {
+            let name = file.name.trim_start_matches(POLICIES).trim_matches('/');
+            (name.trim_end_matches(".yaml").to_owned(), parse(&file.name, &file.text))
+        })
+        .collect()
 }
 
 fn parse<T: for<'de> Deserialize<'de>>(name: &str, text: &str) -> T {
@@ -312,10 +328,7 @@ impl Vector {
 
     /// The record's reason where the filter refuses; absent, any will do.
     pub fn reason(&self, policy: &str) -> Option<&str> {
-        match self.reason.as_ref()? {
-            Reason::Always(reason) => Some(reason),
-            Reason::ByPolicy(reasons) => reasons.get(policy).map(String::as_str),
-        }
+        self.reason.as_ref()?.under(policy).map(String::as_str)
     }
 
     fn check(&self, file: &VectorFile) {
