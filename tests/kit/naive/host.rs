@@ -13,7 +13,10 @@ pub enum Host {
 #[derive(Debug)]
 pub enum Pattern {
     Name(String),
-    Under(String),
+    /// Labels with a `*` in some of them.
+    Glob(Vec<String>),
+    /// A name and everything below it.
+    Tree(String),
     Address(u128),
     /// An address without host bits, and the length of the prefix in the 128 bits.
     Block(u128, u32),
@@ -39,8 +42,11 @@ impl Host {
 impl Pattern {
     /// Reads a pattern that a policy was accepted with.
     pub fn read(text: &str) -> Option<Self> {
-        if let Some(parent) = text.strip_prefix("*.") {
-            return Some(Self::Under(format!(".{parent}")));
+        if text.contains('*') {
+            return Some(Self::Glob(text.split('.').map(str::to_owned).collect()));
+        }
+        if let Some(apex) = text.strip_prefix('.') {
+            return Some(Self::Tree(apex.to_owned()));
         }
         if let Some((base, length)) = text.split_once('/') {
             let (base, length) = (ip(base)?, length.parse::<u32>().ok()?);
@@ -57,7 +63,10 @@ impl Pattern {
     pub fn matches(&self, host: &Host) -> bool {
         match (self, host) {
             (Self::Name(name), Host::Name(host)) => name == host,
-            (Self::Under(suffix), Host::Name(host)) => host.ends_with(suffix.as_str()),
+            (Self::Glob(labels), Host::Name(host)) => is_of_glob(labels, host),
+            (Self::Tree(apex), Host::Name(host)) => {
+                host == apex || host.ends_with(&format!(".{apex}"))
+            }
             (Self::Address(address), Host::Address(host)) => address == host,
             (Self::Block(base, length), Host::Address(host)) => {
                 // `::/0` is not about IPv4.
@@ -71,7 +80,7 @@ impl Pattern {
     /// address itself or a block wholly within one forbidden range.
     pub fn opens(&self, host: &Host) -> bool {
         match (self, host) {
-            (Self::Under(_), _) => !host.is_special(),
+            (Self::Glob(_) | Self::Tree(_), _) => !host.is_special(),
             (Self::Block(base, length), Host::Address(host)) => {
                 !registry::is_forbidden(*host) || registry::is_within_one_range(*base, *length)
             }
@@ -79,14 +88,41 @@ impl Pattern {
         }
     }
 
-    /// Exact names and addresses before the longest wildcard or block.
-    pub fn specificity(&self) -> (u8, usize) {
-        match self {
-            Self::Name(_) | Self::Address(_) => (2, 0),
-            Self::Under(suffix) => (1, suffix.len()),
-            Self::Block(_, length) => (1, *length as usize),
+    /// Of a pattern that matches the host: what names it exactly, before the pattern with the most
+    /// bytes that are not `*`, or the longest block.
+    pub fn specificity(&self, host: &Host) -> (u8, usize) {
+        match (self, host) {
+            (Self::Name(_) | Self::Address(_), _) => (2, 0),
+            (Self::Tree(apex), Host::Name(host)) if apex == host => (2, 0),
+            (Self::Tree(apex), _) => (1, 1 + apex.len()),
+            (Self::Glob(labels), _) => (1, labels.join(".").replace('*', "").len()),
+            (Self::Block(_, length), _) => (1, *length as usize),
         }
     }
+}
+
+/// Label by label from the end; a `*` that is the whole first label stands for one label or more.
+fn is_of_glob(labels: &[String], host: &str) -> bool {
+    let parts: Vec<&str> = host.split('.').collect();
+    let Some(more) = parts.len().checked_sub(labels.len()) else { return false };
+    let may_have_more = labels[0] == "*";
+    (more == 0 || may_have_more)
+        && labels.iter().zip(&parts[more..]).all(|(label, part)| is_of_label(label, part))
+}
+
+fn is_of_label(label: &str, part: &str) -> bool {
+    match label {
+        "*" => true,
+        _ if label.contains('*') => !part.starts_with("xn--") && is_of_runs(label, part),
+        _ => label == part,
+    }
+}
+
+/// Each `*` stands for any run of bytes, also none.
+fn is_of_runs(label: &str, part: &str) -> bool {
+    let Some((start, others)) = label.split_once('*') else { return label == part };
+    let rest = part.strip_prefix(start);
+    rest.is_some_and(|rest| (0..=rest.len()).any(|run| is_of_runs(others, &rest[run..])))
 }
 
 /// Whether the block holds the address.

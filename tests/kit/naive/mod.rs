@@ -12,6 +12,7 @@ pub mod sample;
 
 use host::{Host, Pattern};
 use serde::Deserialize;
+use std::collections::BTreeMap;
 
 /// A policy, as far as verdicts depend on it, deserialized from its own text.
 #[derive(Debug, Deserialize)]
@@ -47,6 +48,8 @@ struct Entry {
     not_principals: Option<Vec<String>>,
     namespaces: Option<Vec<String>>,
     not_namespaces: Option<Vec<String>>,
+    service_accounts: Option<Vec<String>>,
+    not_service_accounts: Option<Vec<String>>,
     hosts: Option<Vec<String>>,
     not_hosts: Option<Vec<String>>,
     ports: Option<Vec<f64>>,
@@ -55,7 +58,12 @@ struct Entry {
     not_methods: Option<Vec<String>>,
     paths: Option<Vec<String>>,
     not_paths: Option<Vec<String>>,
+    query: Option<Parameters>,
+    not_query: Option<Parameters>,
 }
+
+/// A parameter's name, and the patterns of its value.
+type Parameters = BTreeMap<String, Vec<String>>;
 
 /// What is known of a request.
 #[derive(Clone, Debug, Default)]
@@ -174,12 +182,16 @@ fn specificity(
     let all = |fields: &[Option<bool>]| fields.iter().all(|field| field.unwrap_or(is_deny));
     let from = |entry: &Entry| {
         let caller = request.principal.as_deref();
-        let namespace = caller.and_then(namespace);
+        let workload = caller.and_then(workload);
+        let namespace = workload.map(|(namespace, _)| namespace);
+        let account = workload.map(|(namespace, account)| format!("{namespace}/{account}"));
         all(&[
             field(&entry.principals, |list| Some(any_text(list, caller?))),
             field(&entry.not_principals, |list| Some(!any_text(list, caller?))),
             field(&entry.namespaces, |list| Some(any_text(list, namespace?))),
             field(&entry.not_namespaces, |list| Some(!any_text(list, namespace?))),
+            field(&entry.service_accounts, |list| Some(list.contains(account.as_ref()?))),
+            field(&entry.not_service_accounts, |list| Some(!list.contains(account.as_ref()?))),
         ])
     };
     if !rule.from.as_ref().is_none_or(|entries| entries.iter().any(from)) {
@@ -188,6 +200,10 @@ fn specificity(
     let (host, port) = authority;
     let must_name_connect = !is_deny && request.method.eq_ignore_ascii_case(b"CONNECT");
     let must_name_host = !is_deny && host.is_special();
+    let path = request.path.as_deref();
+    // An allow needs both readings of a path, a deny one.
+    let any_or_both =
+        |[sent, lenient]: [bool; 2]| if is_deny { sent || lenient } else { sent && lenient };
     let Some(entries) = &rule.to else {
         return (!must_name_connect && !must_name_host).then_some((0, 0));
     };
@@ -203,10 +219,15 @@ fn specificity(
             field(&entry.not_ports, |list| has_port(list, port, request.cluster_port, false)),
             field(&entry.methods, |list| has_method(list, request)),
             field(&entry.not_methods, |list| has_method(list, request).map(|it| !it)),
-            field(&entry.paths, |list| has_path(list, request.path.as_deref())),
-            field(&entry.not_paths, |list| has_path(list, request.path.as_deref()).map(|it| !it)),
+            field(&entry.paths, |list| path_readings(list, path).map(any_or_both)),
+            field(&entry.not_paths, |list| {
+                path_readings(list, path).map(|[sent, lenient]| any_or_both([!sent, !lenient]))
+            }),
+            field(&entry.query, |asked| has_parameters(asked, path)),
+            field(&entry.not_query, |asked| has_parameters(asked, path).map(|it| !it)),
         ]);
-        matches.then(|| hosts.iter().map(Pattern::specificity).max().unwrap_or((0, 0)))
+        let specificity = |pattern: &Pattern| pattern.specificity(host);
+        matches.then(|| hosts.iter().map(specificity).max().unwrap_or((0, 0)))
     };
     entries.iter().filter_map(to).max()
 }
@@ -228,11 +249,11 @@ fn any_text(list: &[String], text: &str) -> bool {
     })
 }
 
-/// The namespace of exactly `domain/ns/NAMESPACE/sa/ACCOUNT`.
-fn namespace(principal: &str) -> Option<&str> {
+/// Namespace and account of exactly `domain/ns/NAMESPACE/sa/ACCOUNT`.
+fn workload(principal: &str) -> Option<(&str, &str)> {
     match principal.split('/').collect::<Vec<_>>()[..] {
         [domain, "ns", namespace, "sa", account] if ![domain, namespace, account].contains(&"") => {
-            Some(namespace)
+            Some((namespace, account))
         }
         _ => None,
     }
@@ -260,17 +281,105 @@ fn has_method(list: &[String], request: &Request) -> Option<bool> {
     (!differs_in_case).then_some(false)
 }
 
-/// Unknown where the two readings do not agree, so that an allow needs both and a deny one.
-fn has_path(list: &[String], path: Option<&[u8]>) -> Option<bool> {
-    let [sent, lenient] = readings(path?)?.map(|reading| any_text(list, &reading));
-    (sent == lenient).then_some(sent)
+/// Whether the path as sent is in the list, and whether its lenient reading is.
+fn path_readings(list: &[String], path: Option<&[u8]>) -> Option<[bool; 2]> {
+    let [sent, lenient] = readings(path?)?;
+    let decoded = |pattern: &String| pattern.replace("%2f", "/").replace("%2F", "/");
+    Some([
+        list.iter().any(|pattern| is_of_path(pattern, &sent)),
+        list.iter().any(|pattern| is_of_path(&decoded(pattern), &lenient)),
+    ])
+}
+
+/// A template is held segment by segment, all else as a text.
+fn is_of_path(pattern: &str, path: &str) -> bool {
+    if !pattern.contains("{*}") && !pattern.contains("{**}") {
+        return match (pattern.strip_prefix('*'), pattern.strip_suffix('*')) {
+            (Some(suffix), _) => (0..=path.len())
+                .filter(|at| path.is_char_boundary(*at))
+                .any(|at| is_as_written(suffix, &path[at..])),
+            (None, Some(prefix)) => (0..=path.len())
+                .filter(|at| path.is_char_boundary(*at))
+                .any(|at| is_as_written(prefix, &path[..at])),
+            (None, None) => is_as_written(pattern, path),
+        };
+    }
+    let segments: Vec<&str> = path.split('/').collect();
+    let wanted: Vec<&str> = pattern.split('/').collect();
+    let is_of = |(wanted, segment): (&&str, &&str)| match *wanted {
+        "{*}" => !segment.is_empty(),
+        "{**}" => true,
+        literal => is_as_written(literal, segment),
+    };
+    let may_have_more = wanted.last() == Some(&"{**}");
+    (segments.len() == wanted.len() || may_have_more && segments.len() > wanted.len())
+        && wanted.iter().zip(&segments).all(is_of)
+}
+
+/// Byte by byte, but for the case of the `f` of an encoded slash.
+fn is_as_written(pattern: &str, text: &str) -> bool {
+    let ends_slash = |at: usize| pattern[..=at].to_ascii_lowercase().ends_with("%2f");
+    pattern.len() == text.len()
+        && pattern.bytes().zip(text.bytes()).enumerate().all(|(at, (wanted, byte))| {
+            wanted == byte || wanted.eq_ignore_ascii_case(&byte) && ends_slash(at)
+        })
+}
+
+/// Whether every parameter that is asked for has one of its values.
+fn has_parameters(asked: &Parameters, path: Option<&[u8]>) -> Option<bool> {
+    let answers = asked.iter().map(|(name, values)| {
+        let value = parameter(name, path?)?;
+        Some(value.is_some_and(|value| any_text(values, &value)))
+    });
+    // One that is known not to hold is enough.
+    let all = answers.reduce(|one, other| match (one, other) {
+        (Some(false), _) | (_, Some(false)) => Some(false),
+        (Some(true), Some(true)) => Some(true),
+        _ => None,
+    });
+    all.flatten()
+}
+
+/// The value of a parameter, `Some(None)` where it is absent, `None` where it is unknown.
+fn parameter(name: &str, path: &[u8]) -> Option<Option<String>> {
+    let query = path.splitn(2, |&byte| byte == b'?').nth(1).unwrap_or_default();
+    let decoded = |text: &[u8]| {
+        let spaced: Vec<u8> =
+            text.iter().map(|&byte| if byte == b'+' { b' ' } else { byte }).collect();
+        decoded_once(&spaced)
+    };
+    let mut values = query.split(|&byte| byte == b'&').filter_map(|part| {
+        let mut halves = part.splitn(2, |&byte| byte == b'=').map(decoded);
+        (halves.next()? == name.as_bytes()).then(|| halves.next().unwrap_or_default())
+    });
+    let Some(value) = values.next() else { return Some(None) };
+    let value = String::from_utf8(value).ok()?;
+    let is_unclear =
+        |text: &str| text.contains([';', '%']) || text.contains(|it: char| it.is_ascii_control());
+    (values.next().is_none() && !is_unclear(name) && !is_unclear(&value)).then_some(Some(value))
 }
 
 /// The path as sent and as lenient readers take it; `None` where it is unclear.
 fn readings(path: &[u8]) -> Option<[String; 2]> {
     let sent = path.split(|&byte| byte == b'?').next()?;
+    let [sent, decoded] = [sent.to_vec(), decoded_once(sent)].map(String::from_utf8);
+    let (sent, decoded) = (sent.ok()?, decoded.ok()?);
+    let is_unclear = !sent.starts_with('/') || decoded.contains(['\\', '\0', '%', '?', '#']);
+    let segments: Vec<&str> = decoded.split('/').filter_map(|it| it.split(';').next()).collect();
+    if is_unclear || segments.iter().any(|segment| [".", ".."].contains(segment)) {
+        return None;
+    }
+    let mut lenient = segments.join("/");
+    while lenient.contains("//") {
+        lenient = lenient.replace("//", "/");
+    }
+    Some([sent, lenient])
+}
+
+/// Every `%` with two hex digits as the byte that it stands for, once.
+fn decoded_once(text: &[u8]) -> Vec<u8> {
     let mut decoded = Vec::new();
-    let mut rest = sent;
+    let mut rest = text;
     while let [byte, tail @ ..] = rest {
         let digits = tail.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
         let value = digits.filter(|it| it.bytes().all(|digit| digit.is_ascii_hexdigit()));
@@ -285,16 +394,5 @@ fn readings(path: &[u8]) -> Option<[String; 2]> {
             }
         }
     }
-    let [sent, decoded] = [sent.to_vec(), decoded].map(String::from_utf8);
-    let (sent, decoded) = (sent.ok()?, decoded.ok()?);
-    let is_unclear = !sent.starts_with('/') || decoded.contains(['\\', '\0', '%', '?', '#']);
-    let segments: Vec<&str> = decoded.split('/').filter_map(|it| it.split(';').next()).collect();
-    if is_unclear || segments.iter().any(|segment| [".", ".."].contains(segment)) {
-        return None;
-    }
-    let mut lenient = segments.join("/");
-    while lenient.contains("//") {
-        lenient = lenient.replace("//", "/");
-    }
-    Some([sent, lenient])
+    decoded
 }
