@@ -223,7 +223,7 @@ fn the_guard_is_left_the_cluster_that_was_judged<G: Guest>(worker: &mut Worker<G
 fn what_rests_on_no_port_or_is_not_enforced_leaves_no_cluster<G: Guest>(worker: &mut Worker<G>) {
     let dry_run = json!([
         {"id": "a", "action": "allow", "to": [{"hosts": [ALLOWED]}]},
-        {"id": "dry", "action": "deny", "only": "next", "to": [{"ports": [22]}]},
+        {"id": "dry", "action": "deny", "state": "dry-run", "to": [{"ports": [22]}]},
     ]);
     for policy in
         [POLICY.to_owned(), of_port(json!({"mode": "monitor"})), of_port(json!({"rules": dry_run}))]
@@ -674,7 +674,8 @@ fn a_new_root_decides_new_connections<G: Guest>(worker: &mut Worker<G>) {
 }
 
 fn connections_have_counters_of_their_own<G: Guest>(worker: &mut Worker<G>) {
-    let policy = POLICY.replace(r#""action": "allow","#, r#""action": "allow", "only": "now","#);
+    let policy =
+        POLICY.replace(r#""action": "allow","#, r#""action": "allow", "state": "retiring","#);
     let root = worker.configure_as("connections", policy);
     worker.connect(root, Connection::to(ALLOWED));
     worker.connect(root, Connection::to(DENIED));

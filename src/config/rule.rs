@@ -7,7 +7,7 @@ use super::source::{Callers, Destinations, List, RuleSource};
 use super::stamp;
 use super::tree::Node;
 use crate::key_table::KeyTable;
-use crate::policy::{Action, Only, TextPattern};
+use crate::policy::{Action, State, TextPattern};
 use crate::token::is_token;
 use std::time::SystemTime;
 
@@ -22,14 +22,15 @@ pub(super) fn read<'n, N: Node>(
     index: usize,
 ) -> Option<RuleSource<'n, N>> {
     let node = entry.0;
-    let known = &["id", "action", "only", "until", "from", "to", "stamp", "message", "note"];
+    let known = &["id", "action", "state", "until", "from", "to", "stamp", "message", "note"];
     let object = reader.object(entry, known)?;
     let id = id(reader, ids, &object, index);
     let action = reader.word(object.get("action"), &ACTIONS);
     if object.get("action").is_none() {
         reader.error(&object.path, ErrorKind::MissingKey(Required::Action));
     }
-    let only = reader.word(object.get("only"), &[("now", Only::Now), ("next", Only::Next)]);
+    let states = [("dry-run", State::DryRun), ("retiring", State::Retiring)];
+    let state = reader.word(object.get("state"), &states);
     let until = object.get("until").and_then(|(node, path)| until(reader, node, &path));
     let from = reader.each(object.get("from"), callers);
     let to = reader.each(object.get("to"), destinations);
@@ -52,7 +53,7 @@ pub(super) fn read<'n, N: Node>(
         // An error was reported where one of these is absent.
         id: id.unwrap_or_default(),
         action: action.unwrap_or(Action::Deny),
-        only,
+        state,
         until,
         from: from.map(|list| list.patterns).unwrap_or_default(),
         to: to.map(|list| list.patterns).unwrap_or_default(),

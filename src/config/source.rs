@@ -11,7 +11,7 @@ use super::tree::Node;
 use crate::answer::{Answer, Reveal};
 use crate::host::HostPattern;
 use crate::policy::{
-    Action, Destination, Only, Policy, Rule, Settings, Source as Caller, TextPattern, TextSet,
+    Action, Destination, Policy, Rule, Settings, Source as Caller, State, TextPattern, TextSet,
 };
 use crate::record::LogRequests;
 use crate::stamp::{Stamp, Stamps, Strip};
@@ -45,8 +45,8 @@ pub struct RuleSource<'n, N> {
     pub id: &'n str,
     /// What happens to a request that matches.
     pub action: Action,
-    /// Which of the two views counts it; `None`: both.
-    pub only: Option<Only>,
+    /// Which of the two views leaves it out; `None`: none.
+    pub state: Option<State>,
     /// When it ends, in nanoseconds since the Unix epoch.
     pub until: Option<u64>,
     /// Empty: any caller.
@@ -132,7 +132,7 @@ impl<'n, N> RuleSource<'n, N> {
         let rule = Rule {
             id: self.id.into(),
             action: self.action,
-            only: self.only,
+            state: self.state,
             until: self.until,
             from: self.from.into_iter().map(Callers::compile).collect(),
         };

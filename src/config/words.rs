@@ -98,7 +98,10 @@ impl ErrorKind {
             Self::NotUtf8 { .. } => "write the policy in UTF-8".into(),
             Self::NotJson { .. } => "write one JSON object".into(),
             Self::DuplicateKey => "keep one of them".into(),
-            Self::UnknownKey { known, .. } => format!("known are {}", list(known)).into(),
+            Self::UnknownKey { key, known } => match other_name(key, known) {
+                Some(sentence) => sentence.into(),
+                None => format!("known are {}", list(known)).into(),
+            },
             Self::MissingKey(required) => required.remedy().into(),
             Self::WrongType { expected, .. } => format!("write {}", expected.describe()).into(),
             Self::NotInRange { min, max, .. } => {
@@ -134,6 +137,16 @@ impl ErrorKind {
             Self::DuplicateHeader { .. } => "set it or remove it, once".into(),
             Self::Template(error) => error.remedy().into(),
         }
+    }
+}
+
+/// What to write for a key that has another name here: one of the language's first edition.
+fn other_name(key: &str, known: &[&str]) -> Option<&'static str> {
+    match key {
+        "only" if known.contains(&"state") => {
+            Some("write `state: dry-run` for `only: next`, `state: retiring` for `only: now`")
+        }
+        _ => None,
     }
 }
 

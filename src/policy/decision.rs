@@ -118,7 +118,7 @@ impl Decision {
 
 /// One value for the verdict, one for the would-be verdict.
 pub(super) type PerView<T> = [T; 2];
-/// The view of the verdict: it counts rules without `only` and those with `only: now`.
+/// The view of the verdict: it counts rules without `state` and those with `state: retiring`.
 pub(super) const VERDICT: usize = 0;
-/// The view of the would-be verdict: it counts rules without `only` and those with `only: next`.
+/// The view of the would-be verdict: it counts rules without `state` and those with `state: dry-run`.
 pub(super) const WOULD_BE: usize = 1;

@@ -22,7 +22,7 @@ pub use decision::{Action, Decision, Reason, Verdict};
 pub use host_map::Scope;
 pub use path::readings as path_readings;
 pub use request::{ClusterPort, Port, Request, judged_method, namespace_of};
-pub use rule::{Destination, FieldMiss, Miss, Only, Rule, Source};
+pub use rule::{Destination, FieldMiss, Miss, Rule, Source, State};
 pub use text::{TextPattern, TextSet};
 pub use trace::{Attempt, Trace};
 
@@ -73,8 +73,8 @@ pub struct Policy {
     rules: Vec<Rule>,
     conditions: Vec<Conditions>,
     index: Index,
-    /// Whether any rule counts in one view only: else both views say the same.
-    has_only: bool,
+    /// Whether any rule has a state: else both views say the same.
+    has_states: bool,
     reads: Reads,
     rests_on_route: bool,
 }
@@ -109,16 +109,16 @@ impl Policy {
             reads.clock |= rule.until.is_some();
             let names_ports = destinations.iter().any(Destination::names_ports);
             reads.cluster |= names_ports;
-            rests_on_route |= names_ports && rule.only != Some(Only::Next);
+            rests_on_route |= names_ports && rule.state != Some(State::DryRun);
             let (hosts_of_rule, conditions_of_rule) = Conditions::compile(destinations);
             heads.push(rule);
             conditions.push(conditions_of_rule);
             hosts.push(hosts_of_rule);
         }
         let index = Index::new(&heads, &hosts);
-        let has_only = heads.iter().any(|rule| rule.only.is_some());
+        let has_states = heads.iter().any(|rule| rule.state.is_some());
         rests_on_route &= settings.mode == Mode::Enforce;
-        Self { settings, rules: heads, conditions, index, has_only, reads, rests_on_route }
+        Self { settings, rules: heads, conditions, index, has_states, reads, rests_on_route }
     }
 
     /// Facts that must be in a [`Request`] for this policy.
@@ -177,7 +177,7 @@ impl Policy {
             return everywhere(Reason::Sni);
         }
         let found = self.find(&facts);
-        match self.has_only {
+        match self.has_states {
             true => [VERDICT, WOULD_BE].map(|view| self.conclude(&facts, &found, view)),
             false => [self.conclude(&facts, &found, VERDICT); 2],
         }
@@ -223,7 +223,7 @@ impl Policy {
                 return;
             };
             let Some(kind) = found.kind(rule, facts) else { return };
-            let counts = [rule.only != Some(Only::Next), rule.only != Some(Only::Now)];
+            let counts = [rule.state != Some(State::DryRun), rule.state != Some(State::Retiring)];
             let named = Named { level: candidate.level, rule: candidate.rule };
             let is_better =
                 |best: &Option<Named>, counts: bool| counts && best.is_none_or(|best| named < best);

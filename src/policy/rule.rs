@@ -16,21 +16,21 @@ pub struct Rule {
     pub id: Box<str>,
     /// What happens to a request that matches.
     pub action: Action,
-    /// Which of the two views counts the rule; `None`: both.
-    pub only: Option<Only>,
+    /// Which of the two views leaves the rule out; `None`: none.
+    pub state: Option<State>,
     /// When the rule ends, in nanoseconds since the Unix epoch.
     pub until: Option<u64>,
     /// Callers, any of which may match; empty: any caller.
     pub from: Vec<Source>,
 }
 
-/// The one view that counts a rule.
+/// What a rule is where it is not simply active.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Only {
-    /// It will be withdrawn: it counts for the verdict only.
-    Now,
-    /// It is a dry run: it counts for the would-be verdict only.
-    Next,
+pub enum State {
+    /// Evaluated and reported, not enforced: it counts for the would-be verdict only.
+    DryRun,
+    /// Enforced, and its end is reported: it counts for the verdict only.
+    Retiring,
 }
 
 /// One entry of `from`; every field that is present must match.

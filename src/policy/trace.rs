@@ -6,7 +6,7 @@
 use super::index::Candidate;
 use super::request::{Facts, Port};
 use super::rule::{FieldMiss, Miss};
-use super::{Action, Decision, Only, Policy, Reason, Request, Scope};
+use super::{Action, Decision, Policy, Reason, Request, Scope, State};
 
 /// A decision with what led to it.
 #[derive(Clone, Debug)]
@@ -77,7 +77,7 @@ impl Policy {
                 rule: index,
                 destination: destination.map(|index| index as usize),
                 scope,
-                counts: [head.only != Some(Only::Next), head.only != Some(Only::Now)],
+                counts: [head.state != Some(State::DryRun), head.state != Some(State::Retiring)],
                 has_ended,
                 unspared: match miss {
                     None => head.unspared(conditions, destination, facts),

@@ -226,7 +226,7 @@ async fn without_a_judged_port_the_route_may_change(testbed: &Testbed) -> Result
     portless["rules"][0]["to"] = json!([{"hosts": [HOST]}]);
     let mut dry_run = portless.clone();
     let rules = dry_run["rules"].as_array_mut().context("rules")?;
-    rules.push(json!({"id": "dry", "action": "deny", "only": "next", "to": [{"ports": [22]}]}));
+    rules.push(json!({"id": "dry", "action": "deny", "state": "dry-run", "to": [{"ports": [22]}]}));
     for policy in [monitor, portless, dry_run] {
         let mut bootstrap = Bootstrap::gateway()?;
         bootstrap.set_policy(policy.clone())?;

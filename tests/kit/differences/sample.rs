@@ -146,7 +146,7 @@ fn word(bytes: &mut Unstructured<'_>, once_in: u8, words: [&str; 2]) -> Result<S
 fn rule(bytes: &mut Unstructured<'_>, id: &str, fields: Fields) -> Result<Value> {
     let mut rule = json!({ "id": id, "action": bytes.choose(&["allow", "allow", "deny"])? });
     if bytes.ratio(1, 6)? {
-        rule["only"] = (*bytes.choose(&["now", "next"])?).into();
+        rule["state"] = (*bytes.choose(&["retiring", "dry-run"])?).into();
     }
     if bytes.ratio(1, 6)? {
         rule["until"] = (*bytes.choose(&TIMES)?).into();
@@ -163,7 +163,7 @@ fn rule(bytes: &mut Unstructured<'_>, id: &str, fields: Fields) -> Result<Value>
 /// The rule with a list, an entry or its action changed.
 fn with_one_change(bytes: &mut Unstructured<'_>, mut rule: Value, fields: Fields) -> Result<Value> {
     let other = self::rule(bytes, "other", fields)?;
-    let key = *bytes.choose(&["action", "only", "until", "from", "to", "to", "to", "from"])?;
+    let key = *bytes.choose(&["action", "state", "until", "from", "to", "to", "to", "from"])?;
     let entry = |rule: &Value| rule.get(key).and_then(|it| it.get(0)).cloned();
     match (entry(&rule), entry(&other)) {
         (Some(Value::Object(mut entry)), Some(Value::Object(fields))) => {

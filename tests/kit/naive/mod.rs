@@ -34,7 +34,7 @@ pub struct Policy {
 struct Rule {
     id: String,
     action: String,
-    only: Option<String>,
+    state: Option<String>,
     until: Option<String>,
     from: Option<Vec<Entry>>,
     to: Option<Vec<Entry>>,
@@ -88,7 +88,8 @@ pub type Verdict = (bool, &'static str, Option<String>);
 
 /// The verdict, and the would-be verdict where it differs.
 pub fn decide(policy: &Policy, request: &Request) -> (Verdict, Option<Verdict>) {
-    let [now, next] = ["now", "next"].map(|view| judge(policy, request, view));
+    // Each view leaves out the rules of one state.
+    let [now, next] = ["dry-run", "retiring"].map(|state| judge(policy, request, state));
     match policy.mode == "monitor" {
         true if next.0 => (next, None),
         true => ((true, "monitor", None), Some(next)),
@@ -97,8 +98,8 @@ pub fn decide(policy: &Policy, request: &Request) -> (Verdict, Option<Verdict>) 
     }
 }
 
-/// The steps of the definition, with the rules that count in one view.
-fn judge(policy: &Policy, request: &Request, view: &str) -> Verdict {
+/// The steps of the definition, without the rules of one state.
+fn judge(policy: &Policy, request: &Request, without: &str) -> Verdict {
     let is_connect = request.method.eq_ignore_ascii_case(b"CONNECT");
     let is_token = |byte: &u8| byte.is_ascii_graphic() && !b"\"(),/:;<=>?@[\\]{}".contains(byte);
     let authority = match authority(request) {
@@ -123,7 +124,7 @@ fn judge(policy: &Policy, request: &Request, view: &str) -> Verdict {
         return (false, "sni", None);
     }
     let counting = || {
-        let counts = |rule: &&Rule| rule.only.as_deref().is_none_or(|only| only == view);
+        let counts = |rule: &&Rule| rule.state.as_deref() != Some(without);
         policy.rules.iter().filter(counts)
     };
     let named = |action: &str, ended: bool| {

@@ -88,7 +88,7 @@ pub fn policy(bytes: &mut Unstructured<'_>) -> Result<Value> {
 fn rule(bytes: &mut Unstructured<'_>, id: &str) -> Result<Value> {
     let mut rule = json!({ "id": id, "action": bytes.choose(&["allow", "allow", "deny"])? });
     if rarely(bytes, 3)? {
-        rule["only"] = (*bytes.choose(&["now", "next"])?).into();
+        rule["state"] = (*bytes.choose(&["retiring", "dry-run"])?).into();
     }
     if rarely(bytes, 3)? {
         rule["until"] = (*bytes.choose(&TIMES)?).into();

@@ -51,25 +51,25 @@ mod tests {
         }
         assert!(decided(ALWAYS, "a.test", None).is_some());
         // The would-be decision alone depends on it.
-        let announced = ALLOW.replace(r#""until""#, r#""only":"next","until""#);
+        let announced = ALLOW.replace(r#""until""#, r#""state":"dry-run","until""#);
         assert_eq!(decided(&announced, "a.test", None), None);
         // The same first and last, and between the ends of both another.
-        let refused = DENY.replace(r#""until":"2027-03"#, r#""only":"next","until":"2026-12"#);
+        let refused = DENY.replace(r#""until":"2027-03"#, r#""state":"dry-run","until":"2026-12"#);
         assert_eq!(decided(&format!("{announced},{refused}"), "a.test", None), None);
     }
 
-    /// A rule without its id, which may end, and may count only now or only in a dry run.
+    /// A rule without its id, which may end, and may be a dry run or retiring.
     fn rule() -> impl Strategy<Value = Value> {
         let action = prop::sample::select(vec!["allow", "deny"]);
-        let only = prop::option::of(prop::sample::select(vec!["now", "next"]));
+        let state = prop::option::of(prop::sample::select(vec!["dry-run", "retiring"]));
         let host = prop::sample::select(vec!["a.site.test", "*.site.test", "b.site.test"]);
-        (action, prop::option::of(0..8), only, host).prop_map(|(action, year, only, host)| {
+        (action, prop::option::of(0..8), state, host).prop_map(|(action, year, state, host)| {
             let mut rule = json!({"action": action, "to": [{"hosts": [host]}]});
             if let Some(year) = year {
                 rule["until"] = format!("203{year}-01-01T00:00:00Z").into();
             }
-            if let Some(only) = only {
-                rule["only"] = only.into();
+            if let Some(state) = state {
+                rule["state"] = state.into();
             }
             rule
         })

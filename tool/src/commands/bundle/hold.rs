@@ -19,7 +19,8 @@ use egress_warden::stamp::Stamp;
 use std::collections::HashSet;
 
 /// Fields of a rule that act on the requests that `from` names, and on no others.
-const HELD: [&str; 9] = ["action", "from", "id", "message", "note", "only", "stamp", "to", "until"];
+const HELD: [&str; 9] =
+    ["action", "from", "id", "message", "note", "stamp", "state", "to", "until"];
 
 /// What the policies for every caller say.
 #[derive(Debug, Default)]

@@ -139,13 +139,13 @@ fn stamp() -> impl Strategy<Value = Value> {
 fn rule(id: &'static str) -> impl Strategy<Value = Value> {
     let from = prop::option::weighted(0.9, prop::collection::vec(callers(), 1..3));
     let to = prop::option::weighted(0.8, prop::collection::vec(destination(), 1..3));
-    let only = prop::option::weighted(0.2, select(vec!["now", "next"]));
+    let state = prop::option::weighted(0.2, select(vec!["dry-run", "retiring"]));
     let until = select(vec!["2020-01-01T00:00:00Z", "2099-01-01T00:00:00Z"]);
     let stamp = prop::option::weighted(0.5, stamp());
     let until = prop::option::weighted(0.2, until);
     let is_allow = prop::bool::weighted(0.6);
-    (is_allow, from, to, only, until, stamp).prop_map(
-        move |(allows, from, to, only, until, stamp)| {
+    (is_allow, from, to, state, until, stamp).prop_map(
+        move |(allows, from, to, state, until, stamp)| {
             let mut pairs = Pairs::from([
                 ("id", json!(id)),
                 ("action", json!(if allows { "allow" } else { "deny" })),
@@ -153,7 +153,7 @@ fn rule(id: &'static str) -> impl Strategy<Value = Value> {
             let optional = [
                 ("from", from.map(|it| json!(it))),
                 ("to", to.map(|it| json!(it))),
-                ("only", only.map(|it| json!(it))),
+                ("state", state.map(|it| json!(it))),
                 ("until", until.map(|it| json!(it))),
                 ("stamp", stamp.filter(|_| allows)),
                 ("message", (!allows).then(|| json!("no"))),

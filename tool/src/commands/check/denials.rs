@@ -33,7 +33,7 @@ impl Denial<'_> {
     fn conditions(&self) -> usize {
         let rule = self.rule;
         let of_rule =
-            [!rule.from.is_empty(), rule.only.is_some(), rule.until.is_some()].map(usize::from);
+            [!rule.from.is_empty(), rule.state.is_some(), rule.until.is_some()].map(usize::from);
         let of_entry = self.demands.as_ref().map_or(0, Demands::count);
         of_rule.iter().sum::<usize>().saturating_add(of_entry)
     }
@@ -161,7 +161,7 @@ impl<'p> Covering<'_, 'p> {
 
     /// Whether a deny rule counts wherever this rule does, as long, and for all of its callers.
     fn rule_covers(&self, by: &RuleSource<'_>) -> bool {
-        let counts_wherever = by.only.is_none() || by.only == self.rule.only;
+        let counts_wherever = by.state.is_none() || by.state == self.rule.state;
         let lasts = by.until.is_none()
             || matches!((by.until, self.rule.until), (Some(deny), Some(allow)) if allow <= deny);
         let covering = self.denials.callers.get(&by.index).map_or(&[][..], Vec::as_slice);

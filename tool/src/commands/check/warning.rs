@@ -9,7 +9,7 @@ use std::borrow::Cow;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Warning {
     /// A rule that counts for the verdict only, where nothing is enforced.
-    NowInMonitor,
+    RetiringInMonitor,
     /// No request matches an entry, or the whole rule.
     NeverMatches {
         is_whole_rule: bool,
@@ -123,7 +123,7 @@ impl Warning {
     /// A word that stays the same while messages get better.
     pub(super) fn word(&self) -> &'static str {
         match self {
-            Self::NowInMonitor | Self::NeverMatches { .. } => "never-matches",
+            Self::RetiringInMonitor | Self::NeverMatches { .. } => "never-matches",
             Self::Ended => "ended",
             Self::EndsWithin { .. } => "ends-soon",
             Self::DenyEnds => "deny-ends",
@@ -152,8 +152,8 @@ impl Warning {
 impl Message for Warning {
     fn problem(&self) -> Cow<'_, str> {
         match self {
-            Self::NowInMonitor => {
-                "this rule counts now only, and under `mode: monitor` nothing does".into()
+            Self::RetiringInMonitor => {
+                "a retiring rule under `mode: monitor`, where no rule is in force".into()
             }
             Self::NeverMatches { is_whole_rule, why } => {
                 let what = if *is_whole_rule { "this rule" } else { "this entry" };
@@ -245,7 +245,7 @@ impl Message for Warning {
 
     fn remedy(&self) -> Cow<'_, str> {
         match self {
-            Self::NowInMonitor => "take the rule away, or its `only`".into(),
+            Self::RetiringInMonitor => "take the rule away, or its `state`".into(),
             Self::NeverMatches { .. } => "take it away, or what contradicts it".into(),
             Self::Ended => "take the rule away, or move `until`".into(),
             Self::EndsWithin { .. } => "move `until` if it is still needed".into(),

@@ -11,7 +11,7 @@ use crate::policy_file::{
 use crate::trust_domain;
 use egress_warden::config::{Item, Listed};
 use egress_warden::host::{Host, HostPattern};
-use egress_warden::policy::{Action, Mode, Only, TextPattern, namespace_of};
+use egress_warden::policy::{Action, Mode, State, TextPattern, namespace_of};
 use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::collections::hash_map::{DefaultHasher, Entry};
@@ -67,8 +67,8 @@ impl Survey<'_> {
     }
 
     fn never_counts(&mut self, policy: &Source<'_>, rule: &RuleSource<'_>) {
-        if policy.settings.mode == Mode::Monitor && rule.only == Some(Only::Now) {
-            self.warn((path_of(rule), place_of(rule)), Warning::NowInMonitor);
+        if policy.settings.mode == Mode::Monitor && rule.state == Some(State::Retiring) {
+            self.warn((path_of(rule), place_of(rule)), Warning::RetiringInMonitor);
         }
     }
 

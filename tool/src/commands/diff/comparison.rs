@@ -574,7 +574,7 @@ mod tests {
                     "action": dice.one(&["allow", "allow", "deny"]),
                 });
                 if dice.roll(6) == 0 {
-                    rule["only"] = dice.one(&["now", "next"]).into();
+                    rule["state"] = dice.one(&["retiring", "dry-run"]).into();
                 }
                 if dice.roll(6) == 0 {
                     rule["until"] =

@@ -147,13 +147,13 @@ fn candidates(account: &Account<'_>, page: &mut Page) {
             Some(entry) => format!("to[{entry}], {}", by(candidate.scope)),
             None => by(candidate.scope).to_owned(),
         };
-        let only = match candidate.counts {
-            [true, false] => ", only now",
-            [false, true] => ", only next",
+        let state = match candidate.counts {
+            [true, false] => ", retiring",
+            [false, true] => ", dry run",
             _ => "",
         };
         page.0.push(format!(
-            "  {id} ({}, {entry}{only})  {}",
+            "  {id} ({}, {entry}{state})  {}",
             account.action(candidate.rule).as_str(),
             styled(FRAME, account.place(candidate.rule)),
         ));
