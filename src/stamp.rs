@@ -23,6 +23,10 @@ const MESH: [&str; 8] = [
     "x-forwarded-client-cert",
 ];
 
+/// Credentials for a proxy (RFC 9110, sections 11.7.1 and 11.7.2): Envoy forwards them, and they are no
+/// business of the service behind it.
+const PROXY: [&str; 2] = ["proxy-authenticate", "proxy-authorization"];
+
 /// What Envoy sets on a request that it redirects itself (`internal_redirect_policy`): the URL that the
 /// redirecting host was asked for, its query included. It leaves in no request.
 pub const ORIGINAL_URL: &str = "x-envoy-original-url";
@@ -33,22 +37,22 @@ const FORWARDED: [&str; 5] =
 
 /// Names that no stamp may touch, beside pseudo-headers and `x-envoy-*`: they frame the message,
 /// belong to one hop (RFC 9110, section 7.6.1, and RFC 2616, section 13.5.1), or are the mesh's.
-const UNTOUCHABLE: [&str; 14] = [
+const UNTOUCHABLE: [&str; 9] = [
     "connection",
     "content-length",
     "expect",
     "host",
-    "http2-settings",
     "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
     "proxy-connection",
-    "te",
-    "trailer",
     "transfer-encoding",
     "upgrade",
     "x-forwarded-client-cert",
 ];
+
+/// Names that belong to one hop as well, and that Envoy forwards all the same (1.36.4 to 1.40.0, over
+/// HTTP/1 and HTTP/2): a stamp may remove them, not set them.
+const REMOVABLE: [&str; 5] =
+    ["http2-settings", "proxy-authenticate", "proxy-authorization", "te", "trailer"];
 
 /// The stamps of a policy: its own, those of its rules, and the groups of headers it strips.
 #[derive(Debug, Default)]
@@ -100,7 +104,7 @@ pub struct Stamp {
     pub remove: Vec<HeaderName>,
 }
 
-/// The name of a header that may be stamped or removed.
+/// The name of a header that a stamp sets or removes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeaderName {
     name: Box<str>,
@@ -112,6 +116,8 @@ pub struct HeaderName {
 pub struct Strip {
     /// Headers that the mesh adds for its own use.
     pub mesh: bool,
+    /// Credentials for a proxy.
+    pub proxy: bool,
     /// Headers that say on whose behalf a request is made.
     pub forwarded: bool,
 }
@@ -149,7 +155,8 @@ pub struct Values<'a> {
 impl Stamps {
     /// Takes the policy's own stamp and those of rules, by their index in the policy.
     pub fn new(strip: Strip, own: Stamp, rules: BTreeMap<usize, Stamp>) -> Self {
-        let groups = [(strip.mesh, &MESH[..]), (strip.forwarded, &FORWARDED[..])];
+        let groups =
+            [(strip.mesh, &MESH[..]), (strip.proxy, &PROXY[..]), (strip.forwarded, &FORWARDED[..])];
         let mut governed = Governed::default();
         for name in groups.into_iter().filter(|(wanted, _)| *wanted).flat_map(|(_, group)| group) {
             governed.add(name, REMOVED);
@@ -319,8 +326,17 @@ fn is_new(seen: &mut KeyTable, name: &[u8]) -> bool {
 }
 
 impl HeaderName {
-    /// Reads a name as policies write it.
-    pub fn parse(name: &str) -> Result<Self, NameError> {
+    /// Reads the name of a header to set, as policies write it.
+    pub fn to_set(name: &str) -> Result<Self, NameError> {
+        let name = Self::to_remove(name)?;
+        match REMOVABLE.contains(&name.folded()) {
+            true => Err(NameError::Removable),
+            false => Ok(name),
+        }
+    }
+
+    /// Reads the name of a header to remove, as policies write it.
+    pub fn to_remove(name: &str) -> Result<Self, NameError> {
         if name.starts_with(':') {
             return Err(NameError::PseudoHeader);
         }
@@ -348,7 +364,7 @@ impl HeaderName {
     }
 }
 
-/// Why a name cannot be stamped or removed.
+/// Why a name cannot be set or removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NameError {
     /// It starts with a colon.
@@ -359,6 +375,8 @@ pub enum NameError {
     Case,
     /// It, or an alias of it, frames the message, belongs to one hop, or is the mesh's own.
     Untouchable,
+    /// It, or an alias of it, belongs to one hop, and Envoy forwards it: it can be removed, not set.
+    Removable,
 }
 
 impl fmt::Display for NameError {
@@ -368,6 +386,7 @@ impl fmt::Display for NameError {
             Self::Token => "no header name",
             Self::Case => "a header name that is not in lower case",
             Self::Untouchable => "a header that belongs to the proxy or to one hop",
+            Self::Removable => "a header that belongs to one hop",
         })
     }
 }
@@ -570,13 +589,13 @@ mod tests {
         Stamp {
             set: set
                 .iter()
-                .map(|(n, v)| (HeaderName::parse(n).unwrap(), Template::parse(v).unwrap()))
+                .map(|(n, v)| (HeaderName::to_set(n).unwrap(), Template::parse(v).unwrap()))
                 .collect(),
-            remove: remove.iter().map(|name| HeaderName::parse(name).unwrap()).collect(),
+            remove: remove.iter().map(|name| HeaderName::to_remove(name).unwrap()).collect(),
         }
     }
 
-    const NO_STRIP: Strip = Strip { mesh: false, forwarded: false };
+    const NO_STRIP: Strip = Strip { mesh: false, proxy: false, forwarded: false };
 
     fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
         HeaderMap::from_pairs(pairs.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes())))
@@ -706,14 +725,20 @@ mod tests {
         let sent = [
             ("x-envoy-peer-metadata", "1"),
             ("x_forwarded_client_cert", "1"),
+            ("proxy-authorization", "1"),
+            ("Proxy_Authenticate", "1"),
             ("x-forwarded-for", "1"),
             ("forwarded", "1"),
         ];
-        let strip = |mesh, forwarded| {
-            let stamps = Stamps::new(Strip { mesh, forwarded }, Stamp::default(), BTreeMap::new());
+        let left = |strip| {
+            let stamps = Stamps::new(strip, Stamp::default(), BTreeMap::new());
             after(&stamps, None, &sent).len()
         };
-        assert_eq!((strip(false, false), strip(true, false), strip(true, true)), (4, 2, 0));
+        assert_eq!(left(NO_STRIP), 6);
+        assert_eq!(left(Strip { mesh: true, ..NO_STRIP }), 4);
+        assert_eq!(left(Strip { proxy: true, ..NO_STRIP }), 4);
+        assert_eq!(left(Strip { forwarded: true, ..NO_STRIP }), 4);
+        assert_eq!(left(Strip { mesh: true, proxy: true, forwarded: true }), 0);
     }
 
     #[wasm_bindgen_test(unsupported = test)]
@@ -730,7 +755,7 @@ mod tests {
     fn no_trailer_passes_for_a_header_that_a_stamp_governs() {
         let rules = BTreeMap::from([(1, stamp(&[("authorization", "Bearer t")], &["x-debug"]))]);
         let own = stamp(&[("x-id", "1")], &["x-internal"]);
-        let stamps = Stamps::new(Strip { mesh: true, forwarded: false }, own, rules);
+        let stamps = Stamps::new(Strip { mesh: true, ..NO_STRIP }, own, rules);
         let trailers = headers(&[
             ("x-checksum", "1"),
             ("x_id", "forged"),
@@ -765,7 +790,7 @@ mod tests {
     }
 
     #[wasm_bindgen_test(unsupported = test)]
-    fn names_that_frame_or_route_cannot_be_stamped() {
+    fn names_that_frame_or_route_cannot_be_stamped_or_removed() {
         for name in [
             ":path",
             "",
@@ -774,7 +799,7 @@ mod tests {
             "host",
             "content-length",
             "content_length",
-            "te",
+            "proxy-connection",
             "transfer.encoding",
             "content~length",
             "x-envoy-foo",
@@ -786,10 +811,21 @@ mod tests {
             "keep-alive",
             "b\u{fc}cher",
         ] {
-            assert!(HeaderName::parse(name).is_err(), "{name}");
+            assert!(HeaderName::to_set(name).is_err(), "{name}");
+            assert!(HeaderName::to_remove(name).is_err(), "{name}");
         }
         for name in ["authorization", "x-egress-team", "x_egress_team", "user-agent"] {
-            assert!(HeaderName::parse(name).is_ok(), "{name}");
+            assert!(HeaderName::to_set(name).is_ok(), "{name}");
+            assert!(HeaderName::to_remove(name).is_ok(), "{name}");
+        }
+    }
+
+    #[wasm_bindgen_test(unsupported = test)]
+    fn what_envoy_forwards_of_one_hop_can_be_removed_and_not_set() {
+        for name in ["proxy-authorization", "proxy_authenticate", "te", "trailer", "http2.settings"]
+        {
+            assert_eq!(HeaderName::to_set(name), Err(NameError::Removable), "{name}");
+            assert!(HeaderName::to_remove(name).is_ok(), "{name}");
         }
     }
 

@@ -98,11 +98,12 @@ fn rules<'n, N: Node>(reader: &mut Reader, object: &Object<'n, '_, N>) -> Vec<Ru
 }
 
 fn strip<N: Node>(reader: &mut Reader, object: &Object<'_, '_, N>) -> Strip {
-    let mut strip = Strip { mesh: true, forwarded: false };
+    let mut strip = Strip { mesh: true, proxy: true, forwarded: false };
     if let Some(entry) = object.get("strip")
-        && let Some(groups) = reader.object(entry, &["mesh", "forwarded"])
+        && let Some(groups) = reader.object(entry, &["mesh", "proxy", "forwarded"])
     {
         strip.mesh = reader.boolean(groups.get("mesh")).unwrap_or(strip.mesh);
+        strip.proxy = reader.boolean(groups.get("proxy")).unwrap_or(strip.proxy);
         strip.forwarded = reader.boolean(groups.get("forwarded")).unwrap_or(strip.forwarded);
     }
     strip

@@ -5,7 +5,7 @@ use super::error::{Error, ErrorKind, Path};
 use super::reader::{Entry, Reader};
 use super::tree::{Node, Value};
 use crate::key_table::KeyTable;
-use crate::stamp::{HeaderName, Stamp, Template};
+use crate::stamp::{HeaderName, NameError, Stamp, Template};
 
 /// Reads one `stamp`.
 pub(super) fn read<N: Node>(reader: &mut Reader, entry: Entry<'_, '_, N>) -> Stamp {
@@ -18,7 +18,7 @@ pub(super) fn read<N: Node>(reader: &mut Reader, entry: Entry<'_, '_, N>) -> Sta
         for (member, position) in members.iter().zip(0..) {
             let name = N::key(member);
             let path = path.key(name, position);
-            let name = header_name(reader, &mut named, name, &path);
+            let name = header_name(reader, &mut named, name, HeaderName::to_set, &path);
             let template = template(reader, N::member_value(member), &path);
             stamp.set.extend(name.zip(template));
         }
@@ -33,7 +33,8 @@ pub(super) fn read<N: Node>(reader: &mut Reader, entry: Entry<'_, '_, N>) -> Sta
         for (index, item) in items.iter().enumerate() {
             let path = path.index(index);
             if let Some(name) = reader.text(item, &path) {
-                stamp.remove.extend(header_name(reader, &mut named, name, &path));
+                let read = HeaderName::to_remove;
+                stamp.remove.extend(header_name(reader, &mut named, name, read, &path));
             }
         }
     }
@@ -72,11 +73,12 @@ fn header_name<'n>(
     reader: &mut Reader,
     named: &mut Named<'n>,
     text: &'n str,
+    read: fn(&str) -> Result<HeaderName, NameError>,
     path: &Path<'_>,
 ) -> Option<HeaderName> {
     let is_key = matches!(path, Path::Key(..));
     let at = if is_key { Error::at_key } else { Error::at };
-    let name = match HeaderName::parse(text) {
+    let name = match read(text) {
         Ok(name) => name,
         Err(error) => {
             reader.errors.push(at(path, ErrorKind::Header { text: text.into(), error }));

@@ -133,6 +133,9 @@ impl ErrorKind {
             Self::Header { text, error: NameError::Case } => {
                 format!("use \"{}\"", text.to_ascii_lowercase()).into()
             }
+            Self::Header { error: NameError::Removable, .. } => {
+                "name another header, such as `x-egress-team`; this one can only be removed".into()
+            }
             Self::Header { .. } => "name another header, such as `x-egress-team`".into(),
             Self::DuplicateHeader { .. } => "set it or remove it, once".into(),
             Self::Template(error) => error.remedy().into(),

@@ -12,8 +12,10 @@ use serde_json::{Map, Value, json};
 /// Names that may be stamped; some fall together.
 const NAMES: [&str; 9] =
     ["x-a", "x_a", "x.b", "x-b", "x-c", "x~c", "authorization", "x-forwarded-for", "plain_name"];
+/// Names that may be removed only.
+const REMOVABLE: [&str; 2] = ["proxy-authorization", "te"];
 /// What a caller sends: the same in other spellings, and names that are stripped.
-const SENT: [&str; 23] = [
+const SENT: [&str; 26] = [
     "x-a",
     "x_a",
     "X.A",
@@ -29,6 +31,9 @@ const SENT: [&str; 23] = [
     "x-envoy-original-path",
     "x-envoy-original-url",
     "x_envoy_attempt_count",
+    "proxy-authorization",
+    "Proxy_Authenticate",
+    "te",
     "x-other",
     "connection",
     "x~a",
@@ -89,6 +94,7 @@ fn naive(policy: &Value, rule: Option<&str>, request: &Request) -> Headers {
     let is_stripped = |name: &str| match &*fold(name) {
         "x-envoy-original-url" => true,
         "x-envoy-original-path" | "x-envoy-attempt-count" => policy["strip"]["mesh"] != false,
+        "proxy-authorization" | "proxy-authenticate" => policy["strip"]["proxy"] != false,
         "x-forwarded-for" => policy["strip"]["forwarded"] == true,
         _ => false,
     };
@@ -175,8 +181,13 @@ fn policy(bytes: &mut Unstructured<'_>) -> Result<Value> {
     if let Some(stamp) = stamp(bytes)? {
         policy["stamp"] = stamp;
     }
-    policy["strip"] =
-        json!({ "mesh": bytes.arbitrary::<bool>()?, "forwarded": bytes.arbitrary::<bool>()? });
+    let mut strip = Map::new();
+    for group in ["mesh", "proxy", "forwarded"] {
+        if let Some(is_stripped) = bytes.arbitrary::<Option<bool>>()? {
+            strip.insert(group.to_owned(), is_stripped.into());
+        }
+    }
+    policy["strip"] = strip.into();
     Ok(policy)
 }
 
@@ -194,6 +205,12 @@ fn stamp(bytes: &mut Unstructured<'_>) -> Result<Option<Value>> {
             _ => {
                 set.insert(name.to_owned(), (*bytes.choose(&VALUES)?).into());
             }
+        }
+    }
+    for name in REMOVABLE {
+        if bytes.ratio(1, 4)? {
+            taken.push(name.to_owned());
+            remove.push(name);
         }
     }
     Ok((!taken.is_empty()).then(|| json!({ "set": set, "remove": remove })))
