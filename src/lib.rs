@@ -26,6 +26,7 @@ pub mod proxy;
 pub mod record;
 pub mod root_id;
 pub mod stamp;
+pub mod time;
 mod token;
 #[cfg(any(target_os = "wasi", not(target_family = "wasm")))]
 mod wasm;

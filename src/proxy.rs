@@ -1,6 +1,7 @@
 //! What both filters ask of the proxy they run in, and what they learn there of who is calling.
 
 use crate::counters::Counter;
+use crate::time::Time;
 use std::cell::OnceCell;
 
 /// What requests and connections both need of the proxy. A call returns an error where its failure
@@ -8,8 +9,8 @@ use std::cell::OnceCell;
 pub trait Proxy {
     /// A property by its path (Envoy's attributes), as raw bytes; `None` where the proxy has none.
     fn property(&self, path: &[&str]) -> Result<Option<Vec<u8>>, Failed>;
-    /// Nanoseconds since the Unix epoch; `None` where the clock cannot be read.
-    fn now(&self) -> Option<u64>;
+    /// The time; `None` where the clock cannot be read.
+    fn now(&self) -> Option<Time>;
     /// Sets filter state `wasm.{key}`, which access logs and the guard read. The guard refuses what
     /// has none.
     fn set_filter_state(&self, key: &str, value: &[u8]);

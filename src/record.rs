@@ -2,7 +2,7 @@
 
 use crate::json_line::JsonLine;
 use crate::policy::{Action, Decision, Policy, Reason, Verdict};
-use std::time::{Duration, SystemTime};
+use crate::time::Time;
 
 /// The name and value of one key of a record.
 pub type Pair<'a> = (&'static str, &'a str);
@@ -68,8 +68,8 @@ pub struct Record<'a> {
 /// Facts of a request or a connection that only the JSON line holds.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Details<'a> {
-    /// When the verdict fell, in nanoseconds since the Unix epoch.
-    pub start_time: Option<u64>,
+    /// When the verdict fell.
+    pub start_time: Option<Time>,
     /// The canonical host; absent where the authority is malformed.
     pub host: Option<&'a str>,
     /// `:authority`, as sent.
@@ -141,7 +141,7 @@ impl<'a> Record<'a> {
 
     /// The JSON line, without its line end.
     pub fn line(&self, details: &Details<'_>) -> String {
-        let start_time = details.start_time.map(rfc3339);
+        let start_time = details.start_time.map(|it| it.milliseconds().to_string());
         let path = details.path.and_then(|path| path.split(|&byte| byte == b'?').next());
         let mut line = JsonLine::new();
         for (key, value) in self.keys(|reason| Some(reason.as_str())) {
@@ -180,11 +180,4 @@ impl<'a> Record<'a> {
         .into_iter()
         .filter_map(|(key, value)| Some((key, value?)))
     }
-}
-
-/// RFC 3339 in UTC with milliseconds, as Envoy's `%START_TIME%`.
-fn rfc3339(nanoseconds: u64) -> String {
-    let time = SystemTime::UNIX_EPOCH + Duration::from_nanos(nanoseconds);
-    // 2^64 nanoseconds end in the year 2554, so that the time can always be written.
-    humantime::format_rfc3339_millis(time).to_string()
 }

@@ -8,8 +8,8 @@ use super::stamp;
 use super::tree::Node;
 use crate::key_table::KeyTable;
 use crate::policy::{Action, State, TextPattern};
+use crate::time::Time;
 use crate::token::is_token;
-use std::time::SystemTime;
 
 /// The words for actions.
 pub(super) const ACTIONS: [(&str, Action); 2] = [("allow", Action::Allow), ("deny", Action::Deny)];
@@ -82,16 +82,13 @@ fn id<'n, N: Node + 'n>(
     Some(id)
 }
 
-fn until<N: Node>(reader: &mut Reader, node: &N, path: &Path<'_>) -> Option<u64> {
+fn until<N: Node>(reader: &mut Reader, node: &N, path: &Path<'_>) -> Option<Time> {
     let text = reader.text(node, path)?;
-    let nanoseconds = humantime::parse_rfc3339(text)
-        .ok()
-        .and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok())
-        .and_then(|since| u64::try_from(since.as_nanos()).ok());
-    if nanoseconds.is_none() {
+    let time = text.parse().ok();
+    if time.is_none() {
         reader.error(path, ErrorKind::Time { text: text.into() });
     }
-    nanoseconds
+    time
 }
 
 fn callers<'n, N: Node>(

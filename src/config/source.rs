@@ -15,6 +15,7 @@ use crate::policy::{
 };
 use crate::record::LogRequests;
 use crate::stamp::{Stamp, Stamps, Strip};
+use crate::time::Time;
 use std::collections::BTreeMap;
 
 /// A policy as it is written; absent keys have their defaults.
@@ -47,8 +48,8 @@ pub struct RuleSource<'n, N> {
     pub action: Action,
     /// Which of the two views leaves it out; `None`: none.
     pub state: Option<State>,
-    /// When it ends, in nanoseconds since the Unix epoch.
-    pub until: Option<u64>,
+    /// When it ends.
+    pub until: Option<Time>,
     /// Empty: any caller.
     pub from: Vec<Callers<'n, N>>,
     /// Empty: any destination.

@@ -122,7 +122,7 @@ impl ErrorKind {
             Self::StampInDeny => "stamp in allow rules only".into(),
             Self::MessageInAllow => "write it in deny rules only".into(),
             Self::Time { .. } => {
-                "write a time in UTC, such as `2027-01-31T00:00:00Z` (RFC 3339)".into()
+                "write a time in UTC from 1970 on, such as `2027-01-31T00:00:00Z` (RFC 3339)".into()
             }
             Self::Host { error, .. } => error.remedy(),
             Self::Pattern { text, error } => error.remedy(text),

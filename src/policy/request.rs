@@ -5,6 +5,7 @@ use super::path::Readings;
 use super::text::Text;
 use crate::host::{Authority, Host, Malformed};
 use crate::root_id::Connections;
+use crate::time::Time;
 use crate::token::is_token;
 use std::cell::OnceCell;
 
@@ -25,8 +26,8 @@ pub struct Request<'a> {
     pub principal: Option<&'a str>,
     /// Whether the connection is TLS, and then its server name; empty where it sent none.
     pub server_name: Option<&'a [u8]>,
-    /// Nanoseconds since the Unix epoch, by the proxy's clock.
-    pub now: Option<u64>,
+    /// When it came, by the proxy's clock.
+    pub now: Option<Time>,
 }
 
 impl<'a> Request<'a> {
@@ -124,7 +125,7 @@ pub(super) struct Facts<'a> {
     pub(super) port: Port,
     pub(super) principal: Option<Text<'a>>,
     namespace: OnceCell<Option<Text<'a>>>,
-    pub(super) now: Option<u64>,
+    pub(super) now: Option<Time>,
     request: &'a Request<'a>,
     readings: OnceCell<Option<Readings<'a>>>,
 }

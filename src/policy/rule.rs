@@ -8,6 +8,7 @@ use super::host_map::{HostMap, Scope};
 use super::request::{Facts, Port};
 use super::text::TextSet;
 use crate::host::{Host, HostPattern};
+use crate::time::Time;
 
 /// A rule without its destinations, which are compiled into the index.
 #[derive(Clone, Debug)]
@@ -18,8 +19,8 @@ pub struct Rule {
     pub action: Action,
     /// Which of the two views leaves the rule out; `None`: none.
     pub state: Option<State>,
-    /// When the rule ends, in nanoseconds since the Unix epoch.
-    pub until: Option<u64>,
+    /// When the rule ends.
+    pub until: Option<Time>,
     /// Callers, any of which may match; empty: any caller.
     pub from: Vec<Source>,
 }

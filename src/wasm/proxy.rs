@@ -9,6 +9,7 @@ use super::hostcalls::Status;
 use super::{counters, hostcalls};
 use crate::counters::Counter;
 use crate::proxy::{Failed, Flow, Proxy};
+use crate::time::Time;
 
 /// The host calls of the callback that is running.
 pub(super) struct RunningProxy;
@@ -22,11 +23,12 @@ impl Proxy for RunningProxy {
         }
     }
 
-    fn now(&self) -> Option<u64> {
+    fn now(&self) -> Option<Time> {
         // Where nothing is written for the time it stays 0. Envoy counts it in an i64: what lies
         // beyond is a clock before 1970.
         const CREDIBLE: RangeInclusive<u64> = 1..=i64::MAX.cast_unsigned();
-        hostcalls::current_time().ok().filter(|now| CREDIBLE.contains(now))
+        let now = hostcalls::current_time().ok().filter(|now| CREDIBLE.contains(now));
+        now.map(Time::of_nanoseconds)
     }
 
     fn set_filter_state(&self, key: &str, value: &[u8]) {

@@ -4,6 +4,7 @@ use egress_warden::answer::Subject;
 use egress_warden::config::Config;
 use egress_warden::policy::{Decision, Request};
 use egress_warden::record::{Details, Record};
+use egress_warden::time::Time;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -70,7 +71,7 @@ pub fn check(config: &Config, facts: [&[u8]; 8]) {
     let decision: Decision = config.policy.decide(&request);
     let record = Record::new(decision, &config.policy, &config.revision);
     let host = request.authority.as_ref().ok().map(|authority| authority.host.canonical());
-    let clock = clock.first_chunk().map(|bytes| u64::from_le_bytes(*bytes));
+    let clock = clock.first_chunk().map(|bytes| Time::of_nanoseconds(u64::from_le_bytes(*bytes)));
     let details = Details {
         start_time: clock,
         host: host.as_deref(),

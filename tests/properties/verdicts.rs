@@ -5,6 +5,7 @@ use arbitrary::Unstructured;
 use egress_warden::host::ServerNameForm;
 use egress_warden::policy::{ClusterPort, judged_method};
 use egress_warden::root_id::Connections;
+use egress_warden::time::Time;
 use egress_warden_simulate::case::CaseFile;
 use egress_warden_simulate::{Connection, Request, Subject};
 use kit::case::{at, files};
@@ -108,7 +109,7 @@ fn facts(request: &Request) -> naive::Request {
             .and_then(|it| String::from_utf8(it.to_vec()).ok()),
         server_name: is_tls
             .then(|| request.sni.as_ref().map(|sni| sni.0.clone()).unwrap_or_default()),
-        now: request.clock(at()),
+        now: request.clock(at()).and_then(Time::nanoseconds),
         ..naive::Request::default()
     }
 }
@@ -125,7 +126,7 @@ fn connection_facts(connection: &Connection, judged: Connections) -> naive::Requ
         principal: principal
             .filter(|it| !it.is_empty())
             .and_then(|it| String::from_utf8(it.to_vec()).ok()),
-        now: connection.clock(at()),
+        now: connection.clock(at()).and_then(Time::nanoseconds),
         ..naive::Request::default()
     }
 }

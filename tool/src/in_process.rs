@@ -3,7 +3,7 @@
 use crate::commands::check::{Surroundings, mended};
 use crate::commands::diff::{OfPolicies, Subject, compared};
 use crate::policy_file::PolicyFile;
-use egress_warden_simulate::time::Time;
+use egress_warden::time::Time;
 
 /// What `check --fix` makes of a policy's text.
 #[derive(Clone, Debug)]

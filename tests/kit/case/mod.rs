@@ -6,7 +6,7 @@ pub mod files;
 pub mod invariants;
 pub mod plane;
 
-use egress_warden_simulate::time::Time;
+use egress_warden::time::Time;
 
 /// The proxy's clock where a case says none.
 pub fn at() -> Time {

@@ -11,6 +11,7 @@ pub mod sample;
 use egress_warden::config::{self, Config};
 use egress_warden::host::{Authority, Host};
 use egress_warden::policy::{self, Action, ClusterPort, Policy, Verdict};
+use egress_warden::time::Time;
 use labels::Known;
 use serde_json::{Value, json};
 
@@ -55,7 +56,7 @@ impl Request {
             cluster_port: self.cluster_port.map_or(ClusterPort::Unsaid, ClusterPort::Said),
             principal: self.principal.as_deref(),
             server_name: self.server_name.as_ref().map(String::as_bytes),
-            now: Some(self.now),
+            now: Some(Time::of_nanoseconds(self.now)),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{Guest, Headers, Level, LocalReply, Root, Worker};
 use crate::case::plane::Plane;
+use egress_warden::time::Time;
 use egress_warden_simulate::{Answer, Outcome, Subject};
 
 /// What stands beside the record in the filter state, for the guard.
@@ -22,7 +23,7 @@ impl<G: Guest> Plane for InHost<'_, G> {
     fn send(&mut self, root: &Root, subject: &Subject) -> Outcome {
         let at = crate::case::at();
         let worker = &mut *self.0;
-        worker.set_clock(subject.clock(at));
+        worker.set_clock(subject.clock(at).and_then(Time::nanoseconds));
         let arrived = subject.header_pairs();
         let before = worker.counters();
         let properties = subject.properties(at).into_iter();

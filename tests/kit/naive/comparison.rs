@@ -6,6 +6,7 @@ use egress_warden::config;
 use egress_warden::host::{Authority, Host, ServerNameForm, is_forbidden};
 use egress_warden::policy::{self, ClusterPort};
 use egress_warden::root_id::Connections;
+use egress_warden::time::Time;
 use std::net::IpAddr;
 
 /// Makes a policy, eight requests and four connections of bytes, decides them in both ways, and panics where they
@@ -61,7 +62,7 @@ pub fn facts(request: &Request) -> policy::Request<'_> {
         let connections = Connections { port, server_names: form(request.is_mesh_form) };
         return policy::Request {
             principal: request.principal.as_deref(),
-            now: request.now,
+            now: request.now.map(Time::of_nanoseconds),
             ..policy::Request::connection(&request.authority, connections)
         };
     }
@@ -70,7 +71,7 @@ pub fn facts(request: &Request) -> policy::Request<'_> {
         cluster_port: request.cluster_port.map_or(ClusterPort::Unsaid, ClusterPort::Said),
         principal: request.principal.as_deref(),
         server_name: request.server_name.as_deref(),
-        now: request.now,
+        now: request.now.map(Time::of_nanoseconds),
         ..policy::Request::new(&request.authority, &request.method)
     }
 }

@@ -67,7 +67,13 @@ const PATH_PARTS: [&str; 22] = [
     "/", "a", "/a", "/b", "/a/b", "//", "%2f", "%2F", "%61", ";x", "/;x", "..", ".", "\\", "%5c",
     "%25", "%00", "?", "#", "%ff", "%3f", "%23",
 ];
-const TIMES: [&str; 3] = ["2026-01-01T00:00:00Z", "2027-01-01T00:00:00Z", "2028-01-01T00:00:00Z"];
+const TIMES: [&str; 4] = [
+    "2026-01-01T00:00:00Z",
+    "2027-01-01T00:00:00Z",
+    "2028-01-01T00:00:00Z",
+    // After what a clock of 64 bits can say.
+    "2999-01-01T00:00:00Z",
+];
 
 /// A policy that the reader accepts.
 pub fn policy(bytes: &mut Unstructured<'_>) -> Result<Value> {

@@ -2,7 +2,8 @@
 
 use crate::attributes::{Attribute, peer_uri, remote_address};
 use crate::bytes::Bytes;
-use crate::time::{Clock, Time};
+use crate::time::Clock;
+use egress_warden::time::Time;
 use std::fmt;
 
 /// One without a server name, by a caller who showed no certificate, where nothing else is said.
@@ -42,9 +43,9 @@ impl Connection {
         peer_uri(self.uri_san.as_ref(), self.principal.as_deref())
     }
 
-    /// Nanoseconds since the Unix epoch, by the proxy's clock; `at` where the connection says none.
-    pub fn clock(&self, at: Time) -> Option<u64> {
-        self.at.unwrap_or(Clock::At(at)).nanoseconds()
+    /// The time by the proxy's clock; `at` where the connection says none.
+    pub fn clock(&self, at: Time) -> Option<Time> {
+        self.at.unwrap_or(Clock::At(at)).time()
     }
 }
 

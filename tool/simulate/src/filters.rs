@@ -4,13 +4,13 @@ use crate::lines;
 use crate::outcome::Outcome;
 use crate::proxy::MemoryProxy;
 use crate::subject::Subject;
-use crate::time::Time;
 use egress_warden::config::Config;
 use egress_warden::connection::ConnectionFilter;
 use egress_warden::filter::Filter;
 use egress_warden::policy::Trace;
 use egress_warden::proxy::Flow;
 use egress_warden::root_id::Connections;
+use egress_warden::time::Time;
 use std::sync::Arc;
 
 /// One policy at work on both.

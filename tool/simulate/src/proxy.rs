@@ -4,12 +4,12 @@
 use crate::attributes::Attribute;
 use crate::outcome::{Answer, Headers, Outcome};
 use crate::subject::Subject;
-use crate::time::Time;
 use egress_warden::connection::ConnectionProxy;
 use egress_warden::counters::Counter;
 use egress_warden::filter::{HttpProxy, LocalResponse};
 use egress_warden::header_map::HeaderMap;
 use egress_warden::proxy::{Failed, Proxy};
+use egress_warden::time::Time;
 use log::Level;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ pub struct MemoryProxy {
     arrived: Headers,
     headers: RefCell<Headers>,
     properties: BTreeMap<Attribute, Vec<u8>>,
-    clock: Option<u64>,
+    clock: Option<Time>,
     filter_state: RefCell<Vec<(String, String)>>,
     clusters: RefCell<Vec<String>>,
     answers: RefCell<Vec<Answer>>,
@@ -68,7 +68,7 @@ impl Proxy for MemoryProxy {
         Ok(self.properties.get(path).cloned())
     }
 
-    fn now(&self) -> Option<u64> {
+    fn now(&self) -> Option<Time> {
         self.clock
     }
 

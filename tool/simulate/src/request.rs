@@ -3,7 +3,8 @@
 use crate::attributes::{Attribute, cluster_of_port, peer_uri, remote_address};
 use crate::bytes::{Bytes, shown};
 use crate::outcome::Headers;
-use crate::time::{Clock, Time};
+use crate::time::Clock;
+use egress_warden::time::Time;
 use std::fmt;
 
 /// A `GET` of `/` over plain text, by a caller who showed no certificate, where nothing else is said.
@@ -70,7 +71,7 @@ impl Request {
         let peer = self.peer_uri();
         let is_tls = self.tls || peer.is_some();
         let cluster = self.cluster().map(String::into_bytes);
-        let time = self.clock(at).map(|nanoseconds| nanoseconds.to_le_bytes().to_vec());
+        let time = self.clock(at).and_then(Time::nanoseconds).map(|it| it.to_le_bytes().to_vec());
         let properties: [(Attribute, Option<Vec<u8>>); 9] = [
             (&["cluster_name"], cluster.clone()),
             (&["connection", "mtls"], Some(vec![u8::from(peer.is_some())])),
@@ -95,9 +96,9 @@ impl Request {
         peer_uri(self.uri_san.as_ref(), self.principal.as_deref())
     }
 
-    /// Nanoseconds since the Unix epoch, by the proxy's clock; `at` where the request says none.
-    pub fn clock(&self, at: Time) -> Option<u64> {
-        self.at.unwrap_or(Clock::At(at)).nanoseconds()
+    /// The time by the proxy's clock; `at` where the request says none.
+    pub fn clock(&self, at: Time) -> Option<Time> {
+        self.at.unwrap_or(Clock::At(at)).time()
     }
 
     /// The name of the route's cluster.

@@ -5,10 +5,10 @@ use crate::bytes::{Bytes, shown};
 use crate::connection::Connection;
 use crate::outcome::Headers;
 use crate::request::Request;
-use crate::time::Time;
 use egress_warden::host::{Authority, Malformed};
 use egress_warden::record;
 use egress_warden::root_id::Connections;
+use egress_warden::time::Time;
 use serde::de::IgnoredAny;
 use std::fmt;
 
@@ -56,8 +56,8 @@ impl Subject {
         }
     }
 
-    /// Nanoseconds since the Unix epoch, by the proxy's clock; `at` where it says none.
-    pub fn clock(&self, at: Time) -> Option<u64> {
+    /// The time by the proxy's clock; `at` where it says none.
+    pub fn clock(&self, at: Time) -> Option<Time> {
         match self {
             Self::Request(request) => request.clock(at),
             Self::Connection(connection) => connection.clock(at),

@@ -8,6 +8,7 @@ use super::time;
 use super::unread::Problem;
 use egress_warden::policy::{Action, ClusterPort, Reads, Request};
 use egress_warden::root_id::Connections;
+use egress_warden::time::Time;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::Number;
 use std::borrow::Cow;
@@ -37,7 +38,7 @@ pub(crate) struct Logged<'a> {
     prefix: Prefix,
     form: Form,
     fields: Fields<'a>,
-    time: Option<u64>,
+    time: Option<Time>,
 }
 
 /// What the log says was decided.
@@ -200,9 +201,9 @@ impl<'a> Logged<'a> {
         self.form == Form::Filter || self.fields.source_principal.has_key()
     }
 
-    /// When the request came, in nanoseconds since the Unix epoch; absent where the line has no time
+    /// When the request came; absent where the line has no time
     /// that can be read.
-    pub(crate) fn time(&self) -> Option<u64> {
+    pub(crate) fn time(&self) -> Option<Time> {
         self.time
     }
 
@@ -428,7 +429,7 @@ impl<'a> Fields<'a> {
         counts.into_iter().filter_map(Field::number).reduce(u64::saturating_add)
     }
 
-    fn time(&self) -> Option<u64> {
+    fn time(&self) -> Option<Time> {
         let times = [&self.start_time, &self.collected_at, &self.timestamp];
         times.into_iter().find_map(|field| match field {
             Field::Text(text) => time::read(text),
@@ -646,7 +647,7 @@ mod tests {
         assert_eq!(request.port(), Some(443));
         assert_eq!(request.principal, Some("cluster.local/ns/pay/sa/api"));
         assert_eq!(request.server_name, Some(&b"api.stripe.com"[..]));
-        assert_eq!(request.now, Some(1_795_575_600_123_000_000));
+        assert_eq!(request.now, Some(Time::of_nanoseconds(1_795_575_600_123_000_000)));
         let verdict = LoggedVerdict { action: Action::Allow, rule: Some("stripe"), reason: "rule" };
         assert_eq!(logged.verdict(), Some(verdict));
         assert!(logged.has_caller_field());
@@ -884,7 +885,7 @@ mod tests {
     #[test]
     fn the_time_is_read_from_text_and_numbers_of_the_usual_fields() {
         const START: &str = r#""start_time":"2026-11-25T03:00:00.123Z""#;
-        let at = Some(1_795_575_600_123_000_000);
+        let at = Some(Time::of_nanoseconds(1_795_575_600_123_000_000));
         for time in [
             START,
             r#""start_time":1795575600.123"#,

@@ -1,15 +1,16 @@
 //! Times as logs write them.
 
-use std::time::SystemTime;
+use egress_warden::time::Time;
+use std::time::{Duration, SystemTime};
 
-/// Reads a time, in nanoseconds since the Unix epoch. Two kinds are known:
+/// Reads a time. Two kinds are known:
 ///
 /// - a date and a time of RFC 3339, also with a blank for the `T`, and an offset from UTC without its
 ///   colon (`+0000`). Without an offset it is of no known zone, and not read;
 /// - a number of seconds, milliseconds, microseconds or nanoseconds since the epoch, with or without a
 ///   fraction. Which it is shows in the number of its digits: a time from 2001-09-09 to 2286-11-20 has
 ///   10, 13, 16 or 19.
-pub(super) fn read(text: &str) -> Option<u64> {
+pub(super) fn read(text: &str) -> Option<Time> {
     if text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
         of_epoch(text)
     } else {
@@ -17,7 +18,7 @@ pub(super) fn read(text: &str) -> Option<u64> {
     }
 }
 
-fn of_calendar(text: &str) -> Option<u64> {
+fn of_calendar(text: &str) -> Option<Time> {
     let (local, zone) = text.split_at_checked(text.rfind(is_zone_start)?)?;
     // What was split off must be the only zone: `+00:00Z` has two.
     let mut fraction = local.bytes().skip("2026-03-02T08:18:50".len());
@@ -25,10 +26,11 @@ fn of_calendar(text: &str) -> Option<u64> {
         return None;
     }
     let since_epoch = humantime::parse_rfc3339_weak(local).ok()?;
-    let since_epoch = since_epoch.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_nanos();
-    let nanoseconds =
-        i128::try_from(since_epoch).ok()? - i128::from(offset(zone)?) * 60_000_000_000;
-    u64::try_from(nanoseconds).ok()
+    let local = since_epoch.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    let minutes = offset(zone)?;
+    let away = Duration::from_secs(minutes.unsigned_abs() * 60);
+    let since_epoch = if minutes > 0 { local.checked_sub(away) } else { local.checked_add(away) };
+    Time::after_epoch(since_epoch?)
 }
 
 fn is_zone_start(character: char) -> bool {
@@ -59,7 +61,7 @@ fn of_two_digits(text: &str, most: i64) -> Option<i64> {
     number.filter(|number| *number <= most)
 }
 
-fn of_epoch(text: &str) -> Option<u64> {
+fn of_epoch(text: &str) -> Option<Time> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
     // How many digits of a fraction a nanosecond has.
     let places: usize = match whole.len() {
@@ -72,7 +74,7 @@ fn of_epoch(text: &str) -> Option<u64> {
     let is_number = !fraction.is_empty() && fraction.bytes().all(|byte| byte.is_ascii_digit());
     let fraction = fraction.get(..places).unwrap_or(fraction);
     let nanoseconds = format!("{whole}{fraction:0<places$}");
-    is_number.then(|| nanoseconds.parse().ok())?
+    is_number.then(|| nanoseconds.parse().ok())?.map(Time::of_nanoseconds)
 }
 
 #[cfg(test)]
@@ -105,7 +107,18 @@ mod tests {
             ("1772439530193456", at + 193_456_000),
             ("1772439530193456789", at + 193_456_789),
         ] {
-            assert_eq!(read(text), Some(expected), "{text}");
+            assert_eq!(read(text), Some(Time::of_nanoseconds(expected)), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_years_from_1970_to_9999_are_read() {
+        for (text, expected) in [
+            ("1970-01-01T09:00:00+09:00", "1970-01-01T00:00:00Z"),
+            ("2999-01-01T01:00:00+01:00", "2999-01-01T00:00:00Z"),
+            ("9999-12-31T23:59:59Z", "9999-12-31T23:59:59Z"),
+        ] {
+            assert_eq!(read(text), expected.parse().ok(), "{text}");
         }
     }
 
@@ -135,7 +148,7 @@ mod tests {
             "2026-13-02T08:18:50Z",
             "2026-02-30T08:18:50Z",
             "1970-01-01T00:00:00+09:00",
-            "9999-12-31T23:59:59Z",
+            "9999-12-31T23:59:59-00:01",
             // A duration, and numbers of no unit.
             "12",
             "0",

@@ -1,6 +1,7 @@
 //! Requests whose line has no time that can be read, and policies with rules that end.
 
 use egress_warden::policy::{Decision, Policy, Request};
+use egress_warden::time::Time;
 
 /// Decides a logged request. `None` if the decision depends on the time, and the request has none: the
 /// filter, without a clock, would take every allow rule with `until` for ended.
@@ -10,7 +11,7 @@ pub(crate) fn decide(policy: &Policy, request: &Request<'_>) -> Option<Decision>
     }
     let at = |now| Request { now: Some(now), ..request.clone() };
     // At first no rule has ended. From then on the decision can change only when one ends that matches.
-    let first = policy.trace(&at(0));
+    let first = policy.trace(&at(Time::EPOCH));
     let matching = first.attempts.iter().filter(|attempt| attempt.miss.is_none());
     let mut ends = matching.filter_map(|attempt| policy.rules().get(attempt.rule)?.until);
     ends.all(|end| policy.decide(&at(end)) == first.decision).then_some(first.decision)
@@ -21,11 +22,10 @@ mod tests {
     use super::*;
     use egress_warden::config;
     use egress_warden::policy::ClusterPort;
-    use egress_warden_simulate::time::Time;
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
-    fn decided(rules: &str, host: &str, now: Option<u64>) -> Option<Decision> {
+    fn decided(rules: &str, host: &str, now: Option<Time>) -> Option<Decision> {
         let text = format!(r#"{{"policy":"p","rules":[{rules}]}}"#);
         let policy = config::read(text.as_bytes()).expect(rules).policy;
         let request = Request {
@@ -46,7 +46,7 @@ mod tests {
     fn what_depends_on_the_time_is_not_decided_without_one() {
         for rules in [ALLOW.to_owned(), DENY.to_owned(), format!("{ALLOW},{DENY},{ALWAYS}")] {
             assert_eq!(decided(&rules, "a.test", None), None, "{rules}");
-            assert!(decided(&rules, "a.test", Some(0)).is_some(), "{rules}");
+            assert!(decided(&rules, "a.test", Some(Time::EPOCH)).is_some(), "{rules}");
             assert!(decided(&rules, "b.test", None).is_some(), "{rules}");
         }
         assert!(decided(ALWAYS, "a.test", None).is_some());
@@ -91,7 +91,7 @@ mod tests {
             if let Some(decision) = decided(&rules, "a.site.test", None) {
                 for year in 2029..2040 {
                     let now: Time = format!("{year}-06-01T00:00:00Z").parse().expect("a time");
-                    let then = decided(&rules, "a.site.test", now.nanoseconds());
+                    let then = decided(&rules, "a.site.test", Some(now));
                     prop_assert_eq!(then, Some(decision), "{} {}", year, rules);
                 }
             }

@@ -13,7 +13,7 @@ use crate::console::{Console, Format};
 use crate::diagnostics::{self, Diagnostic, Level, fix};
 use crate::failure::{Failure, Outcome};
 use crate::policy_file::PolicyFile;
-use egress_warden_simulate::time::Time;
+use egress_warden::time::Time;
 use std::path::{Path, PathBuf};
 
 /// Checks policies: reports all errors at once, then warnings
@@ -47,7 +47,7 @@ pub(crate) struct Args {
     #[arg(long)]
     connections: bool,
     /// The time that `until` is compared with, in RFC 3339. Default: now
-    #[arg(long, value_name = "TIME", default_value_t = Time::now(), hide_default_value = true)]
+    #[arg(long, value_name = "TIME", default_value_t = egress_warden_simulate::time::now(), hide_default_value = true)]
     at: Time,
 }
 

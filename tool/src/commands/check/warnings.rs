@@ -17,7 +17,7 @@ use std::cell::OnceCell;
 use std::collections::hash_map::{DefaultHasher, Entry};
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{Hash, Hasher};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 /// How long before its end a rule is worth a word.
 const SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
@@ -90,7 +90,7 @@ impl Survey<'_> {
     fn end(&mut self, rule: &RuleSource<'_>, surroundings: Surroundings) {
         let (Some(until), Some(node)) = (rule.until, rule.node.get("until")) else { return };
         let place = || (format!("{}.until", path_of(rule)), node);
-        match surroundings.at.until(SystemTime::UNIX_EPOCH + Duration::from_nanos(until)) {
+        match surroundings.at.until(until) {
             None => self.warn(place(), Warning::Ended),
             Some(left) if left <= SOON => {
                 let days = left.as_secs().div_ceil(24 * 60 * 60);

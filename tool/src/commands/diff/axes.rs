@@ -12,10 +12,10 @@ use super::ways::Way;
 use super::words::Pieces;
 use crate::policy_file::{Callers as Sources, Destinations, List};
 use egress_warden::policy::{ClusterPort, TextPattern, TextSet, namespace_of};
+use egress_warden::time::Time;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 use std::hash::Hash;
-use std::time::{Duration, SystemTime};
 
 /// Example values of classes, each with the names of all values in its class.
 pub(super) type Axis<V> = Vec<(Vec<String>, V)>;
@@ -31,7 +31,7 @@ pub(super) struct Axes {
     pub(super) methods: Vec<(Vec<MethodName>, Option<String>)>,
     pub(super) paths: Axis<Option<String>>,
     /// In nanoseconds since the Unix epoch.
-    pub(super) times: Axis<u64>,
+    pub(super) times: Axis<Time>,
 }
 
 /// Why requests are left undecided.
@@ -103,7 +103,7 @@ impl Axes {
         ways: &[Way<'_>],
         subject: Subject,
         demands: Demands,
-        at: u64,
+        at: Time,
     ) -> Result<Self, Gap> {
         let is_request = subject == Subject::Requests;
         Ok(Self {
@@ -396,13 +396,10 @@ fn paths(ways: &[Way<'_>]) -> Result<Axis<Option<String>>, Gap> {
     Ok(axis.into_iter().map(in_few_words).collect())
 }
 
-fn times(ways: &[Way<'_>], at: u64) -> Axis<u64> {
-    let later: BTreeSet<u64> =
+fn times(ways: &[Way<'_>], at: Time) -> Axis<Time> {
+    let later: BTreeSet<Time> =
         ways.iter().filter_map(|way| way.rule.until).filter(|end| *end > at).collect();
-    let mut times: Axis<u64> = vec![(vec!["now".to_owned()], at)];
-    times.extend(later.into_iter().map(|end| {
-        let time = SystemTime::UNIX_EPOCH + Duration::from_nanos(end);
-        (vec![format!("from {}", humantime::format_rfc3339(time))], end)
-    }));
+    let mut times: Axis<Time> = vec![(vec!["now".to_owned()], at)];
+    times.extend(later.into_iter().map(|end| (vec![format!("from {end}")], end)));
     times
 }

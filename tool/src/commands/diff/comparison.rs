@@ -15,9 +15,9 @@ use crate::judgement::Judgement;
 use crate::policy_file::{List, Source};
 use egress_warden::host::{Authority, Block, Host, HostPattern, Malformed, is_forbidden};
 use egress_warden::policy::{Action, ClusterPort, Decision, Policy, Request, Verdict};
+use egress_warden::time::Time;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::time::{Duration, SystemTime};
 
 /// Most combinations for one set of hosts.
 const MAX_COMBINATIONS: usize = 1_000_000;
@@ -153,7 +153,7 @@ pub(super) struct Undecided {
 }
 
 /// Compares two policies from a time on, in nanoseconds since the Unix epoch.
-pub(super) fn compare(old: Side<'_>, new: Side<'_>, subject: Subject, at: u64) -> Comparison {
+pub(super) fn compare(old: Side<'_>, new: Side<'_>, subject: Subject, at: Time) -> Comparison {
     let ways: Vec<Way<'_>> = ways(old.source).chain(ways(new.source)).collect();
     let index = Index::new(&ways);
     let classes = hosts::hosts(&index.patterns(), subject);
@@ -501,7 +501,6 @@ impl Example {
             },
         );
         let now = request.now.filter(|_| is_of_its_time);
-        let time = now.map(|now| SystemTime::UNIX_EPOCH + Duration::from_nanos(now));
         Self {
             method: request.method.map(text),
             authority,
@@ -512,7 +511,7 @@ impl Example {
                 ClusterPort::Said(port) => Some(port),
                 ClusterPort::Unsaid | ClusterPort::Unknown => None,
             },
-            time: time.map(|time| humantime::format_rfc3339(time).to_string()),
+            time: now.map(|now| now.to_string()),
         }
     }
 }
@@ -524,6 +523,7 @@ mod tests {
     use egress_warden::config::{self, Config};
     use serde_json::{Value, json};
 
+    /// Nanoseconds since the Unix epoch.
     const AT: u64 = 1_800_000_000_000_000_000;
     const HOSTS: [&str; 14] = [
         "a.example.com",
@@ -642,7 +642,7 @@ mod tests {
             Side { source: &old_source, policy: &old.policy },
             Side { source: &new_source, policy: &new.policy },
             Subject::Requests,
-            AT,
+            Time::of_nanoseconds(AT),
         )
     }
 
@@ -739,7 +739,9 @@ mod tests {
                     ][dice.roll(2)],
                     principal: (!principal.is_empty()).then_some(principal),
                     server_name: [None, Some(&b"a.example.com"[..])][dice.roll(2)],
-                    now: Some(AT + u64::try_from(dice.roll(2)).unwrap() * 100_000_000_000_000_000),
+                    now: Some(Time::of_nanoseconds(
+                        AT + u64::try_from(dice.roll(2)).unwrap() * 100_000_000_000_000_000,
+                    )),
                     ..Request::new(dice.one(&authorities).as_bytes(), dice.one(&methods).as_bytes())
                 };
                 let (a, b) = (&before.policy, &after.policy);

@@ -20,7 +20,7 @@ use clap::ValueEnum;
 pub(crate) use comparison::Comparison;
 use comparison::{Change, Example, Kind, Side, Undecided};
 use egress_warden::config::Config;
-use egress_warden_simulate::time::Time;
+use egress_warden::time::Time;
 use serde::Serialize;
 use std::path::PathBuf;
 pub(crate) use subject::Subject;
@@ -102,7 +102,7 @@ pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure
     let (new_file, new) = PolicyFile::load(&args.new)?;
     let revisions = [&*old.revision, &*new.revision];
     if args.logs.is_empty() {
-        let at = args.at.unwrap_or_else(Time::now);
+        let at = args.at.unwrap_or_else(egress_warden_simulate::time::now);
         let subject = subject(args, &old_file, &new_file)?;
         let compared = |subject| compared((&old_file, &old), (&new_file, &new), subject, at);
         let comparison = compared(subject)?;
@@ -179,7 +179,7 @@ pub(crate) fn compared(
         Side { source: &old_source, policy: &old.policy },
         Side { source: &new_source, policy: &new.policy },
         subject,
-        at.nanoseconds().unwrap_or_default(),
+        at,
     ))
 }
 

@@ -6,7 +6,7 @@ use egress_warden::policy::{
     Action, Attempt, Decision, FieldMiss, Miss, Port, Reason, Scope, Trace, Verdict,
 };
 use egress_warden::root_id::Connections;
-use egress_warden_simulate::time::Time;
+use egress_warden::time::Time;
 use egress_warden_simulate::{Headers, Outcome, Subject, shown};
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;

@@ -14,7 +14,7 @@ use account::Account;
 use egress_warden::config::Config;
 use egress_warden::policy::namespace_of;
 use egress_warden::root_id::Connections;
-use egress_warden_simulate::time::Time;
+use egress_warden::time::Time;
 use egress_warden_simulate::{Bytes, Connection, Filters, Outcome as Simulated, Request, Subject};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -70,7 +70,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "HEADER", value_parser = header, conflicts_with_all = ["curl", "requests"])]
     header: Vec<(String, String)>,
     /// The proxy's clock, in RFC 3339. Default: now
-    #[arg(long, value_name = "TIME", default_value_t = Time::now(), hide_default_value = true)]
+    #[arg(long, value_name = "TIME", default_value_t = egress_warden_simulate::time::now(), hide_default_value = true)]
     at: Time,
     /// The arguments of a curl command, up to the end of the line
     #[arg(

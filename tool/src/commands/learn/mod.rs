@@ -16,6 +16,7 @@ use serde::Serialize;
 use serde_json::Value;
 use sightings::Sightings;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Proposes a small readable policy that allows what a log has seen
 ///
@@ -92,8 +93,8 @@ pub(crate) struct Args {
 const ALONE: u64 = 5;
 /// Fewest distinct hours in a long log.
 const HOURS: usize = 3;
-/// From when on a log is long, in nanoseconds: a day.
-const LONG: u64 = 86_400_000_000_000;
+/// From when on a log is long: a day.
+const LONG: Duration = Duration::from_secs(86_400);
 
 pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure> {
     let base = match &args.base {
@@ -106,7 +107,7 @@ pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure
     let (sightings, tally) =
         sightings::read(&args.logs, &args.choice, connections, policy, args.with_refused)?;
     tally.tell(console);
-    let is_long = sightings.span().is_some_and(|(first, last)| last - first >= LONG);
+    let is_long = sightings.span().is_some_and(|(first, last)| first.until(last) >= Some(LONG));
     let settings = Settings {
         thresholds: Thresholds {
             requests: args.min_requests,

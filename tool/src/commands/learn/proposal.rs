@@ -5,9 +5,9 @@ use super::draft::{Apart, Callers, Draft, Rule};
 use super::sightings::Sighting;
 use crate::console::counted;
 use egress_warden::config::MAX_MESSAGE;
+use egress_warden::time::Time;
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::time::{Duration, SystemTime};
 
 /// Most hosts of one name that are written out one by one.
 const MAX_OF_ONE_NAME: usize = 5;
@@ -52,9 +52,8 @@ pub(super) fn when(seen: &Sighting) -> String {
     if first == last { format!(", {first}") } else { format!(", {first} to {last}") }
 }
 
-fn day(nanoseconds: u64) -> String {
-    let time = SystemTime::UNIX_EPOCH + Duration::from_nanos(nanoseconds);
-    let mut text = humantime::format_rfc3339_seconds(time).to_string();
+fn day(time: Time) -> String {
+    let mut text = time.to_string();
     text.truncate("2026-11-01".len());
     text
 }

@@ -5,6 +5,7 @@ use crate::logs::{self, Choice, Ending, Group, Hop, Logged, Place, Tally};
 use egress_warden::host::Host;
 use egress_warden::policy::{Action, ClusterPort, Decision, Policy, Reads, Reason, Request};
 use egress_warden::root_id::Connections;
+use egress_warden::time::Time;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -14,7 +15,7 @@ const MAX_SIGHTINGS: usize = 2_000_000;
 /// Most methods that are told apart for one sighting.
 const MAX_METHODS: usize = 8;
 /// In nanoseconds.
-const HOUR: u64 = 3_600_000_000_000;
+const HOUR: u64 = 3_600;
 /// Most hours that are told apart for one sighting; more are many.
 const MAX_HOURS: usize = 24;
 
@@ -55,8 +56,8 @@ pub(super) struct Sighting {
     pub(super) denied: u64,
     /// Requests that the base lets through already.
     pub(super) known: u64,
-    /// Of all of them, in nanoseconds since the Unix epoch.
-    pub(super) time: Option<(u64, u64)>,
+    /// The first and the last of all of them.
+    pub(super) time: Option<(Time, Time)>,
     /// Of those that passed: what did not is no evidence of regular use.
     pub(super) hours: BTreeSet<u32>,
     /// Of those that passed.
@@ -141,8 +142,8 @@ impl Sightings {
         self.sightings.values().map(|it| it.known).sum()
     }
 
-    /// From the first to the last request, in nanoseconds since the Unix epoch.
-    pub(super) fn span(&self) -> Option<(u64, u64)> {
+    /// From the first to the last request.
+    pub(super) fn span(&self) -> Option<(Time, Time)> {
         let times = self.sightings.values().filter_map(|it| it.time);
         times.reduce(|(a, b), (c, d)| (a.min(c), b.max(d)))
     }
@@ -237,16 +238,18 @@ fn port_of(address: &str) -> Option<u16> {
 }
 
 impl Sighting {
-    fn see(&mut self, time: Option<u64>) {
+    fn see(&mut self, time: Option<Time>) {
         if let Some(time) = time {
             let (first, last) = self.time.unwrap_or((time, time));
             self.time = Some((first.min(time), last.max(time)));
         }
     }
 
-    fn use_regularly(&mut self, time: Option<u64>, method: &str) {
+    fn use_regularly(&mut self, time: Option<Time>, method: &str) {
         if self.hours.len() < MAX_HOURS {
-            self.hours.extend(time.and_then(|time| u32::try_from(time / HOUR).ok()));
+            self.hours.extend(
+                time.and_then(|time| u32::try_from(time.since_epoch().as_secs() / HOUR).ok()),
+            );
         }
         if !self.methods.contains(method) && self.methods.len() < MAX_METHODS {
             self.methods.insert(method.to_owned());

@@ -7,8 +7,8 @@ use crate::console::{BAD, Console, Format, GOOD, NAME, ODD, counted, styled};
 use crate::failure::{Failure, Outcome};
 use crate::policy_file::PolicyFile;
 use cases::CaseFile;
+use egress_warden::time::Time;
 use egress_warden_simulate::case::Case;
-use egress_warden_simulate::time::Time;
 use egress_warden_simulate::{Filters, Outcome as Simulated, Subject};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -63,7 +63,7 @@ pub(crate) struct Args {
     #[arg(long)]
     watch: bool,
     /// The proxy's clock for cases without a time, in RFC 3339. Default: now
-    #[arg(long, value_name = "TIME", default_value_t = Time::now(), hide_default_value = true)]
+    #[arg(long, value_name = "TIME", default_value_t = egress_warden_simulate::time::now(), hide_default_value = true)]
     at: Time,
 }
 
