@@ -247,6 +247,11 @@ impl Hash {
         Hasher::default().with(key).finish()
     }
 
+    /// The hash as a piece of a longer key.
+    pub(crate) fn to_bytes(self) -> [u8; 4] {
+        self.0.to_le_bytes()
+    }
+
     /// The slot at which a search begins, among `slots`: below that, as the hash is below 2^32.
     fn slot(self, slots: usize) -> usize {
         (u64::from(self.0).wrapping_mul(slots as u64) >> 32) as usize

@@ -309,7 +309,7 @@ fn pairs() -> Vec<Pair> {
             sizes: (10, 1_000),
             small: Request::get("a.a.a.test"),
             large: Request::get(deep_host()),
-            committed: 3_004_411,
+            committed: 3_240_310,
         },
         Pair {
             name: "caller, exact and suffixes",

@@ -32,7 +32,8 @@ const WASM: [&str; 8] =
     ["fault", "hostcalls", "counters", "proxy", "logger", "http", "tcp", "root"];
 
 /// The modules of a host, the lowest first.
-const HOST: [&str; 6] = ["punycode", "name", "address", "authority", "server_name", "pattern"];
+const HOST: [&str; 7] =
+    ["punycode", "name", "address", "authority", "server_name", "glob", "pattern"];
 
 /// The modules of the simulator, the lowest first.
 const SIMULATE: [&str; 11] = [
@@ -50,8 +51,10 @@ const SIMULATE: [&str; 11] = [
 ];
 
 /// The modules of a policy, the lowest first.
-const POLICY: [&str; 8] =
-    ["decision", "text", "path", "host_map", "request", "rule", "index", "trace"];
+const POLICY: [&str; 10] = [
+    "decision", "text", "path", "suffixes", "globs", "host_map", "request", "rule", "index",
+    "trace",
+];
 
 #[test]
 fn the_modules_of_the_filter_look_down_only() {

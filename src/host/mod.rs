@@ -17,6 +17,7 @@
 
 mod address;
 mod authority;
+mod glob;
 mod name;
 mod pattern;
 mod punycode;
@@ -25,6 +26,7 @@ mod server_name;
 pub use address::{Block, is_forbidden, special_purpose_blocks};
 pub use authority::Authority;
 pub(crate) use authority::parse_port;
+pub use glob::Glob;
 pub(crate) use name::suffixes;
 pub use name::{Name, SPECIAL_NAMES};
 pub use pattern::{HostPattern, PatternError};

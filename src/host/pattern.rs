@@ -1,6 +1,6 @@
 //! What a policy may write where it names hosts.
 
-use super::{Block, Host, Malformed};
+use super::{Block, Glob, Host, Malformed};
 use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -11,6 +11,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// | --- | --- |
 /// | `api.example.com` | that name |
 /// | `*.example.com` | every name under it, at any depth, never `example.com` itself |
+/// | `.example.com` | `example.com` and every name under it |
+/// | `sts.*.amazonaws.com`, `api-*.example.com` | see [`Glob`] |
 /// | `192.0.2.1`, `[2001:db8::1]` | that address, however a request spells it |
 /// | `203.0.113.0/24`, `2001:db8::/32` | the addresses of the block, written as addresses |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -19,6 +21,10 @@ pub enum HostPattern<'a> {
     Name(&'a str),
     /// Every name under this one.
     Under(&'a str),
+    /// This name and every name under it.
+    Tree(&'a str),
+    /// The names that match.
+    Glob(Glob<'a>),
     /// Exactly this address.
     Address(IpAddr),
     /// Every address of the block.
@@ -29,17 +35,19 @@ impl<'a> HostPattern<'a> {
     /// Reads a pattern. Only canonical text is one; the error holds the canonical form where there is
     /// one.
     pub fn parse(text: &'a str) -> Result<Self, PatternError> {
-        if let Some(suffix) = text.strip_prefix("*.") {
-            return parse_under(text, suffix);
-        }
-        if text == "*" {
-            return Err(PatternError::Everything);
-        }
-        if text.contains('*') {
-            return Err(PatternError::Wildcard);
-        }
         if let Some((address, length)) = text.split_once('/') {
             return parse_block(text, address, length);
+        }
+        if let Some(suffix) = text.strip_prefix("*.")
+            && !suffix.contains('*')
+        {
+            return Ok(Self::Under(parse_apex(text, "*.", suffix)?));
+        }
+        if text.contains('*') {
+            return parse_glob(text).map(Self::Glob);
+        }
+        if let Some(apex) = text.strip_prefix('.') {
+            return Ok(Self::Tree(parse_apex(text, ".", apex)?));
         }
         match Host::parse(text.as_bytes()) {
             Ok(host) => {
@@ -65,11 +73,27 @@ pub enum PatternError {
     Empty,
     /// `*` alone.
     Everything,
-    /// `*.` without a name.
+    /// `*.` or `.` without a name.
     NoApex,
-    /// `*` stands elsewhere than as the whole first label.
-    Wildcard,
-    /// A wildcard over a whole top-level domain.
+    /// `*` stands in one of the last two labels.
+    LastLabels,
+    /// `*` stands before a name without a dot between them.
+    NoDot {
+        /// The name.
+        name: Box<str>,
+    },
+    /// Two `*` stand side by side, in one label or as whole labels.
+    SideBySide {
+        /// The wildcard over the name behind them, where nothing else is before it.
+        wildcard: Option<Box<str>>,
+    },
+    /// There are more than [`MAX_STARS`].
+    TooManyStars,
+    /// `*` stands in a label that starts `xn--`.
+    EncodedLabel,
+    /// A regular expression.
+    Regex,
+    /// A pattern over a whole top-level domain.
     TopLevel {
         /// The domain.
         domain: Box<str>,
@@ -131,7 +155,12 @@ impl PatternError {
         match self {
             Self::Empty => "an empty host".into(),
             Self::Everything | Self::NoApex => "a wildcard without a name".into(),
-            Self::Wildcard => "`*` elsewhere than as the whole first label".into(),
+            Self::LastLabels => "`*` in one of the last two labels".into(),
+            Self::NoDot { .. } => "`*` before a name without a dot between them".into(),
+            Self::SideBySide { .. } => "two `*` side by side".into(),
+            Self::TooManyStars => format!("more than {MAX_STARS} `*`").into(),
+            Self::EncodedLabel => "`*` in a label that starts `xn--`".into(),
+            Self::Regex => "a regular expression".into(),
             Self::TopLevel { .. } => "a wildcard over a whole top-level domain".into(),
             Self::UnderAddress => "a wildcard before an address".into(),
             Self::Url => "a URL".into(),
@@ -154,7 +183,24 @@ impl PatternError {
         match self {
             Self::Everything => "for every host leave `hosts` out".into(),
             Self::NoApex => "write `*.example.com`; for every host leave `hosts` out".into(),
-            Self::Wildcard => "write `*.example.com`, or list the hosts".into(),
+            Self::LastLabels => {
+                "write the last two labels out, as in `*.example.com` or `api-*.example.com`".into()
+            }
+            Self::NoDot { name } => format!(
+                "use \"*.{name}\" for the names below it, or \".{name}\" for it and those"
+            )
+            .into(),
+            Self::SideBySide { wildcard: Some(wildcard) } => {
+                format!("use \"{wildcard}\", which matches at any depth").into()
+            }
+            Self::SideBySide { wildcard: None } => {
+                "write one `*` in a label, and a literal label between two that are `*`".into()
+            }
+            Self::TooManyStars => "list the hosts, or write several patterns".into(),
+            Self::EncodedLabel => "write the label out, or `*` for the whole label".into(),
+            Self::Regex => "write a pattern such as `*.example.com`, `.example.com` or \
+                            `api-*.example.com`"
+                .into(),
             Self::TopLevel { domain } => {
                 format!("name at least two labels: `*.example.{domain}`").into()
             }
@@ -215,19 +261,91 @@ impl fmt::Display for PatternError {
 
 impl std::error::Error for PatternError {}
 
-fn parse_under<'a>(text: &str, suffix: &'a str) -> Result<HostPattern<'a>, PatternError> {
-    match Host::parse(suffix.as_bytes()) {
+/// Reads the name behind `*.` or `.`.
+fn parse_apex<'a>(text: &str, before: &str, apex: &'a str) -> Result<&'a str, PatternError> {
+    match Host::parse(apex.as_bytes()) {
         Ok(Host::Name(name)) if !name.as_str().contains('.') => {
             Err(PatternError::TopLevel { domain: name.as_str().into() })
         }
-        Ok(Host::Name(name)) if name.as_str() == suffix => Ok(HostPattern::Under(suffix)),
+        Ok(Host::Name(name)) if name.as_str() == apex => Ok(apex),
         Ok(Host::Name(name)) => {
-            Err(PatternError::Spelling { canonical: format!("*.{}", name.as_str()).into() })
+            Err(PatternError::Spelling { canonical: format!("{before}{}", name.as_str()).into() })
         }
         Ok(Host::Address(_)) => Err(PatternError::UnderAddress),
         Err(Malformed::Empty) => Err(PatternError::NoApex),
         Err(malformed) => Err(diagnose(text, malformed)),
     }
+}
+
+/// Most `*` in a glob.
+const MAX_STARS: usize = 4;
+
+/// Reads a text with a `*` that is no wildcard over names.
+fn parse_glob(text: &str) -> Result<Glob<'_>, PatternError> {
+    if text.trim_matches(['*', '.']).is_empty() {
+        return Err(if text.contains('.') {
+            PatternError::NoApex
+        } else {
+            PatternError::Everything
+        });
+    }
+    // As a host it has a byte for each `*`.
+    let host = text.replace('*', "a");
+    let name = match Host::parse(host.as_bytes()) {
+        Ok(Host::Name(name)) => name,
+        Ok(Host::Address(_)) => return Err(PatternError::UnderAddress),
+        Err(_) if has_encoded_star(text) => return Err(PatternError::EncodedLabel),
+        Err(malformed) => return Err(diagnose(text, malformed)),
+    };
+    let (before, last) = match text.trim_end_matches('.').rsplitn(3, '.').collect::<Vec<_>>()[..] {
+        [last, second, before] => (Some(before), [second, last]),
+        [last, second] => (None, [second, last]),
+        _ => (None, ["", text]),
+    };
+    if last.iter().any(|label| label.contains('*')) {
+        return Err(in_last_labels(text, before.is_none()));
+    }
+    let labels: Vec<&str> = before.into_iter().flat_map(|before| before.split('.')).collect();
+    if text.contains("**") || labels.windows(2).any(|pair| pair == ["*", "*"]) {
+        return Err(side_by_side(text));
+    }
+    if text.bytes().filter(|byte| *byte == b'*').count() > MAX_STARS {
+        return Err(PatternError::TooManyStars);
+    }
+    if has_encoded_star(text) {
+        return Err(PatternError::EncodedLabel);
+    }
+    if name.as_str() != host {
+        let canonical = text.trim_end_matches('.').to_ascii_lowercase();
+        return Err(PatternError::Spelling { canonical: canonical.into() });
+    }
+    Ok(Glob::of_canonical(text))
+}
+
+fn has_encoded_star(text: &str) -> bool {
+    let is_encoded = |label: &str| label.get(..4).is_some_and(|it| it.eq_ignore_ascii_case("xn--"));
+    text.split('.').any(|label| is_encoded(label) && label.contains('*'))
+}
+
+/// Says what was meant by a `*` in one of the last two labels.
+fn in_last_labels(text: &str, has_no_more: bool) -> PatternError {
+    let behind = text.strip_prefix('*').filter(|_| has_no_more);
+    match behind.map(HostPattern::parse) {
+        Some(Ok(HostPattern::Name(name))) if name.contains('.') => {
+            PatternError::NoDot { name: name.into() }
+        }
+        _ => PatternError::LastLabels,
+    }
+}
+
+/// Says what was meant by several `*` side by side.
+fn side_by_side(text: &str) -> PatternError {
+    let name = text.trim_start_matches(['*', '.']);
+    let wildcard = format!("*.{name}");
+    let is_wildcard = !name.contains('*')
+        && HostPattern::parse(&wildcard).is_ok()
+        && text.strip_suffix(name).is_some_and(|before| before.ends_with('.'));
+    PatternError::SideBySide { wildcard: is_wildcard.then(|| wildcard.into()) }
 }
 
 fn parse_block<'a>(
@@ -276,6 +394,11 @@ fn diagnose(text: &str, malformed: Malformed) -> PatternError {
     if !text.is_ascii() {
         return PatternError::Unicode;
     }
+    if text.contains(['\\', '^', '$', '(', ')', '|', '+', '?'])
+        || text.contains(".*") && !text.contains("*.")
+    {
+        return PatternError::Regex;
+    }
     if text.contains('@') {
         return PatternError::UserInfo;
     }
@@ -284,7 +407,7 @@ fn diagnose(text: &str, malformed: Malformed) -> PatternError {
         return PatternError::Brackets { canonical: host.canonical().into() };
     }
     if let Some((host, port)) = text.rsplit_once(':')
-        && port.bytes().all(|byte| byte.is_ascii_digit())
+        && (port == "*" || port.bytes().all(|byte| byte.is_ascii_digit()))
         && let Some(canonical) = canonical_pattern(host)
     {
         return PatternError::Port { canonical: canonical.into() };
@@ -296,14 +419,12 @@ fn diagnose(text: &str, malformed: Malformed) -> PatternError {
     }
 }
 
-/// The canonical form of a name, a wildcard or an address, where that is a pattern.
+/// The canonical form of a name, a pattern over names or an address, where that is a pattern.
 fn canonical_pattern(text: &str) -> Option<String> {
-    let (wildcard, host) = match text.strip_prefix("*.") {
-        Some(parent) => ("*.", parent),
-        None => ("", text),
-    };
-    let canonical = format!("{wildcard}{}", Host::parse(host.as_bytes()).ok()?.canonical());
-    HostPattern::parse(&canonical).is_ok().then_some(canonical)
+    match HostPattern::parse(text) {
+        Ok(_) => Some(text.to_owned()),
+        Err(error) => error.canonical(),
+    }
 }
 
 #[cfg(test)]
@@ -319,6 +440,10 @@ mod tests {
             ("api.example.com", HostPattern::Name("api.example.com")),
             ("localhost", HostPattern::Name("localhost")),
             ("*.example.com", HostPattern::Under("example.com")),
+            (".example.com", HostPattern::Tree("example.com")),
+            ("sts.*.example.com", HostPattern::Glob(Glob::of_canonical("sts.*.example.com"))),
+            ("*.s3.*.example.com", HostPattern::Glob(Glob::of_canonical("*.s3.*.example.com"))),
+            ("api*.example.com", HostPattern::Glob(Glob::of_canonical("api*.example.com"))),
             ("192.0.2.1", HostPattern::Address(address("192.0.2.1"))),
             ("[2001:db8::1]", HostPattern::Address(address("2001:db8::1"))),
             ("203.0.113.0/24", block("203.0.113.0", 24)),
@@ -337,9 +462,36 @@ mod tests {
             ("*.", "leave `hosts` out"),
             ("*.com", "`*.example.com`"),
             ("*.COM.", "`*.example.com`"),
-            ("a.*.com", "list the hosts"),
-            ("api*.example.com", "list the hosts"),
-            ("*.*.example.com", "write a host such as"),
+            (".", "leave `hosts` out"),
+            ("..", "write a host such as"),
+            (".com", "`*.example.com`"),
+            (".1.2.3.4", "write the address"),
+            ("*.1.2.3.4", "write the address"),
+            ("a*.2.3.4", "dotted quad"),
+            (".Example.com", r#"use ".example.com""#),
+            (".example.com:443", r#"use ".example.com", and the port under `ports`"#),
+            ("example.com:*", r#"use "example.com", and the port under `ports`"#),
+            ("*.example.com:*", r#"use "*.example.com", and the port under `ports`"#),
+            ("api-*.example.com:443", r#"use "api-*.example.com", and the port under `ports`"#),
+            ("a.*.com", "the last two labels out"),
+            ("a.b.*", "the last two labels out"),
+            ("a.exam*le.com", "the last two labels out"),
+            ("*example.com", r#"use "*.example.com" for the names below it, or ".example.com""#),
+            ("*.*.example.com", r#"use "*.example.com""#),
+            ("**.example.com", r#"use "*.example.com""#),
+            ("**", "leave `hosts` out"),
+            ("*.*", "leave `hosts` out"),
+            ("a.**.example.com", "one `*` in a label"),
+            ("a.*.*.example.com", "one `*` in a label"),
+            ("a*b*c*.d*.e*.example.com", "several patterns"),
+            ("API-*.example.com", r#"use "api-*.example.com""#),
+            ("api-*.example.com.", r#"use "api-*.example.com""#),
+            ("xn--*.example.com", "write the label out"),
+            ("-*.example.com", "write a host such as"),
+            ("https://*.example.com", "without scheme and path"),
+            (r".*\.example\.com", "`api-*.example.com`"),
+            ("^api.example.com$", "`api-*.example.com`"),
+            ("(a|b).example.com", "`api-*.example.com`"),
             ("API.Example.com", r#"use "api.example.com""#),
             ("api.example.com.", r#"use "api.example.com""#),
             ("*.Example.com", r#"use "*.example.com""#),

@@ -1,7 +1,9 @@
 //! A map from host patterns to numbers, looked up by host.
 
-use crate::host::{Block, Host, HostPattern, suffixes};
-use crate::key_table::{Hash, Hasher, KeyTable};
+use super::globs::Globs;
+use super::suffixes::{Suffixes, hash_name};
+use crate::host::{Block, Host, HostPattern};
+use crate::key_table::KeyTable;
 use std::cell::OnceCell;
 use std::net::IpAddr;
 
@@ -13,10 +15,17 @@ pub(super) struct HostMap {
     under: KeyTable,
     /// How many labels the names in `under` have: bit N for N labels.
     under_depths: u128,
+    /// Patterns for a name and those under it, by that name.
+    trees: KeyTable,
+    /// The same of `trees`.
+    tree_depths: u128,
+    globs: Globs,
     /// Addresses and blocks, see [`AddressKey`].
     addresses: KeyTable,
     /// The scopes in `addresses`, most specific first, each once.
     address_scopes: Vec<AddressScope>,
+    /// What a number is before it is set.
+    initial: u32,
 }
 
 /// By what kind of pattern a host was found.
@@ -26,6 +35,10 @@ pub enum Scope {
     Exact,
     /// A wildcard over names.
     Under,
+    /// A pattern for a name and those under it, by that name.
+    Apex,
+    /// A glob over names.
+    Glob,
     /// A block of addresses.
     Block(Block),
 }
@@ -38,68 +51,30 @@ pub(super) struct HostKeys<'a> {
     suffixes: OnceCell<Suffixes>,
 }
 
-/// The suffixes of a name, of whole labels: each with its hash, and where it starts in the name. The
-/// shortest comes first, the name itself last.
-#[derive(Debug, Default)]
-struct Suffixes {
-    /// Those of the first few labels: few names have more, and an allocation costs more than the
-    /// whole look-up.
-    first: [(Hash, u8); FEW_LABELS],
-    more: Vec<(Hash, u8)>,
-    len: usize,
-}
-
-const FEW_LABELS: usize = 8;
-/// A name of 253 bytes has no more labels.
-const MAX_LABELS: usize = 127;
-
 impl<'a> HostKeys<'a> {
     pub(super) fn new(host: &'a Host<'a>) -> Self {
         Self { host, suffixes: OnceCell::new() }
     }
 }
 
-impl Suffixes {
-    fn of(name: &str) -> Self {
-        let mut hasher = Hasher::default();
-        let mut found = Self::default();
-        for (label, suffix) in suffixes(name) {
-            hasher = hasher.with(label.as_bytes());
-            // INVARIANT: a name has at most 253 bytes.
-            let start = u8::try_from(name.len().wrapping_sub(suffix.len())).unwrap_or(u8::MAX);
-            let place = (hasher.finish(), start);
-            match found.first.get_mut(found.len) {
-                Some(vacant) => *vacant = place,
-                None => found.more.push(place),
-            }
-            found.len = found.len.saturating_add(1);
-        }
-        found
-    }
-
-    /// How many labels the name has.
-    fn len(&self) -> usize {
-        self.len
-    }
-
-    /// The hash and the bytes of the suffix with so many labels.
-    fn get<'n>(&self, name: &'n str, labels: usize) -> Option<(Hash, &'n [u8])> {
-        let index = labels.checked_sub(1)?;
-        let more = || self.more.get(index.checked_sub(FEW_LABELS)?);
-        let (hash, start) = *self.first.get(index).or_else(more)?;
-        Some((hash, name.as_bytes().get(usize::from(start)..)?))
-    }
-}
-
 impl HostMap {
-    /// A map that takes these patterns without growing.
-    pub(super) fn for_patterns<'a>(patterns: impl Iterator<Item = &'a HostPattern<'a>>) -> Self {
-        let mut sizes = [(0_usize, 0_usize); 3];
-        let [names, under, addresses] = &mut sizes;
+    /// A map for these patterns, which does not grow. A number is `initial` at first.
+    pub(super) fn for_patterns<'a>(
+        patterns: impl Iterator<Item = &'a HostPattern<'a>>,
+        initial: u32,
+    ) -> Self {
+        let mut sizes = [(0_usize, 0_usize); 4];
+        let [names, under, trees, addresses] = &mut sizes;
+        let mut globs = Vec::new();
         for pattern in patterns {
             let ((keys, bytes), length) = match pattern {
                 HostPattern::Name(name) => (&mut *names, name.len()),
                 HostPattern::Under(name) => (&mut *under, name.len()),
+                HostPattern::Tree(name) => (&mut *trees, name.len()),
+                HostPattern::Glob(glob) => {
+                    globs.push(*glob);
+                    continue;
+                }
                 HostPattern::Address(_) | HostPattern::Block(_) => {
                     (&mut *addresses, AddressKey::MAX)
                 }
@@ -107,14 +82,16 @@ impl HostMap {
             *keys = keys.saturating_add(1);
             *bytes = bytes.saturating_add(length);
         }
-        let [names, under, addresses] =
+        let [names, under, trees, addresses] =
             sizes.map(|(keys, bytes)| KeyTable::with_capacity(keys, bytes));
-        Self { names, under, addresses, ..Self::default() }
+        let globs = Globs::new(&globs, initial);
+        Self { names, under, trees, globs, addresses, initial, ..Self::default() }
     }
 
-    /// The place of a pattern's number, which is `initial` at first. `None` where the map is full,
-    /// which the limits of a policy exclude.
-    pub(super) fn entry(&mut self, pattern: &HostPattern<'_>, initial: u32) -> Option<&mut u32> {
+    /// The place of the number of one of the patterns. `None` where the map is full, which the limits
+    /// of a policy exclude.
+    pub(super) fn entry(&mut self, pattern: &HostPattern<'_>) -> Option<&mut u32> {
+        let initial = self.initial;
         let entry = match *pattern {
             HostPattern::Name(name) => {
                 let (hasher, _) = hash_name(name);
@@ -125,20 +102,23 @@ impl HostMap {
                 self.under_depths |= depth_bit(depth);
                 self.under.entry_hashed(hasher.finish(), name.as_bytes(), initial)
             }
-            HostPattern::Address(address) => {
-                self.address_entry(address, AddressScope::Exact, initial)
+            HostPattern::Tree(name) => {
+                let (hasher, depth) = hash_name(name);
+                self.tree_depths |= depth_bit(depth);
+                self.trees.entry_hashed(hasher.finish(), name.as_bytes(), initial)
             }
+            HostPattern::Glob(glob) => return self.globs.get_mut(glob),
+            HostPattern::Address(address) => self.address_entry(address, AddressScope::Exact),
             HostPattern::Block(block) => {
-                let scope = AddressScope::Block(block.length());
-                self.address_entry(block.base(), scope, initial)
+                self.address_entry(block.base(), AddressScope::Block(block.length()))
             }
         };
         entry.map(|(number, _)| number)
     }
 
-    /// Shows the numbers of all patterns that match the host: of the exact one, then of the longest
-    /// wildcard or block, down to the shortest.
-    pub(super) fn visit(&self, host: &HostKeys<'_>, visit: &mut dyn FnMut(u32, Scope)) {
+    /// Shows the numbers of all patterns that match the host, each with its rank: 0 is the most
+    /// specific.
+    pub(super) fn visit(&self, host: &HostKeys<'_>, visit: &mut dyn FnMut(u32, Scope, u32)) {
         match host.host {
             Host::Name(name) => {
                 let suffixes = host.suffixes.get_or_init(|| Suffixes::of(name.as_str()));
@@ -151,72 +131,95 @@ impl HostMap {
     /// Whether any pattern matches the host.
     pub(super) fn contains(&self, host: &HostKeys<'_>) -> bool {
         let mut is_found = false;
-        self.visit(host, &mut |_, _| is_found = true);
+        self.visit(host, &mut |_, _, _| is_found = true);
         is_found
     }
 
     /// Every number.
     pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut u32> {
         let names = self.names.values_mut().chain(self.under.values_mut());
+        let names = names.chain(self.trees.values_mut()).chain(self.globs.values_mut());
         names.chain(self.addresses.values_mut())
     }
 
-    fn visit_name(&self, name: &str, suffixes: &Suffixes, visit: &mut dyn FnMut(u32, Scope)) {
+    fn visit_name(&self, name: &str, suffixes: &Suffixes, visit: &mut dyn FnMut(u32, Scope, u32)) {
         let labels = suffixes.len();
         let found = |table: &KeyTable, labels| {
             let (hash, suffix) = suffixes.get(name, labels)?;
             table.get_hashed(hash, suffix)
         };
         if let Some(number) = found(&self.names, labels) {
-            visit(number, Scope::Exact);
+            visit(number, Scope::Exact, RANK_EXACT);
         }
-        // The longest first, and none but those that are as long as a wildcard's name.
-        let mut depths = self.under_depths & depth_bit(labels).wrapping_sub(1);
-        while depths != 0 {
-            let depth = depths.ilog2() as usize;
-            depths &= !depth_bit(depth);
-            if let Some(number) = found(&self.under, depth) {
-                visit(number, Scope::Under);
+        if self.tree_depths & depth_bit(labels) != 0
+            && let Some(number) = found(&self.trees, labels)
+        {
+            visit(number, Scope::Apex, RANK_EXACT);
+        }
+        // The longest first, and none but those that are as long as a pattern's name.
+        let above = depth_bit(labels).wrapping_sub(1);
+        for (table, depths) in [(&self.under, self.under_depths), (&self.trees, self.tree_depths)] {
+            let mut depths = depths & above;
+            while depths != 0 {
+                let depth = depths.ilog2() as usize;
+                depths &= !depth_bit(depth);
+                let Some((hash, suffix)) = suffixes.get(name, depth) else { continue };
+                if let Some(number) = table.get_hashed(hash, suffix) {
+                    // The dot before the name is of the pattern, too.
+                    visit(number, Scope::Under, rank_of_bytes(suffix.len().saturating_add(1)));
+                }
             }
         }
+        self.globs.visit(name, suffixes, &mut |number, bytes| {
+            visit(number, Scope::Glob, rank_of_bytes(bytes));
+        });
     }
 
-    fn visit_address(&self, address: IpAddr, visit: &mut dyn FnMut(u32, Scope)) {
+    fn visit_address(&self, address: IpAddr, visit: &mut dyn FnMut(u32, Scope, u32)) {
         for &address_scope in &self.address_scopes {
-            let (base, scope) = match address_scope {
-                AddressScope::Exact => (address, Scope::Exact),
+            let (base, scope, rank) = match address_scope {
+                AddressScope::Exact => (address, Scope::Exact, RANK_EXACT),
                 AddressScope::Block(length) => match Block::new(address, length) {
-                    Some(block) => (block.base(), Scope::Block(block)),
+                    Some(block) => (block.base(), Scope::Block(block), rank_of_bits(length)),
                     None => continue,
                 },
             };
             let key = AddressKey::new(base, address_scope);
             if let Some(number) = self.addresses.get(key.as_bytes()) {
-                visit(number, scope);
+                visit(number, scope, rank);
             }
         }
     }
 
-    fn address_entry(
-        &mut self,
-        base: IpAddr,
-        scope: AddressScope,
-        initial: u32,
-    ) -> Option<(&mut u32, bool)> {
+    fn address_entry(&mut self, base: IpAddr, scope: AddressScope) -> Option<(&mut u32, bool)> {
         if let Err(at) = self.address_scopes.binary_search_by(|other| scope.cmp(other)) {
             self.address_scopes.insert(at, scope);
         }
-        self.addresses.entry(AddressKey::new(base, scope).as_bytes(), initial)
+        self.addresses.entry(AddressKey::new(base, scope).as_bytes(), self.initial)
     }
 }
 
-/// A name hashed label by label from its end, so that the hashes of all names above it come by on
-/// the way; and its number of labels.
-fn hash_name(name: &str) -> (Hasher, usize) {
-    suffixes(name).fold((Hasher::default(), 0), |(hasher, depth), (label, _)| {
-        (hasher.with(label.as_bytes()), depth.saturating_add(1))
-    })
+/// The rank of a pattern for exactly one host.
+const RANK_EXACT: u32 = 0;
+/// The rank of no pattern at all.
+pub(super) const RANK_ANY_HOST: u32 = u32::MAX;
+
+/// The rank of a pattern over names with so many bytes that are not `*`.
+fn rank_of_bytes(bytes: usize) -> u32 {
+    // INVARIANT: a pattern has at most 255 bytes.
+    u32::try_from(bytes).unwrap_or_default().abs_diff(RANK_LEAST)
 }
+
+/// The rank of a block with a prefix of so many bits.
+fn rank_of_bits(bits: u8) -> u32 {
+    u32::from(bits).abs_diff(RANK_LEAST)
+}
+
+/// The rank of a pattern that says nothing of the host, if there were one.
+const RANK_LEAST: u32 = 1 << 10;
+
+/// A name of 253 bytes has no more labels.
+const MAX_LABELS: usize = 127;
 
 /// INVARIANT: names have at most [`MAX_LABELS`] labels.
 fn depth_bit(labels: usize) -> u128 {

@@ -9,7 +9,7 @@ mod callers;
 
 use self::callers::{Callers, Keys};
 use super::decision::Action;
-use super::host_map::{HostKeys, HostMap, Scope};
+use super::host_map::{HostKeys, HostMap, RANK_ANY_HOST, Scope};
 use super::request::Facts;
 use super::rule::{HostsOfEntries, Rule};
 use std::cell::OnceCell;
@@ -33,8 +33,8 @@ pub(super) struct Candidate {
     pub(super) destination: Option<u32>,
     /// By what its hosts match; `None` where it has none.
     pub(super) scope: Option<Scope>,
-    /// How specific the host is, 0 the most; equal for candidates that are found by one pattern.
-    pub(super) level: u32,
+    /// How specific the pattern of its hosts is, 0 the most.
+    pub(super) rank: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +87,7 @@ impl Index {
         let patterns = hosts.iter().flatten().flatten().flatten();
         let mut index = Self {
             postings: Vec::new(),
-            by_host: HostMap::for_patterns(patterns),
+            by_host: HostMap::for_patterns(patterns, NONE),
             anywhere: NONE,
             crowds: Vec::new(),
             callers: Callers::default(),
@@ -104,7 +104,7 @@ impl Index {
                     }
                     Some(patterns) => {
                         for pattern in patterns {
-                            if let Some(chain) = index.by_host.entry(pattern, NONE) {
+                            if let Some(chain) = index.by_host.entry(pattern) {
                                 *chain = prepend(&mut index.postings, *chain, rule, destination);
                             }
                         }
@@ -120,32 +120,30 @@ impl Index {
     /// Shows every candidate.
     pub(super) fn visit(&self, facts: &Facts<'_>, mut visit: impl FnMut(Candidate)) {
         let caller = OnceCell::new();
-        let mut level = 0;
-        self.by_host.visit(&facts.host_keys, &mut |group, scope| {
-            self.visit_group(group, Some(scope), level, facts, &caller, &mut visit);
-            level = level.saturating_add(1);
+        self.by_host.visit(&facts.host_keys, &mut |group, scope, rank| {
+            self.visit_group(group, (Some(scope), rank), facts, &caller, &mut visit);
         });
-        self.visit_group(self.anywhere, None, level, facts, &caller, &mut visit);
+        self.visit_group(self.anywhere, (None, RANK_ANY_HOST), facts, &caller, &mut visit);
     }
 
     /// Every candidate for a host, whoever calls: the most specific host first, then in the order of
     /// the rules. Slower than [`Index::visit`]; for explanations.
     pub(super) fn all(&self, host: &HostKeys<'_>) -> Vec<Candidate> {
         let mut groups = Vec::new();
-        self.by_host.visit(host, &mut |group, scope| groups.push((group, Some(scope))));
-        groups.push((self.anywhere, None));
+        self.by_host.visit(host, &mut |group, scope, rank| groups.push((group, Some(scope), rank)));
+        groups.push((self.anywhere, None, RANK_ANY_HOST));
         let mut candidates = Vec::new();
-        for ((group, scope), level) in groups.into_iter().zip(0..) {
+        for (group, scope, rank) in groups {
             let (chain, by_caller) = match self.crowd(group) {
                 Some(crowd) => (crowd.anyone, &*crowd.by_caller),
                 None => (group, &[][..]),
             };
             let called = by_caller.iter().filter_map(|it| self.postings.get(it.posting as usize));
             let anyone = chain_of(&self.postings, chain).map(|(_, posting)| posting);
-            candidates.extend(anyone.chain(called.copied()).map(|it| it.candidate(scope, level)));
+            candidates.extend(anyone.chain(called.copied()).map(|it| it.candidate(scope, rank)));
         }
         // Members of a crowd stand there once for each of several callers.
-        candidates.sort_by_key(|it| (it.level, it.rule, it.destination));
+        candidates.sort_by_key(|it| (it.rank, it.rule, it.destination));
         candidates.dedup();
         candidates
     }
@@ -162,15 +160,14 @@ impl Index {
     fn visit_group(
         &self,
         group: Group,
-        scope: Option<Scope>,
-        level: u32,
+        (scope, rank): (Option<Scope>, u32),
         facts: &Facts<'_>,
         caller: &OnceCell<Vec<u32>>,
         visit: &mut impl FnMut(Candidate),
     ) {
         let mut walk = |chain| {
             for (_, posting) in chain_of(&self.postings, chain) {
-                visit(posting.candidate(scope, level));
+                visit(posting.candidate(scope, rank));
             }
         };
         let Some(crowd) = self.crowd(group) else { return walk(group) };
@@ -184,7 +181,7 @@ impl Index {
         for caller in caller.get_or_init(|| self.callers.of(facts)) {
             for posting in crowd.of_caller(*caller) {
                 if let Some(posting) = self.postings.get(posting as usize) {
-                    visit(posting.candidate(scope, level));
+                    visit(posting.candidate(scope, rank));
                 }
             }
         }
@@ -261,9 +258,9 @@ impl Crowd {
 }
 
 impl Posting {
-    fn candidate(self, scope: Option<Scope>, level: u32) -> Candidate {
+    fn candidate(self, scope: Option<Scope>, rank: u32) -> Candidate {
         let destination = Some(self.destination).filter(|it| *it != NONE);
-        Candidate { rule: self.rule, destination, scope, level }
+        Candidate { rule: self.rule, destination, scope, rank }
     }
 }
 

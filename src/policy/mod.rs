@@ -2,19 +2,21 @@
 //! [`Policy::decide`].
 //!
 //! A rule is found through its hosts: an exact host by one hash look-up, wildcards by one look-up
-//! for each suffix of the host that may be one, blocks by one for each prefix length in use; rules
-//! without hosts stand apart. Where many rules share a host, they are found through their callers.
+//! for each suffix of the host that may be one, globs by a run of bytes of one label, blocks by one for
+//! each prefix length in use; rules without hosts stand apart. Where many rules share a host, they are found through their callers.
 //! Only these candidates are looked at. Of those that match, the one with the most specific host is
 //! named; ties go to the first id in alphabetical order.
 //!
 //! Nothing here reads a clock, a header or a proxy: all facts come in with the [`Request`].
 
 mod decision;
+mod globs;
 mod host_map;
 mod index;
 mod path;
 mod request;
 mod rule;
+mod suffixes;
 mod text;
 mod trace;
 
@@ -224,7 +226,7 @@ impl Policy {
             };
             let Some(kind) = found.kind(rule, facts) else { return };
             let counts = [rule.state != Some(State::DryRun), rule.state != Some(State::Retiring)];
-            let named = Named { level: candidate.level, rule: candidate.rule };
+            let named = Named { rank: candidate.rank, rule: candidate.rule };
             let is_better =
                 |best: &Option<Named>, counts: bool| counts && best.is_none_or(|best| named < best);
             let is_wanted = kind.iter().zip(counts).any(|(best, counts)| is_better(best, counts));
@@ -247,8 +249,8 @@ impl Policy {
 /// A rule that matches: the least is the one that is named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Named {
-    /// How specific its host is, 0 the most.
-    level: u32,
+    /// How specific the pattern of its hosts is, 0 the most.
+    rank: u32,
     /// Rules are in the order of their ids.
     rule: u32,
 }

@@ -334,9 +334,9 @@ impl Conditions {
             .into_iter()
             .map(|destination| {
                 let not_hosts = destination.not_hosts.map(|patterns| {
-                    let mut map = HostMap::for_patterns(patterns.iter());
+                    let mut map = HostMap::for_patterns(patterns.iter(), 0);
                     for pattern in &patterns {
-                        let _ = map.entry(pattern, 0);
+                        let _ = map.entry(pattern);
                     }
                     Box::new(map)
                 });

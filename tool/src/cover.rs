@@ -14,8 +14,21 @@ pub(crate) trait Pattern {
     fn covers(&self, other: &Self) -> bool;
     /// Whether exactly one value matches.
     fn is_exact(&self) -> bool;
-    /// What matches, as keys: a pattern covers another if one of its keys covers one of the other's.
-    fn keys(&self) -> (Key, Option<Key>);
+    /// What matches, as keys.
+    fn keys(&self) -> Keys;
+}
+
+/// What matches a pattern, as keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Keys {
+    /// Exactly this.
+    One(Key),
+    /// Exactly this, written in two ways.
+    Either(Key, Key),
+    /// Both together.
+    Both(Key, Key),
+    /// This, or only some of it.
+    Some(Key),
 }
 
 /// A text, or all texts that begin so.
@@ -43,8 +56,16 @@ impl Pattern for HostPattern<'_> {
         };
         match (*self, *other) {
             (Self::Name(name), Self::Name(other)) => name == other,
-            (Self::Under(apex), Self::Name(name)) => is_under(name, apex),
+            (Self::Under(apex), Self::Name(name) | Self::Tree(name)) => is_under(name, apex),
             (Self::Under(apex), Self::Under(other)) => apex == other || is_under(other, apex),
+            (Self::Tree(apex), Self::Name(other) | Self::Under(other) | Self::Tree(other)) => {
+                apex == other || is_under(other, apex)
+            }
+            (Self::Under(apex) | Self::Tree(apex), Self::Glob(glob)) => {
+                apex == glob.suffix() || is_under(glob.suffix(), apex)
+            }
+            (Self::Glob(glob), Self::Name(name)) => glob.matches(name),
+            (Self::Glob(glob), Self::Glob(other)) => glob == other,
             (Self::Address(address), Self::Address(other)) => address == other,
             (Self::Block(block), Self::Address(address)) => block.contains(address),
             (Self::Block(block), Self::Block(other)) => {
@@ -58,18 +79,21 @@ impl Pattern for HostPattern<'_> {
         matches!(self, Self::Name(_) | Self::Address(_))
     }
 
-    fn keys(&self) -> (Key, Option<Key>) {
+    fn keys(&self) -> Keys {
         // Names from their end, addresses by their bits.
-        let key = match *self {
-            Self::Name(name) => Key::exact(b"n", name.bytes().rev()),
-            Self::Under(apex) => Key::open(b"n", apex.bytes().rev().chain([b'.'])),
-            Self::Address(address) => Key::exact(family(address), bits(address)),
+        let exact = |name: &str| Key::exact(b"n", name.bytes().rev());
+        let under = |apex: &str| Key::open(b"n", apex.bytes().rev().chain([b'.']));
+        match *self {
+            Self::Name(name) => Keys::One(exact(name)),
+            Self::Under(apex) => Keys::One(under(apex)),
+            Self::Tree(apex) => Keys::Both(exact(apex), under(apex)),
+            Self::Glob(glob) => Keys::Some(under(glob.suffix())),
+            Self::Address(address) => Keys::One(Key::exact(family(address), bits(address))),
             Self::Block(block) => {
                 let bits = bits(block.base()).take(usize::from(block.length()));
-                Key::open(family(block.base()), bits)
+                Keys::One(Key::open(family(block.base()), bits))
             }
-        };
-        (key, None)
+        }
     }
 }
 
@@ -89,9 +113,11 @@ fn bits(address: IpAddr) -> impl Iterator<Item = u8> {
 /// A host pattern and those that cover it, from narrow to wide.
 pub(crate) fn widening(host: HostPattern<'_>) -> impl Iterator<Item = HostPattern<'_>> {
     std::iter::successors(Some(host), |host| match *host {
-        HostPattern::Name(name) | HostPattern::Under(name) => {
+        HostPattern::Name(name) | HostPattern::Under(name) => Some(HostPattern::Tree(name)),
+        HostPattern::Tree(name) => {
             name.split_once('.').map(|(_, parent)| HostPattern::Under(parent))
         }
+        HostPattern::Glob(glob) => Some(HostPattern::Under(glob.suffix())),
         HostPattern::Address(address) => {
             let width = if address.is_ipv4() { 32 } else { 128 };
             Block::new(address, width).map(HostPattern::Block)
@@ -122,16 +148,16 @@ impl Pattern for TextPattern<'_> {
         matches!(self, Self::Exact(_))
     }
 
-    fn keys(&self) -> (Key, Option<Key>) {
+    fn keys(&self) -> Keys {
         let (forwards, backwards) = (b"<", b">");
         match *self {
-            Self::Exact(text) => (
+            Self::Exact(text) => Keys::Either(
                 Key::exact(forwards, text.bytes()),
-                Some(Key::exact(backwards, text.bytes().rev())),
+                Key::exact(backwards, text.bytes().rev()),
             ),
-            Self::Prefix(start) => (Key::open(forwards, start.bytes()), None),
-            Self::Suffix(end) => (Key::open(backwards, end.bytes().rev()), None),
-            Self::Present => (Key::open(b"", []), None),
+            Self::Prefix(start) => Keys::One(Key::open(forwards, start.bytes())),
+            Self::Suffix(end) => Keys::One(Key::open(backwards, end.bytes().rev())),
+            Self::Present => Keys::One(Key::open(b"", [])),
         }
     }
 }
@@ -145,8 +171,8 @@ impl Pattern for u16 {
         true
     }
 
-    fn keys(&self) -> (Key, Option<Key>) {
-        (Key::exact(b"", self.to_be_bytes()), None)
+    fn keys(&self) -> Keys {
+        Keys::One(Key::exact(b"", self.to_be_bytes()))
     }
 }
 
@@ -159,8 +185,8 @@ impl Pattern for &str {
         true
     }
 
-    fn keys(&self) -> (Key, Option<Key>) {
-        (Key::exact(b"", self.bytes()), None)
+    fn keys(&self) -> Keys {
+        Keys::One(Key::exact(b"", self.bytes()))
     }
 }
 
@@ -177,8 +203,12 @@ impl Index {
     fn of<T: Pattern>(patterns: &[T]) -> Self {
         let (mut exact, mut open) = (Vec::new(), Vec::new());
         for pattern in patterns {
-            let (key, other) = pattern.keys();
-            for Key { bytes, is_open } in std::iter::once(key).chain(other) {
+            let keys = match pattern.keys() {
+                Keys::One(key) => [Some(key), None],
+                Keys::Either(key, other) | Keys::Both(key, other) => [Some(key), Some(other)],
+                Keys::Some(_) => continue,
+            };
+            for Key { bytes, is_open } in keys.into_iter().flatten() {
                 if is_open { open.push(bytes) } else { exact.push(bytes) }
             }
         }
@@ -190,30 +220,34 @@ impl Index {
 
     /// Whether one of the patterns covers this one.
     fn covers(&self, pattern: &impl Pattern) -> bool {
-        any_key(pattern, |Key { bytes, is_open }| {
+        let is_covered = |Key { bytes, is_open }: &Key| {
             // Of what it may begin with, the last in order is the only one.
             let before = self.open.partition_point(|open| open <= bytes).checked_sub(1);
             let is_begun = before
                 .and_then(|before| self.open.get(before))
                 .is_some_and(|open| bytes.starts_with(open));
             is_begun || (!is_open && self.exact.binary_search(bytes).is_ok())
-        })
+        };
+        match pattern.keys() {
+            Keys::One(key) | Keys::Some(key) => is_covered(&key),
+            Keys::Either(key, other) => is_covered(&key) || is_covered(&other),
+            Keys::Both(key, other) => is_covered(&key) && is_covered(&other),
+        }
     }
 
-    /// Whether this pattern covers one of the patterns that match one value.
+    /// Whether this pattern covers one of the patterns that match one value, or may.
     fn is_met(&self, pattern: &impl Pattern) -> bool {
-        any_key(pattern, |Key { bytes, is_open }| {
+        let is_met = |Key { bytes, is_open }: &Key| {
             let first = self.exact.partition_point(|exact| exact < bytes);
             self.exact.get(first).is_some_and(|exact| {
                 if *is_open { exact.starts_with(bytes) } else { exact == bytes }
             })
-        })
+        };
+        match pattern.keys() {
+            Keys::One(key) | Keys::Some(key) => is_met(&key),
+            Keys::Either(key, other) | Keys::Both(key, other) => is_met(&key) || is_met(&other),
+        }
     }
-}
-
-fn any_key(pattern: &impl Pattern, mut is: impl FnMut(&Key) -> bool) -> bool {
-    let (key, other) = pattern.keys();
-    is(&key) || other.as_ref().is_some_and(is)
 }
 
 /// A list of patterns that is asked again and again.

@@ -82,6 +82,8 @@ fn is_of(pattern: &str, host: &str) -> bool {
     match HostPattern::parse(pattern).expect("a pattern") {
         HostPattern::Name(name) => host == name,
         HostPattern::Under(apex) => host.ends_with(&format!(".{apex}")),
+        HostPattern::Tree(apex) => host == apex || host.ends_with(&format!(".{apex}")),
+        HostPattern::Glob(glob) => glob.matches(host),
         HostPattern::Address(address) => address_of(host) == Some(address),
         HostPattern::Block(block) => address_of(host).is_some_and(|it| block.contains(it)),
     }

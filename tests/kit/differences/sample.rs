@@ -460,9 +460,13 @@ fn hosts_of(patterns: &BTreeSet<String>) -> Vec<String> {
     for pattern in patterns {
         match HostPattern::parse(pattern).expect("a pattern") {
             HostPattern::Name(name) => hosts.extend([name.to_owned(), format!("z.{name}")]),
-            HostPattern::Under(apex) => {
+            HostPattern::Under(apex) | HostPattern::Tree(apex) => {
                 let below = ["z.", "any.", "y.z.", ""].map(|labels| format!("{labels}{apex}"));
                 hosts.extend(below);
+            }
+            HostPattern::Glob(glob) => {
+                let runs = ["", "z", "y.z"].map(|run| glob.as_str().replace('*', run));
+                hosts.extend(runs);
             }
             HostPattern::Address(address) => hosts.extend(neighbours(address, 128)),
             HostPattern::Block(block) => hosts.extend(neighbours(block.base(), block.length())),

@@ -30,7 +30,10 @@ pub(super) fn of(policy: &Source<'_>) -> Vec<Diagnostic> {
                     if lets_pass {
                         public_suffix(pattern, &mut warn);
                     }
-                    if let HostPattern::Name(name) | HostPattern::Under(name) = pattern {
+                    if let HostPattern::Name(name)
+                    | HostPattern::Under(name)
+                    | HostPattern::Tree(name) = pattern
+                    {
                         spelling(name, &mut warn);
                         look(name, &mut looks, &mut warn);
                     }
@@ -43,7 +46,7 @@ pub(super) fn of(policy: &Source<'_>) -> Vec<Diagnostic> {
 
 /// A wildcard over names that strangers can take.
 fn public_suffix(host: HostPattern<'_>, warn: &mut impl FnMut(Warning)) {
-    let HostPattern::Under(apex) = host else { return };
+    let (HostPattern::Under(apex) | HostPattern::Tree(apex)) = host else { return };
     if let Some(openness) = Openness::of(apex) {
         warn(Warning::PublicSuffix { apex: apex.to_owned(), openness });
     }

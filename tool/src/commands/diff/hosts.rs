@@ -37,7 +37,11 @@ fn names(patterns: &[HostPattern<'_>]) -> Vec<HostClass> {
         match *pattern {
             HostPattern::Name(name) => drop(exact.insert(name)),
             HostPattern::Under(name) => drop(under.insert(name)),
-            HostPattern::Address(_) | HostPattern::Block(_) => {}
+            HostPattern::Tree(name) => {
+                exact.insert(name);
+                under.insert(name);
+            }
+            HostPattern::Glob(_) | HostPattern::Address(_) | HostPattern::Block(_) => {}
         }
     }
     let mut classes: Vec<HostClass> = exact.iter().map(|name| HostClass::exact(name)).collect();
@@ -70,7 +74,10 @@ fn addresses(patterns: &[HostPattern<'_>]) -> Vec<HostClass> {
         match *pattern {
             HostPattern::Address(address) => drop(exact.insert(address)),
             HostPattern::Block(block) => named.push(block),
-            HostPattern::Name(_) | HostPattern::Under(_) => {}
+            HostPattern::Name(_)
+            | HostPattern::Under(_)
+            | HostPattern::Tree(_)
+            | HostPattern::Glob(_) => {}
         }
     }
     let roots = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];

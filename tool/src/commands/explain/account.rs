@@ -206,6 +206,8 @@ pub(super) fn by(scope: Option<Scope>) -> &'static str {
     match scope {
         Some(Scope::Exact) => "exact host",
         Some(Scope::Under) => "wildcard",
+        Some(Scope::Apex) => "apex",
+        Some(Scope::Glob) => "glob",
         Some(Scope::Block(_)) => "block",
         None => "any host",
     }
