@@ -142,7 +142,7 @@ impl Filter {
         Request {
             path: message.path,
             cluster_port: cluster.port(),
-            principal: reads.principal.then(|| connection.principal()).flatten(),
+            principal: reads.principal.then(|| message.principal(connection)).flatten(),
             server_name: judges_server_name.then(|| connection.server_name().unwrap_or_default()),
             now: reads.clock.then(|| proxy.now()).flatten(),
             ..Request::new(message.authority.unwrap_or_default(), message.judged_method())
@@ -246,7 +246,7 @@ impl<'a, P: HttpProxy> Stream<'a, P> {
         let reads_principal = [Placeholder::Principal, Placeholder::Namespace]
             .into_iter()
             .any(|placeholder| stamps.uses(rule, placeholder));
-        let principal = reads_principal.then(|| self.connection.principal()).flatten();
+        let principal = reads_principal.then(|| self.message.principal(self.connection)).flatten();
         let values = Values {
             rule: self.record(decision).rule(),
             policy: Some(&self.config.name),
@@ -337,11 +337,12 @@ struct Message<'a> {
     /// The values of `:protocol` and of every `upgrade`.
     protocols: Vec<&'a [u8]>,
     is_grpc: bool,
+    headers: Option<&'a HeaderMap>,
 }
 
 impl<'a> Message<'a> {
     fn read(headers: &'a HeaderMap) -> Self {
-        let mut message = Self::default();
+        let mut message = Self { headers: Some(headers), ..Self::default() };
         for (name, value) in headers.iter() {
             match name {
                 b":authority" => message.authority = message.authority.or(Some(value)),
@@ -355,6 +356,17 @@ impl<'a> Message<'a> {
             }
         }
         message
+    }
+
+    /// The caller's SPIFFE id. Of a certificate with several URIs the proxy gives only the first as a
+    /// property, and may name all in `x-forwarded-client-cert`: such a caller is unknown. The header
+    /// says nothing else; a caller who forges it loses only its own identity.
+    fn principal<'c, P: Proxy>(&self, connection: &'c Downstream<'_, P>) -> Option<&'c str> {
+        let principal = connection.principal()?;
+        let mut headers = self.headers.into_iter().flat_map(HeaderMap::iter);
+        let has_several = headers
+            .any(|(name, value)| name == b"x-forwarded-client-cert" && has_several_uris(value));
+        (!has_several).then_some(principal)
     }
 
     fn judged_method(&self) -> &'a [u8] {
@@ -396,6 +408,15 @@ impl Cluster {
             Self::Unasked | Self::Unknown => None,
         }
     }
+}
+
+/// Whether an element of `x-forwarded-client-cert` has two URIs or more. Quotes are not read: a subject
+/// that looks like more URIs makes the caller unknown, and none can hide a URI.
+fn has_several_uris(value: &[u8]) -> bool {
+    value.split(|&byte| byte == b',').any(|element| {
+        let pairs = element.split(|&byte| byte == b';');
+        pairs.filter(|pair| pair.starts_with(b"URI=")).count() > 1
+    })
 }
 
 /// Whether a content type is gRPC's, as Envoy tells it.

@@ -59,9 +59,10 @@ impl<'a, P: Proxy> Downstream<'a, P> {
     }
 
     /// The caller's SPIFFE id, without `spiffe://`; absent where the certificate has none. Never
-    /// from a header.
+    /// from a header. A SPIFFE id holds no comma; what does may be two that somebody joined.
     pub(crate) fn principal(&self) -> Option<&str> {
-        header_value(self.certificate_uri()?.strip_prefix(b"spiffe://")?)
+        let id = self.certificate_uri()?.strip_prefix(b"spiffe://")?;
+        text_of(id, |byte| is_printable(byte) && byte != b',')
     }
 
     fn property<'s>(
@@ -76,6 +77,14 @@ impl<'a, P: Proxy> Downstream<'a, P> {
 
 /// Bytes that may stand in a header value as they are: printable ASCII, and not empty.
 pub(crate) fn header_value(bytes: &[u8]) -> Option<&str> {
-    let is_printable = bytes.iter().all(|byte| (0x20..=0x7e).contains(byte));
-    (is_printable && !bytes.is_empty()).then(|| std::str::from_utf8(bytes).ok()).flatten()
+    text_of(bytes, is_printable)
+}
+
+fn text_of(bytes: &[u8], may_hold: impl Fn(u8) -> bool) -> Option<&str> {
+    let is_text = !bytes.is_empty() && bytes.iter().all(|byte| may_hold(*byte));
+    is_text.then(|| std::str::from_utf8(bytes).ok()).flatten()
+}
+
+fn is_printable(byte: u8) -> bool {
+    (0x20..=0x7e).contains(&byte)
 }

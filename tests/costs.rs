@@ -322,7 +322,7 @@ fn pairs() -> Vec<Pair> {
             sizes: (10, 1_000),
             small: caller(),
             large: called_by(format!("d/ns/n/sa/{}", long("a"))),
-            committed: 2_723_271,
+            committed: 2_941_932,
         },
         Pair {
             name: "namespace, exact and prefixes",
@@ -335,7 +335,7 @@ fn pairs() -> Vec<Pair> {
             sizes: (10, 1_000),
             small: caller(),
             large: called_by(format!("d/ns/{}/sa/a", long("n"))),
-            committed: 3_194_663,
+            committed: 3_413_312,
         },
         Pair {
             name: "directories of the caller, hosts with many callers",
@@ -343,7 +343,7 @@ fn pairs() -> Vec<Pair> {
             sizes: (1, 60),
             small: called_by(format!("d/ns/{}", "n/".repeat(10))),
             large: called_by(format!("d/ns/{}", "n/".repeat(25_000))),
-            committed: 3_703_089,
+            committed: 3_939_744,
         },
         Pair {
             name: "method, methods",

@@ -31,6 +31,7 @@ on_each_envoy![
     a_dry_run_is_recorded_and_refuses_nothing,
     each_verdict_is_counted,
     the_callers_certificate_is_the_identity,
+    a_certificate_with_several_uris_is_no_identity,
     a_caller_without_a_certificate_has_no_identity,
     the_port_is_the_one_that_will_be_dialled,
     nothing_passes_the_guard_without_a_verdict,
@@ -468,6 +469,39 @@ async fn the_callers_certificate_is_the_identity(testbed: &Testbed) -> Result<()
     for caller in [None, Some(&foreign)] {
         let call = Call::get("allowed.example").path("/stranger");
         assert!(call.tls(egress, &authority, "allowed.example", caller).await.is_err());
+    }
+    Ok(())
+}
+
+async fn a_certificate_with_several_uris_is_no_identity(testbed: &Testbed) -> Result<()> {
+    let authority = Authority::new(&["allowed.example"])?;
+    let mut bootstrap = Bootstrap::gateway()?;
+    bootstrap.require_mutual_tls(&authority)?;
+    let mut policy = policy_for("allowed.example");
+    policy["default"] = json!("allow");
+    policy["rules"] = json!([
+        {"id": "not-evil", "action": "deny", "from": [{"principals": ["cluster.local/ns/evil/*"]}],
+            "to": [{"hosts": ["allowed.example"]}]},
+    ]);
+    bootstrap.set_policy(policy)?;
+    let (gateway, _external) = testbed.gateway(bootstrap).await?;
+    let egress = gateway.listener("egress")?;
+    let (shop, evil) =
+        ("spiffe://cluster.local/ns/shop/sa/front", "spiffe://cluster.local/ns/evil/sa/x");
+    for (path, uris, status) in [
+        ("/one", &[shop][..], 301),
+        ("/two", &[shop, evil], 403),
+        ("/comma", &[shop, "https://a/b,c"], 403),
+        ("/many", &[shop, "https://a/", evil], 403),
+    ] {
+        let caller = authority.caller_of_uris(uris)?;
+        // What a caller claims to be, the gateway replaces.
+        let forged = format!("URI={shop}");
+        let call =
+            Call::get("allowed.example").path(path).header("x-forwarded-client-cert", &forged);
+        let answer = call.tls(egress, &authority, "allowed.example", Some(&caller)).await?;
+        assert_eq!(answer.status, status, "{uris:?}");
+        assert_eq!(gateway.access_log(path).await?["source_principal"], uris.join(","));
     }
     Ok(())
 }

@@ -45,9 +45,14 @@ impl Authority {
 
     /// A caller's certificate, with `spiffe_id` (`spiffe://…`) as its only name.
     pub fn caller(&self, spiffe_id: &str) -> Result<Identity> {
+        self.caller_of_uris(&[spiffe_id])
+    }
+
+    /// A caller's certificate with these names.
+    pub fn caller_of_uris(&self, uris: &[&str]) -> Result<Identity> {
         let mut params = CertificateParams::new(Vec::new())?;
-        params.subject_alt_names =
-            vec![SanType::URI(spiffe_id.try_into().context("a SPIFFE id is ASCII")?)];
+        let name = |uri: &&str| Ok(SanType::URI((*uri).try_into().context("a URI is ASCII")?));
+        params.subject_alt_names = uris.iter().map(name).collect::<Result<_>>()?;
         self.issue(params)
     }
 

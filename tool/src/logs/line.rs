@@ -187,11 +187,12 @@ impl<'a> Logged<'a> {
         (self.form == Form::AccessLog || path.len() <= SURELY_WHOLE).then_some(path)
     }
 
-    /// The caller's SPIFFE id without `spiffe://`: the first name of the certificate, where that is
-    /// one, as the filter reads it.
+    /// The caller's SPIFFE id without `spiffe://`, as the filter reads it: of a certificate with several
+    /// names none for a request, and the first for a connection.
     pub(crate) fn principal(&self) -> Option<&str> {
         let names = self.fields.source_principal.said()?;
-        let principal = names.split(',').next()?.strip_prefix("spiffe://")?;
+        let first = names.split(',').next().filter(|it| self.is_connection() || *it == names);
+        let principal = first?.strip_prefix("spiffe://")?;
         let is_printable = principal.bytes().all(|byte| (0x20..=0x7e).contains(&byte));
         (is_printable && !principal.is_empty()).then_some(principal)
     }
@@ -614,7 +615,7 @@ mod tests {
     use egress_warden::policy::Policy;
 
     const PLUGIN: &str = "egress-warden";
-    const ACCESS: &str = r#"{"start_time":"2026-11-25T03:00:00.123Z","method":"POST","path":"/v1/charges?x=1","authority":"API.Stripe.com:443","response_code":200,"upstream_cluster":"outbound|443||api.stripe.com","requested_server_name":"api.stripe.com","source_principal":"spiffe://cluster.local/ns/pay/sa/api,spiffe://other","egress_decision":"allow","egress_rule":"stripe","egress_reason":null,"duration":12}"#;
+    const ACCESS: &str = r#"{"start_time":"2026-11-25T03:00:00.123Z","method":"POST","path":"/v1/charges?x=1","authority":"API.Stripe.com:443","response_code":200,"upstream_cluster":"outbound|443||api.stripe.com","requested_server_name":"api.stripe.com","source_principal":"spiffe://cluster.local/ns/pay/sa/api","egress_decision":"allow","egress_rule":"stripe","egress_reason":null,"duration":12}"#;
     const FILTER: &str = r#"{"egress_decision":"deny","egress_reason":"default","egress_policy":"p@0","start_time":"2026-11-25T03:00:00.123Z","host":"denied.example","authority":"denied.example","port":80,"method":"GET","path":"/"}"#;
     const ISTIO: &str = r#"{"authority":"a.example","bytes_received":0,"method":"GET","path":null,"response_code":301,"start_time":"2026-11-25T03:00:00.123Z","upstream_cluster":"PassthroughCluster","user_agent":"-","requested_server_name":"-"}"#;
 
@@ -651,6 +652,25 @@ mod tests {
         let verdict = LoggedVerdict { action: Action::Allow, rule: Some("stripe"), reason: "rule" };
         assert_eq!(logged.verdict(), Some(verdict));
         assert!(logged.has_caller_field());
+    }
+
+    #[test]
+    fn a_certificate_with_several_names_is_no_caller_of_a_request() {
+        const ONE: &str = r#""spiffe://cluster.local/ns/pay/sa/api""#;
+        for (names, expected) in [
+            (ONE, Some("cluster.local/ns/pay/sa/api")),
+            (r#""spiffe://cluster.local/ns/pay/sa/api,spiffe://other""#, None),
+            (r#""https://a/,spiffe://cluster.local/ns/pay/sa/api""#, None),
+            (r#""spiffe://""#, None),
+        ] {
+            let line = ACCESS.replacen(ONE, names, 1);
+            assert_eq!(logged(&line).principal(), expected, "{line}");
+        }
+        // The filter of connections is told the first name only.
+        let names = r#""source_principal":"spiffe://a/ns/b/sa/c,spiffe://other","#;
+        let line = LISTENER.replacen('{', &format!("{{{names}"), 1);
+        let line = line.replace(r#""source_principal":null,"#, "");
+        assert_eq!(logged(&line).principal(), Some("a/ns/b/sa/c"));
     }
 
     #[test]
@@ -806,7 +826,7 @@ mod tests {
             (ACCESS, r#""stripe""#, "{}", "`egress_rule` is an object, not text or null"),
             (
                 ACCESS,
-                r#""spiffe://cluster.local/ns/pay/sa/api,spiffe://other""#,
+                r#""spiffe://cluster.local/ns/pay/sa/api""#,
                 "true",
                 "`source_principal` is a boolean, not text or null",
             ),
