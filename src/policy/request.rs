@@ -61,10 +61,7 @@ impl<'a> Request<'a> {
     /// The port that will be dialled; absent where neither the route nor the authority says, and
     /// where they differ.
     pub fn port(&self) -> Option<u16> {
-        match Port::of(self.cluster_port, self.authority.as_ref().ok()?.port) {
-            Port::Known(port) => Some(port),
-            Port::Unsaid | Port::Unknown => None,
-        }
+        Port::of(self.cluster_port, self.authority.as_ref().ok()?.port).known()
     }
 }
 
@@ -135,18 +132,26 @@ pub(super) struct Facts<'a> {
 pub enum Port {
     /// This one.
     Known(u16),
-    /// Neither the route nor the authority says: 80 and 443 both count.
+    /// Unknown: neither the route nor the authority says.
     Unsaid,
-    /// The authority says another than the route dials, or the route could not be read.
-    Unknown,
+    /// Unknown: the authority says another than the route dials, or the route could not be read.
+    Conflict,
 }
 
 impl Port {
+    /// This one; `None` where it is unknown.
+    pub fn known(self) -> Option<u16> {
+        match self {
+            Self::Known(port) => Some(port),
+            Self::Unsaid | Self::Conflict => None,
+        }
+    }
+
     /// What the route and the authority say together.
     fn of(cluster_port: ClusterPort, said: Option<u16>) -> Self {
         match (cluster_port, said) {
-            (ClusterPort::Unknown, _) => Self::Unknown,
-            (ClusterPort::Said(dialled), Some(said)) if dialled != said => Self::Unknown,
+            (ClusterPort::Unknown, _) => Self::Conflict,
+            (ClusterPort::Said(dialled), Some(said)) if dialled != said => Self::Conflict,
             (ClusterPort::Said(port), _) | (ClusterPort::Unsaid, Some(port)) => Self::Known(port),
             (ClusterPort::Unsaid, None) => Self::Unsaid,
         }

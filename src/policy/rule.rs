@@ -410,7 +410,7 @@ impl Condition {
         Some(match field {
             ConditionField::NotHosts => Some(!self.not_hosts.as_ref()?.contains(&facts.host_keys)),
             ConditionField::Ports => has_port(self.ports.as_ref()?, facts.port),
-            ConditionField::NotPorts => has_no_port(self.not_ports.as_ref()?, facts.port),
+            ConditionField::NotPorts => not(has_port(self.not_ports.as_ref()?, facts.port)),
             ConditionField::Methods => has_method(self.methods.as_ref()?, facts.method),
             ConditionField::NotMethods => not(has_method(self.not_methods.as_ref()?, facts.method)),
             ConditionField::Paths => path(self.paths.as_ref()?),
@@ -420,23 +420,7 @@ impl Condition {
 }
 
 fn has_port(ports: &[u16], port: Port) -> Option<bool> {
-    match port {
-        Port::Known(port) => Some(ports.contains(&port)),
-        Port::Unsaid => Some(ports.contains(&80) || ports.contains(&443)),
-        Port::Unknown => None,
-    }
-}
-
-/// Where 80 and 443 both count and one of them is listed, it is unknown whether the port is another.
-fn has_no_port(ports: &[u16], port: Port) -> Option<bool> {
-    match port {
-        Port::Known(port) => Some(!ports.contains(&port)),
-        Port::Unsaid => {
-            let (http, https) = (ports.contains(&80), ports.contains(&443));
-            (http == https).then_some(!http)
-        }
-        Port::Unknown => None,
-    }
+    port.known().map(|port| ports.contains(&port))
 }
 
 /// A method that differs from a listed one only in case may be taken for it, or not.

@@ -21,6 +21,7 @@ on_each_envoy![
     a_redirected_request_is_judged_for_the_other_host,
     a_request_that_is_sent_elsewhere_for_its_answer_carries_no_stamp,
     a_caller_who_claims_to_be_redirected_loses_what_it_sent,
+    behind_a_dynamic_forward_proxy_the_port_is_what_the_cluster_says,
 ];
 
 const HOST: &str = "allowed.example";
@@ -466,4 +467,84 @@ fn set_routes(bootstrap: &mut Bootstrap, routes: Value) -> Result<()> {
 fn connection_manager(bootstrap: &mut Bootstrap) -> &mut Value {
     &mut bootstrap.tree_mut()["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]
         ["typed_config"]
+}
+
+/// Such a proxy resolves the host that a caller names, and dials the port that it names, else 443 if the
+/// cluster starts TLS, else 80.
+async fn behind_a_dynamic_forward_proxy_the_port_is_what_the_cluster_says(
+    testbed: &Testbed,
+) -> Result<()> {
+    let refused = None;
+    for (cluster, starts_tls, sent) in [
+        // The name says no port: nor does an authority without one.
+        (
+            "dynamic",
+            false,
+            [("localhost", refused), ("localhost:80", refused), ("localhost:443", Some(443))],
+        ),
+        (
+            "outbound|443||dynamic",
+            true,
+            [("localhost", Some(443)), ("localhost:80", refused), ("localhost:443", Some(443))],
+        ),
+    ] {
+        let mut bootstrap = Bootstrap::gateway()?;
+        bootstrap.set_policy(json!({
+            "policy": "test",
+            "rules": [{"id": "https-only", "action": "allow",
+                "to": [{"hosts": ["localhost"], "ports": [443]}]}],
+        }))?;
+        forward_dynamically(&mut bootstrap, cluster, starts_tls)?;
+        bootstrap.bind_free_ports();
+        let gateway = testbed.start(&bootstrap).await?;
+        for (number, (host, dialled)) in sent.into_iter().enumerate() {
+            let path = format!("/{number}");
+            let answer =
+                Call::get(host).path(&path).http1(gateway.listener("egress")?).await?.status;
+            let record = gateway.access_log(&path).await?;
+            let decision = if dialled.is_some() { "allow" } else { "deny" };
+            assert_eq!(record["egress_decision"], decision, "{host} by {cluster}");
+            assert_eq!(answer == 403, dialled.is_none(), "{host} by {cluster}");
+            let upstream = dialled.map(|port| format!("127.0.0.1:{port}"));
+            assert_eq!(record["upstream_host"], json!(upstream), "{host} by {cluster}");
+        }
+    }
+    Ok(())
+}
+
+/// Sends every host by a cluster that resolves it.
+fn forward_dynamically(bootstrap: &mut Bootstrap, cluster: &str, starts_tls: bool) -> Result<()> {
+    const TYPE: &str = "type.googleapis.com/envoy.extensions";
+    let cache = json!({"name": "cache", "dns_lookup_family": "V4_ONLY"});
+    let resources = &mut bootstrap.tree_mut()["static_resources"];
+    let mut dynamic = json!({
+        "name": cluster,
+        "lb_policy": "CLUSTER_PROVIDED",
+        "cluster_type": {"name": "dynamic", "typed_config": {
+            "@type": format!("{TYPE}.clusters.dynamic_forward_proxy.v3.ClusterConfig"),
+            "dns_cache_config": cache,
+        }},
+    });
+    if starts_tls {
+        dynamic["transport_socket"] = json!({"name": "tls", "typed_config": {
+            "@type": format!("{TYPE}.transport_sockets.tls.v3.UpstreamTlsContext"),
+            // The cluster insists on it; nobody answers.
+            "common_tls_context": {"validation_context": {"trusted_ca": {
+                "inline_string": envoy_kit::certificates::Authority::new(&[])?.certificate_pem(),
+            }}},
+        }});
+    }
+    resources["clusters"] = json!([dynamic]);
+    let manager = &mut resources["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"];
+    let mut host = manager["route_config"]["virtual_hosts"][0].take();
+    host["domains"] = json!(["*"]);
+    host["routes"] = json!([{"match": {"prefix": "/"}, "route": {"cluster": cluster}}]);
+    manager["route_config"]["virtual_hosts"] = json!([host]);
+    let filters = manager["http_filters"].as_array_mut().context("a list of filters")?;
+    let filter = json!({"name": "dynamic", "typed_config": {
+        "@type": format!("{TYPE}.filters.http.dynamic_forward_proxy.v3.FilterConfig"),
+        "dns_cache_config": cache,
+    }});
+    filters.insert(filters.len() - 1, filter);
+    Ok(())
 }

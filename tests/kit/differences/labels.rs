@@ -219,8 +219,7 @@ impl Group<'_> {
             (None, None) => "unsaid".to_owned(),
             (port, other) => {
                 let port = port.or(other).unwrap();
-                match named.any(|it| it.as_u64() == Some(port.into())) || [80, 443].contains(&port)
-                {
+                match named.any(|it| it.as_u64() == Some(port.into())) {
                     true => port.to_string(),
                     false => "other ports".to_owned(),
                 }

@@ -266,10 +266,7 @@ fn has_port(list: &[f64], said: &Option<u16>, dialled: Option<u16>, wanted: bool
     match (dialled, *said) {
         (Some(dialled), Some(said)) if dialled != said => None,
         (Some(port), _) | (None, Some(port)) => Some(has(port) == wanted),
-        // 80 and 443 both count.
-        (None, None) if wanted => Some(has(80) || has(443)),
-        (None, None) if has(80) != has(443) => None,
-        (None, None) => Some(!has(80)),
+        (None, None) => None,
     }
 }
 

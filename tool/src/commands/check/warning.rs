@@ -260,7 +260,9 @@ impl Message for Warning {
             Self::RuleDenied { .. } | Self::EntryDenied { .. } => {
                 "take the allow away, or narrow the deny".into()
             }
-            Self::AnyPort => "name the `ports`, such as `[443]`".into(),
+            Self::AnyPort => "name the `ports`, such as `[443]`, and the proxy's cluster \
+                              `outbound|443||NAME`: otherwise a request without a port matches none"
+                .into(),
             Self::Unseen(_) => "let the gateway begin the TLS, or take them away".into(),
             Self::OpenApex { apex } => {
                 format!("list \"{apex}\" beside it, or say in a `note` why not").into()

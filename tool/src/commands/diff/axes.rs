@@ -263,10 +263,8 @@ fn ports(ways: &[Way<'_>], subject: Subject) -> Axis<Port> {
     if lists.is_empty() {
         return any(Port::Known(443));
     }
-    let mut named: BTreeSet<u16> = lists.iter().flatten().copied().collect();
+    let named: BTreeSet<u16> = lists.iter().flatten().copied().collect();
     let other = (1..=u16::MAX).rev().find(|port| !named.contains(port));
-    // Where a port is unsaid, 80 and 443 count, so that they are worth a value each.
-    named.extend([80, 443]);
     let known = named.iter().map(|&port| (port.to_string(), Port::Known(port)));
     let other = other.map(|port| ("other ports".to_owned(), Port::Known(port)));
     // The plugin says the port of a connection.

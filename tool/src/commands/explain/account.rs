@@ -138,7 +138,7 @@ impl Account<'_> {
         let port = match self.trace().and_then(|trace| trace.port) {
             Some(Port::Known(port)) => json!(port),
             Some(Port::Unsaid) => json!("unsaid"),
-            Some(Port::Unknown) => json!("unknown"),
+            Some(Port::Conflict) => json!("unknown"),
             None => Value::Null,
         };
         let pairs = [

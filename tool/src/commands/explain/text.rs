@@ -78,8 +78,11 @@ fn subject(account: &Account<'_>, page: &mut Page) {
     method_and_path(account, page);
     let port = match account.trace().and_then(|trace| trace.port) {
         Some(Port::Known(port)) => port.to_string(),
-        Some(Port::Unsaid) => "not named: 80 and 443 both count".to_owned(),
-        Some(Port::Unknown) => "unknown: authority and route disagree".to_owned(),
+        Some(Port::Unsaid) => {
+            "unknown: neither the route nor the authority names one (`--port` names the route's)"
+                .to_owned()
+        }
+        Some(Port::Conflict) => "unknown: authority and route disagree".to_owned(),
         None => "not asked".to_owned(),
     };
     page.row("port", port);
