@@ -6,6 +6,7 @@
 
 use crate::header_map::HeaderMap;
 use crate::key_table::KeyTable;
+use crate::proxy::header_value;
 use crate::token::is_token;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -415,15 +416,25 @@ fn folded(byte: u8) -> u8 {
 /// A header value with placeholders.
 ///
 /// `{rule} {policy} {host} {principal} {namespace} {request_id}` stand for facts of the request;
-/// `{{` and `}}` are literal braces.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// `{secret:NAME}` stands for a variable of the VM's environment; `{{` and `}}` are literal braces.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Template(Vec<Part>);
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A value may hold secrets, which show nowhere but in the header.
+impl fmt::Debug for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Template(..)")
+    }
+}
+
+#[derive(Clone, PartialEq, Eq)]
 enum Part {
     Literal(Box<str>),
     Placeholder(Placeholder),
 }
+
+/// The variables of the VM's environment: the value of one by its name, `None` where it is not set.
+pub type Environment = fn(&str) -> Option<Vec<u8>>;
 
 /// A fact of the request that a value may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -456,8 +467,9 @@ impl Template {
     /// Longest text of a value, in bytes.
     pub const MAX: usize = 4096;
 
-    /// Reads a value.
-    pub fn parse(text: &str) -> Result<Self, TemplateError> {
+    /// Reads a value. Its secrets are those of the environment; without one they stay as they are
+    /// written.
+    pub fn parse(text: &str, environment: Option<Environment>) -> Result<Self, TemplateError> {
         if text.len() > Self::MAX {
             return Err(TemplateError::TooLong);
         }
@@ -480,6 +492,11 @@ impl Template {
             }
             let inside = from_brace.strip_prefix('{').and_then(|inside| inside.split_once('}'));
             let (word, after) = inside.ok_or(TemplateError::Brace)?;
+            if let Some(name) = word.strip_prefix("secret:") {
+                literal.push_str(&secret(name, environment)?);
+                rest = after;
+                continue;
+            }
             let placeholder = PLACEHOLDERS
                 .iter()
                 .find_map(|(known, placeholder)| (*known == word).then_some(*placeholder))
@@ -521,6 +538,20 @@ impl Template {
     }
 }
 
+/// The value of a variable; as it is written without an environment.
+fn secret(name: &str, environment: Option<Environment>) -> Result<String, TemplateError> {
+    let is_of_name = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+    if name.is_empty() || !name.bytes().all(is_of_name) {
+        return Err(TemplateError::SecretName(name.into()));
+    }
+    let Some(environment) = environment else { return Ok(format!("{{secret:{name}}}")) };
+    let value = environment(name).ok_or_else(|| TemplateError::NoSecret(name.into()))?;
+    // What reads a field's value cuts blanks off its ends (RFC 9110, section 5.5).
+    let is_whole = value.trim_ascii().len() == value.len() && value.len() <= Template::MAX;
+    let text = header_value(&value).filter(|_| is_whole);
+    text.map(str::to_owned).ok_or_else(|| TemplateError::UnfitSecret(name.into()))
+}
+
 fn push_literal(parts: &mut Vec<Part>, literal: &mut String) {
     if !literal.is_empty() {
         parts.push(Part::Literal(std::mem::take(literal).into()));
@@ -538,6 +569,12 @@ pub enum TemplateError {
     Brace,
     /// A word in braces that is no placeholder.
     Placeholder(Box<str>),
+    /// No variable has this name.
+    SecretName(Box<str>),
+    /// The environment has no such variable.
+    NoSecret(Box<str>),
+    /// The value of this variable cannot stand in a header. The error does not hold the value.
+    UnfitSecret(Box<str>),
 }
 
 impl fmt::Display for TemplateError {
@@ -548,6 +585,15 @@ impl fmt::Display for TemplateError {
             Self::Brace => f.write_str("a brace without its counterpart"),
             Self::Placeholder(word) => {
                 write!(f, "the unknown placeholder `{{{}}}`", word.escape_debug())
+            }
+            Self::SecretName(name) => {
+                write!(f, "the secret `{}`, which is no name of a variable", name.escape_debug())
+            }
+            Self::NoSecret(name) => {
+                write!(f, "the secret `{name}`, which the VM's environment does not have")
+            }
+            Self::UnfitSecret(name) => {
+                write!(f, "the secret `{name}`, whose value cannot stand in a header")
             }
         }
     }
@@ -565,8 +611,22 @@ impl TemplateError {
             Self::Placeholder(_) => {
                 let words: Vec<_> =
                     PLACEHOLDERS.iter().map(|(word, _)| format!("`{{{word}}}`")).collect();
-                format!("write one of {}, or `{{{{` for a literal brace", words.join(", "))
+                let words = words.join(", ");
+                format!("write one of {words}, `{{secret:NAME}}`, or `{{{{` for a literal brace")
             }
+            Self::SecretName(_) => {
+                "name the variable by A to Z, 0 to 9 and `_`, as in `{secret:PARTNER_TOKEN}`"
+                    .to_owned()
+            }
+            Self::NoSecret(_) => {
+                "set it in the plugin's VM configuration: `environment_variables`, in Istio \
+                 `vmConfig.env`"
+                    .to_owned()
+            }
+            Self::UnfitSecret(_) => format!(
+                "give it 1 to {} bytes of printable ASCII, without a blank or a line break at the ends",
+                Template::MAX
+            ),
         }
     }
 }
@@ -589,7 +649,7 @@ mod tests {
         Stamp {
             set: set
                 .iter()
-                .map(|(n, v)| (HeaderName::to_set(n).unwrap(), Template::parse(v).unwrap()))
+                .map(|(n, v)| (HeaderName::to_set(n).unwrap(), Template::parse(v, None).unwrap()))
                 .collect(),
             remove: remove.iter().map(|name| HeaderName::to_remove(name).unwrap()).collect(),
         }
@@ -829,16 +889,60 @@ mod tests {
         }
     }
 
+    fn environment(name: &str) -> Option<Vec<u8>> {
+        let value: &[u8] = match name {
+            "TOKEN" => b"t0p-s3cret {rule}",
+            "EMPTY" => b"",
+            "CR" => b"t0p-s3cret\r",
+            "LF" => b"t0p-s3cret\nx: y",
+            "NUL" => b"t0p-s3cret\0",
+            "BYTE" => b"t0p-s3cret\xff",
+            "BLANK" => b"t0p-s3cret ",
+            "LONG" => &[b't'; Template::MAX + 1],
+            _ => return None,
+        };
+        Some(value.to_vec())
+    }
+
+    #[wasm_bindgen_test(unsupported = test)]
+    fn a_secret_is_the_value_of_a_variable_and_shows_nowhere_else() {
+        let value = "Bearer {secret:TOKEN}, {rule}";
+        let template = Template::parse(value, Some(environment)).unwrap();
+        let rendered = template.render(&VALUES).unwrap();
+        assert_eq!(&*rendered, b"Bearer t0p-s3cret {rule}, stripe");
+        assert!(!format!("{template:?}").contains("t0p"), "{template:?}");
+        let unread = Template::parse(value, None).unwrap();
+        assert_eq!(&*unread.render(&VALUES).unwrap(), b"Bearer {secret:TOKEN}, stripe");
+        for name in ["EMPTY", "CR", "LF", "NUL", "BYTE", "BLANK", "LONG"] {
+            let error = Template::parse(&format!("{{secret:{name}}}"), Some(environment));
+            let error = error.unwrap_err();
+            assert_eq!(error, TemplateError::UnfitSecret(name.into()));
+            let told = format!("{error:?} {error} {}", error.remedy());
+            assert!(!told.contains("t0p") && told.contains(name), "{told}");
+        }
+        let absent = Template::parse("{secret:ABSENT}", Some(environment));
+        assert_eq!(absent, Err(TemplateError::NoSecret("ABSENT".into())));
+        for name in ["", "token", "A-B", "A B", "A{"] {
+            for environment in [None, Some(environment as Environment)] {
+                let error = Template::parse(&format!("{{secret:{name}}}"), environment);
+                assert_eq!(error, Err(TemplateError::SecretName(name.into())), "{name}");
+            }
+        }
+    }
+
     #[wasm_bindgen_test(unsupported = test)]
     fn values_are_printable_ascii_with_known_placeholders() {
         for text in
             ["a\r\nb", "a\0", "a\tb", "a\u{7f}", "\u{fc}", "{", "}", "a}b{", "{hosts}", "{}"]
         {
-            assert!(Template::parse(text).is_err(), "{text:?}");
+            assert!(Template::parse(text, None).is_err(), "{text:?}");
         }
-        let literal = Template::parse("%REQ(authorization)% $x {{y}}").unwrap();
+        let literal = Template::parse("%REQ(authorization)% $x {{y}}", None).unwrap();
         assert_eq!(&*literal.render(&VALUES).unwrap(), b"%REQ(authorization)% $x {y}");
-        assert!(Template::parse(&"a".repeat(Template::MAX)).is_ok());
-        assert_eq!(Template::parse(&"a".repeat(Template::MAX + 1)), Err(TemplateError::TooLong));
+        assert!(Template::parse(&"a".repeat(Template::MAX), None).is_ok());
+        assert_eq!(
+            Template::parse(&"a".repeat(Template::MAX + 1), None),
+            Err(TemplateError::TooLong)
+        );
     }
 }

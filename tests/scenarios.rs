@@ -23,6 +23,8 @@ kit::scenarios![
     a_good_policy_is_accepted_in_silence,
     a_policy_with_faults_is_refused_and_each_fault_logged_once,
     an_absent_policy_is_refused,
+    a_secret_of_the_environment_is_stamped_and_in_no_line,
+    a_secret_that_the_environment_lacks_is_refused,
     faults_beyond_a_thousand_are_counted,
     a_root_without_a_policy_refuses_every_request,
     a_new_root_decides_new_streams_and_the_old_root_its_own,
@@ -80,6 +82,45 @@ fn a_policy_with_faults_is_refused_and_each_fault_logged_once<G: Guest>(worker: 
     assert_eq!(lines.len(), 2);
     assert!(lines.iter().all(|line| line.level == Level::Error), "{lines:#?}");
     assert!(lines.iter().all(|line| !line.text.contains('\n')), "{lines:#?}");
+}
+
+fn a_secret_of_the_environment_is_stamped_and_in_no_line<G: Guest>(worker: &mut Worker<G>) {
+    const SECRET: &str = env!("CARGO_PKG_NAME");
+    let policy = json!({
+        "policy": "t",
+        "rules": [{"id": "a", "action": "allow", "to": [{"hosts": [ALLOWED]}],
+            "stamp": {"set": {"authorization": "Bearer {secret:CARGO_PKG_NAME}"}}}],
+        "log": {"requests": "all"},
+    });
+    let root = worker.configure(policy.to_string());
+    assert!(root.accepted);
+    let sent = [
+        (":authority", ALLOWED),
+        (":method", "GET"),
+        (":path", "/"),
+        ("authorization", "Bearer mine"),
+        ("authorization", "Bearer mine"),
+    ];
+    let sent = Request::new(sent.map(|(name, value)| (name.as_bytes(), value.as_bytes())));
+    let outcome = worker.send(root, sent);
+    assert!(outcome.passed);
+    let stamped = format!("Bearer {SECRET}");
+    assert_eq!(outcome.headers.values("authorization"), [stamped.as_bytes()]);
+    let lines = format!("{:?}", worker.lines());
+    assert!(lines.contains("egress_decision") && !lines.contains(SECRET), "{lines}");
+}
+
+fn a_secret_that_the_environment_lacks_is_refused<G: Guest>(worker: &mut Worker<G>) {
+    let policy = json!({
+        "policy": "t",
+        "default": "deny",
+        "stamp": {"set": {"x-a": "{secret:CARGO_PKG_NAME}", "x-b": "{secret:NO_SUCH_VARIABLE}"}},
+    });
+    assert!(!worker.configure(policy.to_string()).accepted);
+    let lines = worker.lines();
+    let texts: Vec<_> = lines.iter().map(|line| &*line.text).collect();
+    assert_eq!(texts.len(), 1, "{texts:?}");
+    assert!(texts[0].contains("$.stamp.set['x-b']") && texts[0].contains("`NO_SUCH_VARIABLE`"));
 }
 
 fn an_absent_policy_is_refused<G: Guest>(worker: &mut Worker<G>) {

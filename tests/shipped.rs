@@ -216,6 +216,54 @@ fn the_plugins_are_the_same_for_both_generations_of_istio() {
     }
 }
 
+/// The folder `secret/`: the gateway's pod has the variable, the VM takes it from there, and the policy names it.
+#[test]
+fn the_credential_is_in_the_pod_and_the_policy_names_it() {
+    const NAME: &str = "PARTNER_TOKEN";
+    fn environment(name: &str) -> Option<Vec<u8>> {
+        (name == NAME).then(|| b"t0p-s3cret".to_vec())
+    }
+    let values = document(&istio("secret/gateway-values.yaml"));
+    let variable = &values["envVarFrom"][0];
+    assert_eq!(variable["name"], NAME);
+    assert_eq!(variable["valueFrom"]["secretKeyRef"]["key"], NAME);
+
+    let steps = kustomization("envoy/istio/secret");
+    assert_eq!(steps["sortOptions"], json!({"order": "fifo"}));
+    assert_eq!(steps["resources"], json!([".."]));
+    assert_eq!(steps["patches"][0]["path"], "traffic-extension.yaml");
+    let schemas = CustomResources::load();
+    let mut policies = Vec::new();
+    for (file, plugin) in [("traffic-extension.yaml", "/spec/wasm"), ("wasm-plugin.yaml", "/spec")]
+    {
+        let mut manifest = document(&istio(file));
+        add_all(&mut manifest, &document(&istio(&format!("secret/{file}"))));
+        let errors = schemas.errors(&manifest);
+        assert!(errors.is_empty(), "{file}: {errors:#?}");
+        let plugin = manifest.pointer(plugin).expect("a plugin");
+        assert_eq!(plugin["vmConfig"]["env"], json!([{"name": NAME, "valueFrom": "HOST"}]));
+        let policy = &plugin["pluginConfig"];
+        assert_eq!(policy["rules"][0]["id"], "payments-to-api");
+        let text = policy.to_string();
+        egress_warden::config::read_with_secrets(text.as_bytes(), environment).expect("a policy");
+        assert!(egress_warden::config::read_with_secrets(text.as_bytes(), |_| None).is_err());
+        policies.push(policy.clone());
+    }
+    assert_eq!(policies[0], policies[1]);
+}
+
+/// Applies a list of additions (RFC 6902) to members of objects.
+fn add_all(manifest: &mut Value, additions: &Value) {
+    for addition in additions.as_array().expect("a list") {
+        assert_eq!(addition["op"], "add");
+        let path = addition["path"].as_str().expect("a path");
+        let (object, member) = path.rsplit_once('/').expect("an absolute path");
+        let object = manifest.pointer_mut(object).and_then(Value::as_object_mut).expect(path);
+        let before = object.insert(member.to_owned(), addition["value"].clone());
+        assert_eq!(before, None, "{path}");
+    }
+}
+
 #[test]
 fn the_plugin_for_connections_stands_where_connections_arrive() {
     let spec = &document(&istio("tls/wasm-plugin.yaml"))["spec"];

@@ -1,7 +1,8 @@
 //! Policy text -> tree -> [`Source`] -> [`Config`], or every error of the text in one go.
 //!
-//! Reading is a pure function of the bytes: no clock, no proxy, the same answer in every worker. The tree
-//! may be the caller's own, which knows where everything stands: there is one reader for all.
+//! Reading is a pure function of the bytes and of the environment that holds the secrets: no clock, no
+//! proxy, the same answer in every worker. The tree may be the caller's own, which knows where everything
+//! stands: there is one reader for all.
 
 mod canonical;
 mod error;
@@ -27,7 +28,7 @@ pub use words::path_step;
 use crate::answer::Answer;
 use crate::policy::Policy;
 use crate::record::LogRequests;
-use crate::stamp::Stamps;
+use crate::stamp::{Environment, Stamps};
 
 /// Largest text, in bytes.
 pub const MAX_TEXT: usize = 64 << 20;
@@ -62,13 +63,21 @@ pub struct Config {
     pub log: LogRequests,
 }
 
-/// Reads a policy in JSON. A text with any error makes no policy, and all of them are told.
+/// Reads a policy in JSON. A text with any error makes no policy, and all of them are told. Its secrets
+/// stay as they are written: this is for those who ask, not for a proxy.
 pub fn read(text: &[u8]) -> Result<Config, Errors> {
     let root = json::parse(text).map_err(Errors::one)?;
     read_tree(&root).map(Source::compile)
 }
 
+/// The same for a proxy, with the secrets of its environment. One that is absent, or that cannot stand
+/// in a header, is an error, which does not tell the value.
+pub fn read_with_secrets(text: &[u8], environment: Environment) -> Result<Config, Errors> {
+    let root = json::parse(text).map_err(Errors::one)?;
+    policy::read(&root, Some(environment)).map(Source::compile)
+}
+
 /// Reads a policy from a tree, which is nested at most [`MAX_DEPTH`] levels deep.
 pub fn read_tree<N: Node>(root: &N) -> Result<Source<'_, N>, Errors> {
-    policy::read(root)
+    policy::read(root, None)
 }

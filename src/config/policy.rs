@@ -11,14 +11,17 @@ use crate::answer::Reveal;
 use crate::key_table::KeyTable;
 use crate::policy::{Mode, Settings};
 use crate::record::LogRequests;
-use crate::stamp::Strip;
+use crate::stamp::{Environment, Strip};
 
 /// Longest `deny.docs`, in bytes.
 const MAX_DOCS: usize = 1024;
 
 /// Reads a whole tree.
-pub(super) fn read<N: Node>(root: &N) -> Result<Source<'_, N>, Errors> {
-    let mut reader = Reader::default();
+pub(super) fn read<N: Node>(
+    root: &N,
+    environment: Option<Environment>,
+) -> Result<Source<'_, N>, Errors> {
+    let mut reader = Reader { environment, ..Reader::default() };
     reader.duplicates(root, &Path::Root);
     let source = source(&mut reader, root);
     // INVARIANT: a tree that could not be read has left an error.

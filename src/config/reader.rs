@@ -4,6 +4,7 @@ use super::error::{Error, ErrorKind, Found, Path, Type};
 use super::tree::{Node, Value};
 use crate::host::HostPattern;
 use crate::key_table::KeyTable;
+use crate::stamp::Environment;
 
 /// Collects the errors of one tree. Every method reports what it cannot read and returns `None`, or
 /// the part that it could read, so that reading goes on.
@@ -12,6 +13,8 @@ pub(super) struct Reader {
     pub(super) errors: Vec<Error>,
     /// Hosts met so far, for the limit over all rules.
     pub(super) hosts: usize,
+    /// Where secrets are; without it they stay as they are written.
+    pub(super) environment: Option<Environment>,
 }
 
 /// An object whose keys are all known.

@@ -96,7 +96,7 @@ fn header_name<'n>(
 
 fn template<N: Node>(reader: &mut Reader, value: &N, path: &Path<'_>) -> Option<Template> {
     let text = reader.text(value, path)?;
-    match Template::parse(text) {
+    match Template::parse(text, reader.environment) {
         Ok(template) => Some(template),
         Err(error) => {
             reader.error(path, ErrorKind::Template(error));

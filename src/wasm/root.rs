@@ -131,7 +131,12 @@ fn read_config(plugin_configuration_size: usize) -> Option<Config> {
             return None;
         }
     };
-    config::read(&text).inspect_err(log_errors).ok()
+    config::read_with_secrets(&text, variable).inspect_err(log_errors).ok()
+}
+
+/// A variable of the VM's environment.
+fn variable(name: &str) -> Option<Vec<u8>> {
+    std::env::var_os(name).map(std::ffi::OsString::into_encoded_bytes)
 }
 
 fn log_errors(errors: &Errors) {

@@ -34,6 +34,8 @@ on_each_envoy![
     a_certificate_with_several_uris_is_no_identity,
     a_caller_without_a_certificate_has_no_identity,
     the_port_is_the_one_that_will_be_dialled,
+    a_secret_is_added_for_its_rule_and_shows_nowhere,
+    a_secret_that_cannot_be_added_is_refused_and_not_told,
     nothing_passes_the_guard_without_a_verdict,
     a_bad_policy_is_refused_with_every_error,
 ];
@@ -547,6 +549,105 @@ async fn the_port_is_the_one_that_will_be_dialled(testbed: &Testbed) -> Result<(
         let (gateway, _external) = testbed.gateway(bootstrap).await?;
         let answer = Call::get(authority).http1(gateway.listener("egress")?).await?;
         assert_eq!(answer.status, status, "{authority} by outbound|{cluster_port}|…");
+    }
+    Ok(())
+}
+
+const SECRET: &str = "t0p-s3cret";
+
+/// The shipped gateway, whose policy adds `{secret:NAME}` to what goes to `allowed.example`, in a VM with
+/// such an environment.
+fn gateway_with_secret(name: &str, environment: Value) -> Result<Bootstrap> {
+    let mut bootstrap = Bootstrap::gateway()?;
+    bootstrap.set_policy(json!({
+        "policy": "test",
+        "rules": [
+            {"id": "partner", "action": "allow", "to": [{"hosts": ["allowed.example"]}],
+                "stamp": {"set": {"authorization": format!("Bearer {{secret:{name}}}")}}},
+            {"id": "other", "action": "allow", "to": [{"hosts": ["denied.example"]}]},
+        ],
+        "log": {"requests": "all"},
+    }))?;
+    let resources = &mut bootstrap.tree_mut()["static_resources"];
+    let filters = &mut resources["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
+        ["http_filters"];
+    let filters = filters.as_array_mut().context("a list of filters")?;
+    let filter = filters.iter_mut().find(|filter| filter["name"] == "egress-warden");
+    let config = &mut filter.context("the filter")?["typed_config"]["config"];
+    config["vm_config"]["environment_variables"] = environment;
+    Ok(bootstrap)
+}
+
+async fn a_secret_is_added_for_its_rule_and_shows_nowhere(testbed: &Testbed) -> Result<()> {
+    // Of a variable in Envoy's own environment its configuration says the name, of one that is written
+    // there the value.
+    let of_host = env!("CARGO_PKG_NAME");
+    for (name, environment, secret, is_dumped) in [
+        ("CARGO_PKG_NAME", json!({"host_env_keys": ["CARGO_PKG_NAME"]}), of_host, false),
+        ("TOKEN", json!({"key_values": {"TOKEN": SECRET}}), SECRET, true),
+    ] {
+        let (gateway, _external) = testbed.gateway(gateway_with_secret(name, environment)?).await?;
+        let egress = gateway.listener("egress")?;
+        let call = |host: &'static str, path: &'static str| {
+            let call = Call::get(host).path(path).header("authorization", "Bearer mine");
+            call.header("authorization", "Bearer again").header("Authorization", "Basic bWluZQ==")
+        };
+        for (path, answer) in [
+            ("/1", call("allowed.example", "/1").http1(egress).await?),
+            ("/2", call("allowed.example", "/2").http2(egress).await?),
+        ] {
+            let credentials: Vec<_> =
+                answer.seen()?.into_iter().filter(|(name, _)| *name == "authorization").collect();
+            let ours = format!("Bearer {secret}");
+            assert_eq!(credentials, [("authorization", &*ours)], "{path}");
+        }
+        // A caller's own goes on to hosts for which no rule sets one, and ours does not.
+        let other = call("denied.example", "/3").http1(egress).await?;
+        let seen = format!("{:?}", other.seen()?);
+        assert!(seen.contains("Bearer mine") && !seen.contains(secret), "{seen}");
+        for path in ["/1", "/2", "/3"] {
+            gateway.access_log(path).await?;
+            gateway.filter_log(path).await?;
+        }
+        let shown = [
+            gateway.access_log_after(0).join("\n"),
+            testbed.logs(),
+            format!("{:?}", gateway.filter_lines()),
+            format!("{:?}", gateway.counters(|_| true).await?),
+        ];
+        for text in shown {
+            assert!(
+                !text.contains(&format!("Bearer {secret}")) && !text.contains(SECRET),
+                "{text}"
+            );
+        }
+        let dump = Call::get("admin").path("/config_dump").http1(gateway.admin()).await?.body;
+        assert!(dump.contains(&format!("{{secret:{name}}}")), "the policy as it is written");
+        assert_eq!(dump.contains(secret), is_dumped, "{name}");
+    }
+    Ok(())
+}
+
+async fn a_secret_that_cannot_be_added_is_refused_and_not_told(testbed: &Testbed) -> Result<()> {
+    for (environment, said) in [
+        (json!({}), "which the VM's environment does not have"),
+        (
+            json!({"host_env_keys": ["NO_SUCH_VARIABLE"]}),
+            "which the VM's environment does not have",
+        ),
+        (json!({"key_values": {"TOKEN": ""}}), "whose value cannot stand in a header"),
+        (
+            json!({"key_values": {"TOKEN": format!("{SECRET}\r\nx-forged: 1")}}),
+            "whose value cannot stand in a header",
+        ),
+        (
+            json!({"key_values": {"TOKEN": format!("{SECRET}\n")}}),
+            "whose value cannot stand in a header",
+        ),
+    ] {
+        let lines = testbed.refusal(gateway_with_secret("TOKEN", environment)?).await?.join("\n");
+        assert!(lines.contains(&format!("the secret `TOKEN`, {said}")), "{lines}");
+        assert!(!lines.contains(SECRET), "{lines}");
     }
     Ok(())
 }

@@ -194,9 +194,24 @@ pub fn call_wasi(
     const FAULT: u32 = 21;
     const NOT_SUPPORTED: u32 = 52;
     let done = match (import, arguments) {
-        ("environ_sizes_get", &[count, size]) => write(memory, count, &0_u32.to_le_bytes())
-            .and(write(memory, size, &0_u32.to_le_bytes())),
-        ("environ_get", _) => Ok(()),
+        ("environ_sizes_get", &[count, size]) => {
+            let variables = environment();
+            let bytes: usize = variables.iter().map(Vec::len).sum();
+            write(memory, count, &(variables.len() as u32).to_le_bytes()).and(write(
+                memory,
+                size,
+                &(bytes as u32).to_le_bytes(),
+            ))
+        }
+        ("environ_get", &[pointers, texts]) => {
+            let mut text = texts;
+            (pointers..).step_by(4).zip(environment()).try_for_each(|(pointer, variable)| {
+                write(memory, pointer, &(text as u32).to_le_bytes())?;
+                write(memory, text, &variable)?;
+                text += variable.len() as u64;
+                Ok(())
+            })
+        }
         ("fd_write", &[descriptor, vectors, count, written]) => {
             let level = match descriptor {
                 1 => Level::Info,
@@ -211,6 +226,14 @@ pub fn call_wasi(
         _ => return NOT_SUPPORTED,
     };
     if done.is_ok() { 0 } else { FAULT }
+}
+
+/// What the module finds in its environment: what natively the library finds in that of the test. Each
+/// ends with a zero byte.
+fn environment() -> Vec<Vec<u8>> {
+    let name = "CARGO_PKG_NAME";
+    let value = std::env::var(name).ok();
+    value.iter().map(|value| format!("{name}={value}\0").into_bytes()).collect()
 }
 
 /// The bytes that a list of 32-bit addresses and sizes points to.
