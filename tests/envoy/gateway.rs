@@ -34,6 +34,7 @@ on_each_envoy![
     a_certificate_with_several_uris_is_no_identity,
     a_caller_without_a_certificate_has_no_identity,
     the_port_is_the_one_that_will_be_dialled,
+    a_trailing_dot_is_allowed_and_finds_no_route,
     a_secret_is_added_for_its_rule_and_shows_nowhere,
     a_secret_that_cannot_be_added_is_refused_and_not_told,
     nothing_passes_the_guard_without_a_verdict,
@@ -550,6 +551,20 @@ async fn the_port_is_the_one_that_will_be_dialled(testbed: &Testbed) -> Result<(
         let answer = Call::get(authority).http1(gateway.listener("egress")?).await?;
         assert_eq!(answer.status, status, "{authority} by outbound|{cluster_port}|…");
     }
+    Ok(())
+}
+
+/// The policy reads one host in `x` and `x.`; the route table does not.
+async fn a_trailing_dot_is_allowed_and_finds_no_route(testbed: &Testbed) -> Result<()> {
+    let mut bootstrap = Bootstrap::gateway()?;
+    bootstrap.set_policy(policy_for("allowed.example"))?;
+    let (gateway, _external) = testbed.gateway(bootstrap).await?;
+    let call = Call::get("allowed.example.").path("/dot");
+    assert_eq!(call.http1(gateway.listener("egress")?).await?.status, 404);
+    let record = gateway.access_log("/dot").await?;
+    assert_eq!(record["egress_decision"], "allow");
+    assert_eq!(record["response_code_details"], "route_not_found");
+    assert_eq!(record["upstream_host"], Value::Null);
     Ok(())
 }
 
