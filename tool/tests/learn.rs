@@ -107,6 +107,71 @@ fn what_does_not_leave_the_mesh_is_never_learnt_and_no_port_is_guessed() -> anyh
     Ok(())
 }
 
+/// Hosts of one kind, most of them seen, some held back: what a pattern opens is the rest of its kind,
+/// and nothing of strangers or of what was refused.
+#[test]
+fn trees_and_globs_open_the_hosts_of_their_kind_and_no_others() -> anyhow::Result<()> {
+    let seen = |form: &str| -> Vec<String> {
+        (0..8).filter(|it| it % 4 != 3).map(|it| form.replace('#', &it.to_string())).collect()
+    };
+    let held_back = |form: &str| [3, 7].map(|it| form.replace('#', &it.to_string()));
+    let kinds = ["t#.tickets.vendor.com", "api-#.duo.com", "sts.r#.cloud.com", "eu-#-db.maker.com"];
+    // Of strangers: the same shapes over public suffixes.
+    let others = ["api-#.github.io", "sts.r#.amazonaws.com", "acct-#.openai.azure.com"];
+    // Of one kind, but for one that was refused.
+    let mixed = ["job-#.forge.com"];
+    let passed: Vec<String> =
+        [&kinds[..], &others, &mixed].concat().into_iter().flat_map(seen).collect();
+    let folder = tempfile::tempdir()?;
+    let log = folder.path().join("log");
+    let line = |host: &str, details: &str, status: u16| {
+        serde_json::json!({
+            "authority": host, "method": "GET", "path": "/", "response_code": status,
+            "response_code_details": details, "start_time": "2026-03-02T08:15:51Z",
+            "upstream_cluster": format!("outbound|443||{host}"),
+        })
+        .to_string()
+    };
+    let apex = "tickets.vendor.com".to_owned();
+    let mut lines: Vec<String> =
+        passed.iter().chain([&apex]).map(|host| line(host, "via_upstream", 200)).collect();
+    lines.push(line("job-x.forge.com", "ext_authz_denied", 403));
+    std::fs::write(&log, lines.join("\n"))?;
+
+    let learnt = run(&["learn", "--min-requests", "1", "--format", "json", path(&log)]);
+    let answer: Value = serde_json::from_slice(&learnt.stdout)?;
+    let policy = &answer["policy"];
+    let config = config::read(policy.to_string().as_bytes())?;
+    for host in passed.iter().chain([&apex]) {
+        assert!(is_allowed(&config, host, 443), "{host}");
+    }
+    for (forms, expected) in [(&kinds[..], true), (&others, false), (&mixed, false)] {
+        for host in forms.iter().flat_map(|form| held_back(form)) {
+            assert_eq!(is_allowed(&config, &host, 443), expected, "{host}");
+            assert_eq!(patterns(policy).any(|it| matches(it, &host)), expected, "{host}");
+        }
+    }
+    for host in [
+        "vendor.com",
+        "duo.com",
+        "www.duo.com",
+        "api-1.x.duo.com",
+        "sts.cloud.com",
+        "s3.r1.cloud.com",
+        "eu-1-web.maker.com",
+        "job-x.forge.com",
+    ] {
+        assert!(!is_allowed(&config, host, 443), "{host}");
+    }
+    let many: Vec<&str> =
+        patterns(policy).filter(|it| it.contains('*') || it.starts_with('.')).collect();
+    assert_eq!(
+        many,
+        [".tickets.vendor.com", "api-*.duo.com", "eu-*-db.maker.com", "sts.*.cloud.com"]
+    );
+    Ok(())
+}
+
 fn learnt_from(log: &str) -> anyhow::Result<Config> {
     let log = Path::new(kit::REPOSITORY).join(log);
     let learnt = run(&["learn", "--min-requests", "1", "--format", "json", path(&log)]);
@@ -185,10 +250,13 @@ fn callers(policy: &Value) -> impl Iterator<Item = &Value> {
 }
 
 fn matches(pattern: &str, host: &str) -> bool {
-    match (HostPattern::parse(pattern), Host::parse(host.as_bytes())) {
-        (Ok(HostPattern::Under(parent)), Ok(Host::Name(name))) => {
-            name.as_str().strip_suffix(parent).is_some_and(|start| start.ends_with('.'))
-        }
+    let Ok(Host::Name(name)) = Host::parse(host.as_bytes()) else { return pattern == host };
+    let name = name.as_str();
+    let is_under = |apex: &str| name.strip_suffix(apex).is_some_and(|start| start.ends_with('.'));
+    match HostPattern::parse(pattern) {
+        Ok(HostPattern::Under(apex)) => is_under(apex),
+        Ok(HostPattern::Tree(apex)) => name == apex || is_under(apex),
+        Ok(HostPattern::Glob(glob)) => glob.matches(name),
         _ => pattern == host,
     }
 }

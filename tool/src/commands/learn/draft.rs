@@ -1,9 +1,9 @@
 //! From what was seen to rules: ordinary requests are grouped, the others are kept apart.
 
 use super::appraisal::{self, Likeness, Oddity, Thresholds};
+use super::patterns::{self, Target};
 use super::sightings::{Port, Sighting, Sightings};
 use crate::console::counted;
-use crate::public_suffix::Openness;
 use egress_warden::config;
 use egress_warden::host::{Authority, Host};
 use egress_warden::policy::{Action, ClusterPort, Policy, Request};
@@ -16,7 +16,7 @@ use std::fmt;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Settings {
     pub(super) thresholds: Thresholds,
-    /// So many hosts under one name become a wildcard.
+    /// So many hosts become one pattern.
     pub(super) wildcard_from: usize,
 }
 
@@ -152,9 +152,6 @@ struct Seen<'a> {
     is_connect: bool,
     sighting: Sighting,
 }
-
-/// A destination, as rules name it.
-type Target<'a> = (&'a str, u16);
 
 /// Who calls, and what is seen of each.
 #[derive(Debug, Default)]
@@ -477,7 +474,7 @@ fn place_name(caller: Option<&str>) -> &str {
     }
 }
 
-/// Puts hosts under wildcards, callers into grants, and what has the same of both into a rule.
+/// Puts hosts under patterns, callers into grants, and what has the same of both into a rule.
 fn rules<'a>(
     ordinary: BTreeMap<Target<'a>, Use<'a>>,
     fleet: &Fleet<'a>,
@@ -486,10 +483,12 @@ fn rules<'a>(
     ids: &mut BTreeSet<String>,
 ) -> Vec<Rule> {
     let mut by_pattern: BTreeMap<(String, u16), Use<'_>> = BTreeMap::new();
-    let wildcards = wildcards(&ordinary, refused, settings.wildcard_from);
+    let targets: Vec<Target<'_>> = ordinary.keys().copied().collect();
+    let refused_hosts = refused.iter().map(|it| it.host).collect();
+    let patterns = patterns::of(&targets, &refused_hosts, settings.wildcard_from);
     let refused = Refusals::new(refused);
     for ((host, port), used) in ordinary {
-        let pattern = wildcards.get(&(host, port)).cloned().unwrap_or_else(|| host.to_owned());
+        let pattern = patterns.get(&(host, port)).cloned().unwrap_or_else(|| host.to_owned());
         by_pattern.entry((pattern, port)).or_default().add_all(used);
     }
     // The ports of one pattern that the same callers use belong together.
@@ -514,7 +513,7 @@ fn rules<'a>(
             Rule {
                 id,
                 from,
-                hosts,
+                hosts: patterns::with_trees(hosts),
                 ports: ports.into_iter().collect(),
                 seen: used.total(),
                 callers: Callers::count(used.0.keys().copied()),
@@ -536,8 +535,8 @@ impl<'a> Refusals<'a> {
         Self(by_target)
     }
 
-    /// Callers that were refused at a host. A refusal whose port is unknown counts for every port. A
-    /// wildcard stands over no host that was refused.
+    /// Callers that were refused at a host. A refusal whose port is unknown counts for every port. No
+    /// pattern stands over a host that was refused.
     fn callers(&self, host: &str, port: u16) -> BTreeSet<&'a str> {
         let ports = [Port::Known(port), Port::Unsaid, Port::Conflict];
         ports.iter().filter_map(|port| self.0.get(&(host, *port))).flatten().copied().collect()
@@ -577,43 +576,6 @@ fn spread(mut drafts: Drafts<'_>) -> Drafts<'_> {
         }
     }
     drafts
-}
-
-/// The wildcard for each host that gets one: below the nearest name that enough of the hosts of its
-/// port stand under, always below a registered name, never over names that strangers can take, and
-/// never over a host that was refused.
-fn wildcards<'a>(
-    ordinary: &BTreeMap<Target<'a>, Use<'_>>,
-    refused: &[&Seen<'a>],
-    from: usize,
-) -> BTreeMap<Target<'a>, String> {
-    // Of whatever port: a refusal often has none.
-    let names_above =
-        |host: &'a str| host.match_indices('.').map(move |(dot, _)| host.split_at(dot + 1).1);
-    let refused: BTreeSet<&str> = refused.iter().flat_map(|it| names_above(it.host)).collect();
-    let mut wildcards = BTreeMap::new();
-    let mut by_parent: BTreeMap<Target<'_>, Vec<&str>> = BTreeMap::new();
-    let mut by_registered: BTreeMap<Target<'_>, Vec<&str>> = BTreeMap::new();
-    for (host, port) in ordinary.keys() {
-        let Some(registered) = appraisal::known_registered(host) else { continue };
-        let parent = host.split_once('.').map_or("", |(_, parent)| parent);
-        if parent.len() > registered.len() {
-            by_parent.entry((parent, *port)).or_default().push(host);
-        }
-        if host.len() > registered.len() {
-            by_registered.entry((registered, *port)).or_default().push(host);
-        }
-    }
-    for groups in [by_parent, by_registered] {
-        for ((name, port), hosts) in groups {
-            let free: Vec<&str> =
-                hosts.into_iter().filter(|host| !wildcards.contains_key(&(*host, port))).collect();
-            if free.len() >= from && Openness::of(name).is_none() && !refused.contains(name) {
-                wildcards.extend(free.iter().map(|host| ((*host, port), format!("*.{name}"))));
-            }
-        }
-    }
-    wildcards
 }
 
 /// A name for a rule, after its callers.

@@ -2,6 +2,7 @@
 
 mod appraisal;
 mod draft;
+mod patterns;
 mod proposal;
 mod sightings;
 
@@ -34,10 +35,15 @@ use std::time::Duration;
 /// the mesh are counted and not used.
 ///
 /// A rule names a namespace if at least half of its callers, and at least three, use a host. It names
-/// every verified caller if four fifths of the namespaces do. It has a wildcard if at least 5 ordinary
-/// hosts are below one name, but never one under which anybody can take a name, such as
-/// `*.amazonaws.com`. It covers none of the callers and hosts that never passed. Each rule's note says
-/// how many requests passed, of how many callers, and when they were seen.
+/// every verified caller if four fifths of the namespaces do. It covers none of the callers and hosts
+/// that never passed. Each rule's note says how many requests passed, of how many callers, and when they
+/// were seen.
+///
+/// A pattern stands for at least 5 ordinary hosts of one port. It is a glob if a single label varies, or
+/// a part of one up to a `-`: `sts.*.example.com`, `api-*.example.com`. It is a wildcard if the hosts
+/// have a name above them in common. A rule that would list a name and the wildcard below it lists
+/// `.example.com`. No pattern reaches a name under which anybody can take one, as `*.amazonaws.com`
+/// does.
 ///
 /// All other requests follow as comments, with what is odd about them: never passed when seen, similar
 /// to a name seen 20 times as often, an address, a special name, not ASCII, a tunnel, an open port, a
@@ -79,7 +85,7 @@ pub(crate) struct Args {
     /// How many requests make a destination ordinary
     #[arg(long, value_name = "COUNT", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
     min_requests: u64,
-    /// How many hosts below one name make a wildcard
+    /// How many hosts make a wildcard or a glob
     #[arg(long, value_name = "COUNT", default_value_t = 5, value_parser = clap::value_parser!(u16).range(2..))]
     wildcard_from: u16,
     /// Learn from requests that did not pass too
