@@ -216,8 +216,10 @@ fn specificity(
             Some(entry.hosts.is_none() && !must_name_host || !hosts.is_empty()),
             Some(!patterns(&entry.not_hosts).any(|pattern| pattern.matches(host))),
             Some(names_connect || !must_name_connect),
-            field(&entry.ports, |list| has_port(list, port, request.cluster_port, true)),
-            field(&entry.not_ports, |list| has_port(list, port, request.cluster_port, false)),
+            field(&entry.ports, |list| has_port(list, *port, request.cluster_port)),
+            field(&entry.not_ports, |list| {
+                has_port(list, *port, request.cluster_port).map(|it| !it)
+            }),
             field(&entry.methods, |list| has_method(list, request)),
             field(&entry.not_methods, |list| has_method(list, request).map(|it| !it)),
             field(&entry.paths, |list| path_readings(list, path).map(any_or_both)),
@@ -260,16 +262,12 @@ fn workload(principal: &str) -> Option<(&str, &str)> {
     }
 }
 
-/// Whether the port that is dialled is in the list, or is not.
-fn has_port(list: &[f64], said: &Option<u16>, dialled: Option<u16>, wanted: bool) -> Option<bool> {
-    let has = |port: u16| list.contains(&f64::from(port));
-    match (dialled, *said) {
+/// Whether the port that is dialled is in the list: that of the route, or if it says none, that of the
+/// authority.
+fn has_port(list: &[f64], said: Option<u16>, dialled: Option<u16>) -> Option<bool> {
+    match (dialled, said) {
         (Some(dialled), Some(said)) if dialled != said => None,
-        (Some(port), _) | (None, Some(port)) => Some(has(port) == wanted),
-        // 80 and 443 both count.
-        (None, None) if wanted => Some(has(80) || has(443)),
-        (None, None) if has(80) != has(443) => None,
-        (None, None) => Some(!has(80)),
+        _ => Some(list.contains(&f64::from(dialled.or(said)?))),
     }
 }
 
