@@ -6,20 +6,21 @@ use kit::REPOSITORY;
 use kit::rooms::assert_look_down;
 
 /// The modules of the filter, the lowest first.
-const FILTER: [&str; 16] = [
+const FILTER: [&str; 17] = [
     "key_table",
     "token",
+    "time",
     "json_line",
     "header_map",
     "host",
     "root_id",
     "policy",
+    "counters",
+    "proxy",
     "stamp",
     "answer",
     "record",
-    "counters",
     "config",
-    "proxy",
     "in_force",
     "connection",
     "filter",
@@ -51,9 +52,9 @@ const SIMULATE: [&str; 11] = [
 ];
 
 /// The modules of a policy, the lowest first.
-const POLICY: [&str; 10] = [
-    "decision", "text", "path", "suffixes", "globs", "host_map", "request", "rule", "index",
-    "trace",
+const POLICY: [&str; 12] = [
+    "decision", "text", "path", "paths", "query", "suffixes", "globs", "host_map", "request",
+    "rule", "index", "trace",
 ];
 
 #[test]

@@ -137,8 +137,14 @@ pub enum ErrorKind {
     Time { text: Box<str> },
     /// No pattern of hosts.
     Host { text: Box<str>, error: PatternError },
-    /// No pattern of principals, namespaces or paths.
+    /// No pattern of principals, namespaces, paths or query parameters.
     Pattern { text: Box<str>, error: TextError },
+    /// `query` or `notQuery` without parameters.
+    EmptyQuery,
+    /// No name of a query parameter that a request can have.
+    ParameterName { name: Box<str> },
+    /// No service account.
+    ServiceAccount { text: Box<str> },
     /// No method.
     Method { text: Box<str> },
     /// A standard method in another case.
@@ -205,10 +211,16 @@ pub enum TextError {
     Empty,
     /// `*` stands elsewhere than in the forms of patterns.
     Wildcard,
+    /// The same of a path.
+    PathWildcard,
     /// A SPIFFE id begins with `spiffe://`.
     Scheme,
     /// A path has a character that readers of paths take apart.
     PathCharacter(char),
+    /// A path has a percent-escape other than `%2f`.
+    PathEscape,
+    /// A path has a brace, or a `*` beside one, elsewhere than in the templates `{*}` and `{**}`.
+    Template,
     /// A path has `//`.
     DoubleSlash,
     /// A path has the segment `.` or `..`.

@@ -3,11 +3,11 @@
 use super::MAX_MESSAGE;
 use super::error::{ErrorKind, Path, Required, TextError, without_scheme};
 use super::reader::{Entry, Object, Reader};
-use super::source::{Callers, Destinations, List, RuleSource};
+use super::source::{Callers, Destinations, List, ParameterSource, RuleSource};
 use super::stamp;
 use super::tree::Node;
 use crate::key_table::KeyTable;
-use crate::policy::{Action, State, TextPattern};
+use crate::policy::{Action, PathPattern, State, TextPattern};
 use crate::time::Time;
 use crate::token::is_token;
 
@@ -96,15 +96,24 @@ fn callers<'n, N: Node>(
     node: &'n N,
     path: &Path<'_>,
 ) -> Option<Callers<'n, N>> {
-    let known = &["principals", "notPrincipals", "namespaces", "notNamespaces"];
+    let known = &[
+        "principals",
+        "notPrincipals",
+        "namespaces",
+        "notNamespaces",
+        "serviceAccounts",
+        "notServiceAccounts",
+    ];
     let entry = entry(reader, (node, *path), known)?;
-    let mut list = |key, read| patterns(reader, &entry, key, read);
+    let mut list = |key, read| patterns(reader, entry.get(key), read);
     Some(Callers {
         node,
         principals: list("principals", principal),
         not_principals: list("notPrincipals", principal),
         namespaces: list("namespaces", plain),
         not_namespaces: list("notNamespaces", plain),
+        service_accounts: reader.each(entry.get("serviceAccounts"), service_account),
+        not_service_accounts: reader.each(entry.get("notServiceAccounts"), service_account),
     })
 }
 
@@ -113,8 +122,18 @@ fn destinations<'n, N: Node>(
     node: &'n N,
     path: &Path<'_>,
 ) -> Option<Destinations<'n, N>> {
-    let known =
-        &["hosts", "ports", "methods", "paths", "notHosts", "notPorts", "notMethods", "notPaths"];
+    let known = &[
+        "hosts",
+        "ports",
+        "methods",
+        "paths",
+        "query",
+        "notHosts",
+        "notPorts",
+        "notMethods",
+        "notPaths",
+        "notQuery",
+    ];
     let entry = entry(reader, (node, *path), known)?;
     let port =
         |reader: &mut Reader, node: &N, path: &Path<'_>| reader.integer(node, path, 1..=u16::MAX);
@@ -126,8 +145,10 @@ fn destinations<'n, N: Node>(
         not_ports: reader.each(entry.get("notPorts"), port),
         methods: reader.each(entry.get("methods"), method),
         not_methods: reader.each(entry.get("notMethods"), method),
-        paths: patterns(reader, &entry, "paths", self::path),
-        not_paths: patterns(reader, &entry, "notPaths", self::path),
+        paths: patterns(reader, entry.get("paths"), self::path),
+        not_paths: patterns(reader, entry.get("notPaths"), self::path),
+        query: query(reader, entry.get("query")),
+        not_query: query(reader, entry.get("notQuery")),
     })
 }
 
@@ -144,16 +165,13 @@ fn entry<'n, 'p, N: Node>(
     Some(object)
 }
 
-/// Reads one pattern, or says why it is none.
-type ReadPattern = for<'t> fn(&'t str) -> Result<TextPattern<'t>, TextError>;
-
-fn patterns<'n, N: Node>(
+/// Patterns, each of which is read by `read` or refused.
+fn patterns<'n, N: Node, T>(
     reader: &mut Reader,
-    entry: &Object<'n, '_, N>,
-    key: &'static str,
-    read: ReadPattern,
-) -> List<'n, N, TextPattern<'n>> {
-    reader.each(entry.get(key), |reader, node, path| {
+    entry: Option<Entry<'n, '_, N>>,
+    read: fn(&'n str) -> Result<T, TextError>,
+) -> List<'n, N, T> {
+    reader.each(entry, |reader, node, path| {
         let text = reader.text(node, path)?;
         match read(text) {
             Ok(pattern) => Some(pattern),
@@ -177,20 +195,85 @@ fn principal(text: &str) -> Result<TextPattern<'_>, TextError> {
     plain(text)
 }
 
-fn path(text: &str) -> Result<TextPattern<'_>, TextError> {
-    if let Some(character) = text.chars().find(|c| "?#%;\\{}".contains(*c)) {
+fn path(text: &str) -> Result<PathPattern<'_>, TextError> {
+    if let Some(character) = text.chars().find(|c| "?#;\\".contains(*c)) {
         return Err(TextError::PathCharacter(character));
     }
-    if text.contains("//") {
+    let decoded = text.replace("%2f", "/").replace("%2F", "/");
+    if decoded.contains('%') {
+        return Err(TextError::PathEscape);
+    }
+    if decoded.contains("//") {
         return Err(TextError::DoubleSlash);
     }
-    if text.split('/').any(|segment| matches!(segment, "." | "..")) {
+    if decoded.split('/').any(|segment| matches!(segment, "." | "..")) {
         return Err(TextError::DotSegment);
     }
     if !text.is_empty() && !text.starts_with(['/', '*']) {
         return Err(TextError::RelativePath);
     }
-    plain(text)
+    match text.contains(['{', '}']) {
+        true => template(text),
+        false => plain(text).map(PathPattern::Text).map_err(|error| match error {
+            TextError::Wildcard => TextError::PathWildcard,
+            error => error,
+        }),
+    }
+}
+
+fn template(text: &str) -> Result<PathPattern<'_>, TextError> {
+    let mut segments = text.split('/').peekable();
+    while let Some(segment) = segments.next() {
+        let is_read = match segment {
+            "{*}" => true,
+            "{**}" => segments.peek().is_none(),
+            literal => !literal.contains(['{', '}', '*']),
+        };
+        if !is_read {
+            return Err(TextError::Template);
+        }
+    }
+    Ok(PathPattern::Template(text))
+}
+
+/// What is asked of each parameter of a query.
+fn query<'n, N: Node>(
+    reader: &mut Reader,
+    entry: Option<Entry<'n, '_, N>>,
+) -> Option<Vec<ParameterSource<'n, N>>> {
+    let (node, path) = entry?;
+    let members = reader.members(node, &path)?;
+    if members.is_empty() {
+        reader.error(&path, ErrorKind::EmptyQuery);
+    }
+    let mut parameters = Vec::with_capacity(members.len());
+    for (member, position) in members.iter().zip(0..) {
+        let name = N::key(member);
+        let path = path.key(name, position);
+        if name.is_empty() || name.contains(['%', ';']) || name.contains(char::is_control) {
+            reader.key_error(&path, ErrorKind::ParameterName { name: name.into() });
+        }
+        let values = patterns(reader, Some((N::member_value(member), path)), plain);
+        parameters.extend(values.map(|values| ParameterSource { name, values }));
+    }
+    Some(parameters)
+}
+
+fn service_account<'n, N: Node>(
+    reader: &mut Reader,
+    node: &'n N,
+    path: &Path<'_>,
+) -> Option<&'n str> {
+    let text = reader.text(node, path)?;
+    match text.split('/').collect::<Vec<_>>()[..] {
+        [namespace, account] if ![namespace, account].contains(&"") && !text.contains('*') => {
+            Some(text)
+        }
+        _ => {
+            reader.error(path, ErrorKind::ServiceAccount { text: text.into() });
+            None
+        }
+    }
 }
 
 /// The methods that a client has by heart (RFC 9110, section 9, and RFC 5789).

@@ -11,7 +11,8 @@ use super::tree::Node;
 use crate::answer::{Answer, Reveal};
 use crate::host::HostPattern;
 use crate::policy::{
-    Action, Destination, Policy, Rule, Settings, Source as Caller, State, TextPattern, TextSet,
+    Action, Destination, Parameter, PathPattern, Policy, Rule, Settings, Source as Caller,
+    SourceField, State, TextPattern, TextSet,
 };
 use crate::record::LogRequests;
 use crate::stamp::{Stamp, Stamps, Strip};
@@ -71,6 +72,8 @@ pub struct Callers<'n, N> {
     pub not_principals: List<'n, N, TextPattern<'n>>,
     pub namespaces: List<'n, N, TextPattern<'n>>,
     pub not_namespaces: List<'n, N, TextPattern<'n>>,
+    pub service_accounts: List<'n, N, &'n str>,
+    pub not_service_accounts: List<'n, N, &'n str>,
 }
 
 /// One entry of `to`.
@@ -84,8 +87,19 @@ pub struct Destinations<'n, N> {
     pub not_ports: List<'n, N, u16>,
     pub methods: List<'n, N, &'n str>,
     pub not_methods: List<'n, N, &'n str>,
-    pub paths: List<'n, N, TextPattern<'n>>,
-    pub not_paths: List<'n, N, TextPattern<'n>>,
+    pub paths: List<'n, N, PathPattern<'n>>,
+    pub not_paths: List<'n, N, PathPattern<'n>>,
+    pub query: Option<Vec<ParameterSource<'n, N>>>,
+    pub not_query: Option<Vec<ParameterSource<'n, N>>>,
+}
+
+/// One parameter of `query` or `notQuery`.
+#[derive(Debug)]
+pub struct ParameterSource<'n, N> {
+    /// Its name.
+    pub name: &'n str,
+    /// Its values.
+    pub values: Listed<'n, N, TextPattern<'n>>,
 }
 
 /// The `deny` object.
@@ -143,12 +157,14 @@ impl<'n, N> RuleSource<'n, N> {
 
 impl<N> Callers<'_, N> {
     fn compile(self) -> Caller {
-        Caller {
-            principals: set(self.principals),
-            not_principals: set(self.not_principals),
-            namespaces: set(self.namespaces),
-            not_namespaces: set(self.not_namespaces),
-        }
+        Caller::new([
+            (SourceField::Principals, set(self.principals)),
+            (SourceField::NotPrincipals, set(self.not_principals)),
+            (SourceField::Namespaces, set(self.namespaces)),
+            (SourceField::NotNamespaces, set(self.not_namespaces)),
+            (SourceField::ServiceAccounts, self.service_accounts.map(service_accounts)),
+            (SourceField::NotServiceAccounts, self.not_service_accounts.map(service_accounts)),
+        ])
     }
 }
 
@@ -164,10 +180,29 @@ impl<'n, N> Destinations<'n, N> {
             not_ports: self.not_ports.map(|list| list.patterns),
             methods: methods(self.methods),
             not_methods: methods(self.not_methods),
-            paths: set(self.paths),
-            not_paths: set(self.not_paths),
+            paths: self.paths.map(|list| list.patterns.into_iter().collect()),
+            not_paths: self.not_paths.map(|list| list.patterns.into_iter().collect()),
+            query: self.query.map(parameters),
+            not_query: self.not_query.map(parameters),
         }
     }
+}
+
+/// `NAMESPACE/ACCOUNT` as it stands in a principal.
+fn service_accounts<N>(list: Listed<'_, N, &str>) -> TextSet {
+    let mut set = TextSet::default();
+    for account in list.patterns {
+        set.insert(TextPattern::Exact(&account.replacen('/', "/sa/", 1)));
+    }
+    set
+}
+
+fn parameters<N>(list: Vec<ParameterSource<'_, N>>) -> Vec<Parameter> {
+    let parameter = |it: ParameterSource<'_, N>| Parameter {
+        name: it.name.into(),
+        values: it.values.patterns.into_iter().collect(),
+    };
+    list.into_iter().map(parameter).collect()
 }
 
 fn set<N>(list: List<'_, N, TextPattern<'_>>) -> Option<TextSet> {

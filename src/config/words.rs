@@ -74,6 +74,9 @@ impl ErrorKind {
             Self::Pattern { text, error } => {
                 format!("{} ({})", quote(text), error.problem()).into()
             }
+            Self::EmptyQuery => "no parameters".into(),
+            Self::ParameterName { name } => format!("the parameter {}", quote(name)).into(),
+            Self::ServiceAccount { text } => format!("{} (no service account)", quote(text)).into(),
             Self::Method { text } => format!("{} (no method)", quote(text)).into(),
             Self::MethodCase { text } => {
                 format!("{} (a standard method in another case)", quote(text)).into()
@@ -126,6 +129,15 @@ impl ErrorKind {
             }
             Self::Host { error, .. } => error.remedy(),
             Self::Pattern { text, error } => error.remedy(text),
+            Self::EmptyQuery => "name a parameter, as in `query: {service: [a]}`".into(),
+            Self::ParameterName { .. } => {
+                "write the decoded name, without `%`, `;` and control characters".into()
+            }
+            Self::ServiceAccount { .. } => {
+                "write NAMESPACE/ACCOUNT, such as `payments/checkout`; for \
+                                            patterns use `namespaces` or `principals`"
+                    .into()
+            }
             Self::Method { .. } => {
                 "write a method such as `GET`; for every method leave `methods` out".into()
             }
@@ -202,9 +214,11 @@ impl TextError {
     fn problem(self) -> &'static str {
         match self {
             Self::Empty => "an empty pattern",
-            Self::Wildcard => "`*` in another place",
+            Self::Wildcard | Self::PathWildcard => "`*` in another place",
             Self::Scheme => "a SPIFFE id with its scheme",
             Self::PathCharacter(_) => "a path with a character that readers take apart",
+            Self::PathEscape => "a path with a percent-escape other than `%2f`",
+            Self::Template => "a template elsewhere than as a whole segment",
             Self::DoubleSlash | Self::DotSegment | Self::RelativePath => {
                 "a path that no request has"
             }
@@ -216,6 +230,11 @@ impl TextError {
             Self::Empty | Self::Wildcard => {
                 "write it out, or as `prefix*`, `*suffix` or `*`".into()
             }
+            Self::PathWildcard => {
+                "write it out, or as `prefix*`, `*suffix` or `*`; `{*}` is one whole \
+                                   segment, `{**}` at the end all that follow"
+                    .into()
+            }
             Self::Scheme => match without_scheme(text) {
                 "" => "write a SPIFFE id without `spiffe://`".into(),
                 bare => format!("use {}", enclose('"', bare)).into(),
@@ -224,6 +243,15 @@ impl TextError {
                 "leave `{character}` out: patterns match the decoded path without its query"
             )
             .into(),
+            Self::PathEscape => {
+                "write the decoded character; of escapes only `%2f` says more than its character"
+                    .into()
+            }
+            Self::Template => {
+                "write `{*}` for one whole segment, or `{**}` at the end for all that \
+                               follow, without another `*`"
+                    .into()
+            }
             Self::DoubleSlash => "write one `/`: repeated ones are merged".into(),
             Self::DotSegment => "leave the dot segment out".into(),
             Self::RelativePath => {

@@ -1,5 +1,6 @@
 //! What a policy may write where it names hosts.
 
+use super::name::MAX_LABEL;
 use super::{Block, Glob, Host, Malformed};
 use std::borrow::Cow;
 use std::fmt;
@@ -196,7 +197,7 @@ impl PatternError {
             Self::SideBySide { wildcard: None } => {
                 "write one `*` in a label, and a literal label between two that are `*`".into()
             }
-            Self::TooManyStars => "list the hosts, or write several patterns".into(),
+            Self::TooManyStars => "write at most four in one pattern, or list the hosts".into(),
             Self::EncodedLabel => "write the label out, or `*` for the whole label".into(),
             Self::Regex => "write a pattern such as `*.example.com`, `.example.com` or \
                             `api-*.example.com`"
@@ -289,8 +290,7 @@ fn parse_glob(text: &str) -> Result<Glob<'_>, PatternError> {
             PatternError::Everything
         });
     }
-    // As a host it has a byte for each `*`.
-    let host = text.replace('*', "a");
+    let host = text.split('.').map(as_label).collect::<Vec<_>>().join(".");
     let name = match Host::parse(host.as_bytes()) {
         Ok(Host::Name(name)) => name,
         Ok(Host::Address(_)) => return Err(PatternError::UnderAddress),
@@ -320,6 +320,12 @@ fn parse_glob(text: &str) -> Result<Glob<'_>, PatternError> {
         return Err(PatternError::Spelling { canonical: canonical.into() });
     }
     Ok(Glob::of_canonical(text))
+}
+
+/// A label that the label of a glob matches: with a byte for each `*`, where it may have one more.
+fn as_label(label: &str) -> String {
+    let bytes = label.bytes().filter(|byte| *byte != b'*').count();
+    label.replace('*', if bytes < MAX_LABEL { "a" } else { "" })
 }
 
 fn has_encoded_star(text: &str) -> bool {
@@ -483,7 +489,7 @@ mod tests {
             ("*.*", "leave `hosts` out"),
             ("a.**.example.com", "one `*` in a label"),
             ("a.*.*.example.com", "one `*` in a label"),
-            ("a*b*c*.d*.e*.example.com", "several patterns"),
+            ("a*b*c*.d*.e*.example.com", "at most four"),
             ("API-*.example.com", r#"use "api-*.example.com""#),
             ("api-*.example.com.", r#"use "api-*.example.com""#),
             ("xn--*.example.com", "write the label out"),

@@ -24,6 +24,8 @@ impl Action {
 pub enum Reason {
     /// A rule matched.
     Rule,
+    /// A deny rule matched, only because something is unknown that it asks about.
+    Unknown,
     /// No rule matched.
     Default,
     /// `mode: monitor` let a request pass that would be refused.
@@ -53,6 +55,7 @@ impl Reason {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Rule => "rule",
+            Self::Unknown => "unknown",
             Self::Default => "default",
             Self::Monitor => "monitor",
             Self::Malformed => "malformed",
@@ -76,7 +79,7 @@ pub struct Verdict {
     /// Which step decided.
     pub reason: Reason,
     /// The rule that is named, as an index into the policy's rules; with reason
-    /// [`Reason::Rule`] and [`Reason::Expired`] only.
+    /// [`Reason::Rule`], [`Reason::Unknown`] and [`Reason::Expired`] only.
     pub rule: Option<usize>,
 }
 

@@ -14,6 +14,8 @@ mod globs;
 mod host_map;
 mod index;
 mod path;
+mod paths;
+mod query;
 mod request;
 mod rule;
 mod suffixes;
@@ -23,8 +25,10 @@ mod trace;
 pub use decision::{Action, Decision, Reason, Verdict};
 pub use host_map::Scope;
 pub use path::readings as path_readings;
+pub use paths::{PathPattern, PathSet};
+pub use query::Parameter;
 pub use request::{ClusterPort, Port, Request, judged_method, namespace_of};
-pub use rule::{Destination, FieldMiss, Miss, Rule, Source, State};
+pub use rule::{Destination, FieldMiss, Miss, Rule, Source, SourceField, State};
 pub use text::{TextPattern, TextSet};
 pub use trace::{Attempt, Trace};
 
@@ -32,7 +36,7 @@ use crate::host::{Host, is_forbidden};
 use decision::{PerView, VERDICT, WOULD_BE};
 use index::{Candidate, Index};
 use request::Facts;
-use rule::Conditions;
+use rule::{Conditions, Match};
 
 /// Settings of a policy beside its rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -187,9 +191,11 @@ impl Policy {
 
     /// Steps 3 to 7: from the rules that match to a verdict.
     fn conclude(&self, facts: &Facts<'_>, found: &Found, view: usize) -> Verdict {
-        let pick = |rules: &PerView<Option<Named>>| rules.get(view).copied().flatten()?.rule.into();
-        if let Some(rule) = pick(&found.deny) {
-            return Verdict::by_rule(Action::Deny, Reason::Rule, rule);
+        let named = |rules: &PerView<Option<Named>>| rules.get(view).copied().flatten();
+        let pick = |rules: &PerView<Option<Named>>| Some(named(rules)?.rule);
+        if let Some(Named { by, rule, .. }) = named(&found.deny) {
+            let reason = if by == Match::Certain { Reason::Rule } else { Reason::Unknown };
+            return Verdict::by_rule(Action::Deny, reason, rule);
         }
         if let Some(rule) = pick(&found.allow) {
             return Verdict::by_rule(Action::Allow, Reason::Rule, rule);
@@ -226,19 +232,21 @@ impl Policy {
             };
             let Some(kind) = found.kind(rule, facts) else { return };
             let counts = [rule.state != Some(State::DryRun), rule.state != Some(State::Retiring)];
-            let named = Named { rank: candidate.rank, rule: candidate.rule };
-            let is_better =
-                |best: &Option<Named>, counts: bool| counts && best.is_none_or(|best| named < best);
-            let is_wanted = kind.iter().zip(counts).any(|(best, counts)| is_better(best, counts));
-            let Candidate { destination, scope, .. } = candidate;
-            if is_wanted
-                && rule.matches_destination(conditions, destination, scope, facts)
-                && caller_matches(candidate.rule, rule)
-            {
-                for (best, counts) in kind.iter_mut().zip(counts) {
-                    if is_better(best, counts) {
-                        *best = Some(named);
-                    }
+            let Candidate { destination, scope, rank, rule: index } = candidate;
+            let is_better = |best: &Option<Named>, counts: bool, by: Match| {
+                counts && best.is_none_or(|best| Named { by, rank, rule: index } < best)
+            };
+            let mut places = kind.iter().zip(counts);
+            if !places.any(|(best, counts)| is_better(best, counts, Match::Certain)) {
+                return;
+            }
+            let by_destination = rule.matches_destination(conditions, destination, scope, facts);
+            let Some(by_destination) = by_destination else { return };
+            let Some(by_caller) = caller_matches(index, rule) else { return };
+            let by = by_destination.max(by_caller);
+            for (best, counts) in kind.iter_mut().zip(counts) {
+                if is_better(best, counts, by) {
+                    *best = Some(Named { by, rank, rule: index });
                 }
             }
         });
@@ -249,6 +257,7 @@ impl Policy {
 /// A rule that matches: the least is the one that is named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Named {
+    by: Match,
     /// How specific the pattern of its hosts is, 0 the most.
     rank: u32,
     /// Rules are in the order of their ids.

@@ -13,6 +13,8 @@ use std::borrow::Cow;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Readings<'a> {
     sent: Text<'a>,
+    /// As sent, but with `%2f` for `%2F`; `None` where that is the same.
+    folded: Option<Text<'a>>,
     /// `None` where it is the same.
     lenient: Option<Text<'a>>,
 }
@@ -26,7 +28,8 @@ impl<'a> Readings<'a> {
             Cow::Borrowed(_) => None,
             Cow::Owned(lenient) => Some(Text::new(lenient)),
         };
-        Some(Self { sent: Text::new(sent), lenient })
+        let folded = sent.contains("%2F").then(|| Text::new(sent.replace("%2F", "%2f")));
+        Some(Self { sent: Text::new(sent), folded, lenient })
     }
 
     /// As sent, and leniently.
@@ -34,10 +37,10 @@ impl<'a> Readings<'a> {
         [&self.sent, self.lenient.as_ref().unwrap_or(&self.sent)].map(Text::as_str)
     }
 
-    /// What holds of both readings; `None` where it holds of one only.
-    pub(super) fn agree(&self, test: impl Fn(&Text<'a>) -> bool) -> Option<bool> {
-        let sent = test(&self.sent);
-        self.lenient.as_ref().is_none_or(|lenient| test(lenient) == sent).then_some(sent)
+    /// What patterns are held against: the path as sent, its encoded slashes all as `%2f`, and the
+    /// lenient reading where it is another.
+    pub(super) fn texts(&self) -> (&Text<'a>, Option<&Text<'a>>) {
+        (self.folded.as_ref().unwrap_or(&self.sent), self.lenient.as_ref())
     }
 }
 
@@ -103,8 +106,13 @@ fn percent_decode(text: &str) -> Option<Cow<'_, str>> {
     if !text.contains('%') {
         return Some(Cow::Borrowed(text));
     }
+    String::from_utf8(decode_escapes(text.as_bytes())).ok().map(Cow::Owned)
+}
+
+/// The bytes with every `%XX` decoded once; what is no such escape stays.
+pub(super) fn decode_escapes(text: &[u8]) -> Vec<u8> {
     let mut decoded = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
+    let mut rest = text;
     while let Some((&byte, tail)) = rest.split_first() {
         let escape = match (byte, tail) {
             (b'%', [high, low, after @ ..]) => {
@@ -116,7 +124,7 @@ fn percent_decode(text: &str) -> Option<Cow<'_, str>> {
         decoded.push(byte);
         rest = after;
     }
-    String::from_utf8(decoded).ok().map(Cow::Owned)
+    decoded
 }
 
 fn hex_digit(byte: u8) -> Option<u8> {
@@ -189,13 +197,5 @@ mod tests {
             assert_eq!(Readings::of(path.as_bytes()), None, "{path}");
         }
         assert_eq!(Readings::of(b"/\xff"), None);
-    }
-
-    #[wasm_bindgen_test(unsupported = test)]
-    fn readings_agree_or_nothing_is_known() {
-        let readings = Readings::of(b"//admin").unwrap();
-        assert_eq!(readings.agree(|path| path.as_str().ends_with("/admin")), Some(true));
-        assert_eq!(readings.agree(|path| path.as_str() == "/public"), Some(false));
-        assert_eq!(readings.agree(|path| path.as_str() == "/admin"), None);
     }
 }

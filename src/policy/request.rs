@@ -2,6 +2,7 @@
 
 use super::host_map::HostKeys;
 use super::path::Readings;
+use super::query::Query;
 use super::text::Text;
 use crate::host::{Authority, Host, Malformed};
 use crate::root_id::Connections;
@@ -125,6 +126,8 @@ pub(super) struct Facts<'a> {
     pub(super) now: Option<Time>,
     request: &'a Request<'a>,
     readings: OnceCell<Option<Readings<'a>>>,
+    service_account: OnceCell<Option<Text<'a>>>,
+    query: OnceCell<Option<Box<Query<'a>>>>,
 }
 
 /// What is known of the port that will be dialled.
@@ -181,6 +184,8 @@ impl<'a> Facts<'a> {
             now: request.now,
             request,
             readings: OnceCell::new(),
+            service_account: OnceCell::new(),
+            query: OnceCell::new(),
         })
     }
 
@@ -196,6 +201,18 @@ impl<'a> Facts<'a> {
     pub(super) fn namespace(&self) -> Option<&Text<'a>> {
         let read = || namespace_of(self.request.principal?).map(Text::new);
         self.namespace.get_or_init(read).as_ref()
+    }
+
+    /// The service account of such a principal, as `NAMESPACE/sa/ACCOUNT`.
+    pub(super) fn service_account(&self) -> Option<&Text<'a>> {
+        let read = || service_account_of(self.request.principal?).map(Text::new);
+        self.service_account.get_or_init(read).as_ref()
+    }
+
+    /// The parameters of the query; `None` where there is no path.
+    pub(super) fn query(&self) -> Option<&Query<'a>> {
+        let read = || Some(Box::new(Query::of(self.request.path?)));
+        self.query.get_or_init(read).as_deref()
     }
 
     /// The readings of the path; `None` where it is absent or unclear.
@@ -214,6 +231,12 @@ pub fn namespace_of(principal: &str) -> Option<&str> {
         }
         _ => None,
     }
+}
+
+/// `NAMESPACE/sa/ACCOUNT` of a principal that is exactly `domain/ns/NAMESPACE/sa/ACCOUNT`.
+fn service_account_of(principal: &str) -> Option<&str> {
+    namespace_of(principal)?;
+    principal.split_once("/ns/").map(|(_, account)| account)
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@
 
 use super::decision::Action;
 use super::host_map::{HostMap, Scope};
+use super::paths::PathSet;
+use super::query::Parameter;
 use super::request::{Facts, Port};
 use super::text::TextSet;
 use crate::host::{Host, HostPattern};
@@ -34,17 +36,25 @@ pub enum State {
     Retiring,
 }
 
-/// One entry of `from`; every field that is present must match.
+/// One entry of `from`: its fields that are present, each of which must match.
 #[derive(Clone, Debug, Default)]
-pub struct Source {
+pub struct Source(Box<[(SourceField, TextSet)]>);
+
+/// A field of an entry of `from`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourceField {
     /// SPIFFE ids without `spiffe://`.
-    pub principals: Option<TextSet>,
+    Principals,
     /// None of these SPIFFE ids.
-    pub not_principals: Option<TextSet>,
+    NotPrincipals,
     /// Kubernetes namespaces.
-    pub namespaces: Option<TextSet>,
+    Namespaces,
     /// None of these namespaces.
-    pub not_namespaces: Option<TextSet>,
+    NotNamespaces,
+    /// Kubernetes service accounts, as `NAMESPACE/sa/ACCOUNT`.
+    ServiceAccounts,
+    /// None of these service accounts.
+    NotServiceAccounts,
 }
 
 /// One entry of `to`; every field that is present must match.
@@ -63,9 +73,13 @@ pub struct Destination<'a> {
     /// None of these methods.
     pub not_methods: Option<Vec<Box<str>>>,
     /// Paths, without a query.
-    pub paths: Option<TextSet>,
+    pub paths: Option<PathSet>,
     /// None of these paths.
-    pub not_paths: Option<TextSet>,
+    pub not_paths: Option<PathSet>,
+    /// Parameters of the query, each of which must match.
+    pub query: Option<Vec<Parameter>>,
+    /// Not all of these parameters match.
+    pub not_query: Option<Vec<Parameter>>,
 }
 
 impl Destination<'_> {
@@ -84,17 +98,17 @@ impl Rule {
         })
     }
 
-    /// Whether the rule matches by one entry of its `to`, whose hosts were found to match by
-    /// `scope` (`None`: it has no hosts), or by having no `to`.
-    fn matches(
+    /// How the rule matches by one entry of its `to`, whose hosts were found to match by `scope`
+    /// (`None`: it has no hosts), or by having no `to`. `None`: it does not.
+    pub(super) fn matches(
         &self,
         conditions: &Conditions,
         destination: Option<u32>,
         scope: Option<Scope>,
         facts: &Facts<'_>,
-    ) -> bool {
-        self.matches_destination(conditions, destination, scope, facts)
-            && self.matches_caller(facts)
+    ) -> Option<Match> {
+        let by_destination = self.matches_destination(conditions, destination, scope, facts)?;
+        Some(by_destination.max(self.matches_caller(facts)?))
     }
 
     /// The part of [`Rule::matches`] that differs from entry to entry.
@@ -104,36 +118,54 @@ impl Rule {
         destination: Option<u32>,
         scope: Option<Scope>,
         facts: &Facts<'_>,
-    ) -> bool {
+    ) -> Option<Match> {
         let condition = match destination {
-            Some(index) => match conditions.0.get(index as usize) {
-                Some(condition) => Some(condition),
-                None => return false,
-            },
+            Some(index) => Some(conditions.0.get(index as usize)?),
             None => None,
         };
         if self.action == Action::Allow && !names_what_must_be_named(condition, scope, facts) {
-            return false;
+            return None;
         }
-        condition.is_none_or(|condition| {
-            let mut fields = ConditionField::ALL.into_iter();
-            fields.all(|field| condition.holds(field, facts).is_none_or(|it| self.counts(it)))
+        let Some(condition) = condition else { return Some(Match::Certain) };
+        let mut found = Match::Certain;
+        let mut tests = condition.0.iter();
+        tests.all(|test| self.counts(test.holds(self.action, facts), &mut found)).then_some(found)
+    }
+
+    /// How the best entry of `from` matches, if any does.
+    pub(super) fn matches_caller(&self, facts: &Facts<'_>) -> Option<Match> {
+        if self.from.is_empty() {
+            return Some(Match::Certain);
+        }
+        let mut best = None;
+        for source in &self.from {
+            let mut found = Match::Certain;
+            if source.tests(facts).all(|(_, known)| self.counts(known, &mut found)) {
+                if found == Match::Certain {
+                    return Some(found);
+                }
+                best = Some(found);
+            }
+        }
+        best
+    }
+
+    /// Whether a field counts as holding of which so much is known. What is unknown does in a deny rule,
+    /// which is noted.
+    fn counts(&self, known: Option<bool>, found: &mut Match) -> bool {
+        known.unwrap_or_else(|| {
+            *found = Match::Unknown;
+            self.action == Action::Deny
         })
     }
+}
 
-    /// Whether any entry of `from` matches, or there is none.
-    pub(super) fn matches_caller(&self, facts: &Facts<'_>) -> bool {
-        let source_holds = |source: &Source| {
-            let mut fields = SourceField::ALL.into_iter();
-            fields.all(|field| source.holds(field, facts).is_none_or(|it| self.counts(it)))
-        };
-        self.from.is_empty() || self.from.iter().any(source_holds)
-    }
-
-    /// Whether a condition counts as holding: what is unknown does in a deny rule.
-    fn counts(&self, known: Option<bool>) -> bool {
-        known.unwrap_or(self.action == Action::Deny)
-    }
+/// How a rule matches; the least is named before the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Match {
+    Certain,
+    /// Only because something is unknown.
+    Unknown,
 }
 
 /// Why a rule does not match by one entry of its `to`.
@@ -171,7 +203,7 @@ impl Rule {
         scope: Option<Scope>,
         facts: &Facts<'_>,
     ) -> Option<Miss> {
-        if self.matches(conditions, destination, scope, facts) {
+        if self.matches(conditions, destination, scope, facts).is_some() {
             return None;
         }
         let condition = destination.and_then(|index| conditions.0.get(index as usize));
@@ -183,15 +215,15 @@ impl Rule {
         let mut misses: Vec<FieldMiss> = condition
             .into_iter()
             .flat_map(|condition| {
-                ConditionField::ALL
-                    .map(|it| self.field_miss("to", entry, it.key(), condition.holds(it, facts)))
+                let tests = condition.0.iter();
+                tests.map(|it| self.field_miss("to", entry, it.key(), it.holds(self.action, facts)))
             })
             .flatten()
             .collect();
         let sources = self.from.iter().enumerate().map(|(entry, source)| {
-            let fields = SourceField::ALL
-                .map(|it| self.field_miss("from", entry, it.key(), source.holds(it, facts)));
-            fields.into_iter().flatten().collect::<Vec<_>>()
+            let tests = source.tests(facts);
+            let misses = tests.map(|(it, known)| self.field_miss("from", entry, it.key(), known));
+            misses.flatten().collect::<Vec<_>>()
         });
         let sources: Vec<_> = sources.collect();
         if sources.iter().all(|misses| !misses.is_empty()) {
@@ -210,30 +242,31 @@ impl Rule {
         if self.action == Action::Allow {
             return Vec::new();
         }
-        let unknown = |list, entry, field, known| {
-            let is_unknown = known == Some(None);
+        let unknown = |list, entry, field, known: Option<bool>| {
+            let is_unknown = known.is_none();
             is_unknown.then_some(FieldMiss { list, entry, field, is_unknown })
         };
         let condition = destination.and_then(|index| conditions.0.get(index as usize));
         let entry = destination.map_or(0, |index| index as usize);
         let to = condition.into_iter().flat_map(|condition| {
-            ConditionField::ALL.map(|it| unknown("to", entry, it.key(), condition.holds(it, facts)))
+            let tests = condition.0.iter();
+            tests.map(move |it| unknown("to", entry, it.key(), it.holds(self.action, facts)))
         });
         let from = self.from.iter().enumerate().flat_map(|(entry, source)| {
-            SourceField::ALL.map(|it| unknown("from", entry, it.key(), source.holds(it, facts)))
+            source.tests(facts).map(move |(it, known)| unknown("from", entry, it.key(), known))
         });
         to.chain(from).flatten().collect()
     }
 
-    /// A field that does not hold: `known` is what [`Condition::holds`] says of it.
+    /// A field that does not hold: `known` is what its test says.
     fn field_miss(
         &self,
         list: &'static str,
         entry: usize,
         field: &'static str,
-        known: Option<Option<bool>>,
+        known: Option<bool>,
     ) -> Option<FieldMiss> {
-        let is_unknown = match known? {
+        let is_unknown = match known {
             Some(true) => return None,
             Some(false) => false,
             None => true,
@@ -252,8 +285,11 @@ fn names_what_must_be_named(
     facts: &Facts<'_>,
 ) -> bool {
     let names_connect = || {
-        let methods = condition.and_then(|condition| condition.methods.as_ref());
-        methods.is_some_and(|methods| methods.iter().any(|method| &**method == "CONNECT"))
+        let mut tests = condition.into_iter().flat_map(|condition| &condition.0);
+        tests.any(|test| match test {
+            Test::Methods(methods) => methods.iter().any(|method| &**method == "CONNECT"),
+            _ => false,
+        })
     };
     names_host(scope, facts) && (!facts.is_connect || names_connect())
 }
@@ -270,19 +306,25 @@ fn names_host(scope: Option<Scope>, facts: &Facts<'_>) -> bool {
         }
 }
 
-/// A field of an entry of `from`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum SourceField {
-    Principals,
-    NotPrincipals,
-    Namespaces,
-    NotNamespaces,
+impl Source {
+    /// Takes the fields that are present.
+    pub fn new(fields: impl IntoIterator<Item = (SourceField, Option<TextSet>)>) -> Self {
+        let present = |(field, set): (_, Option<_>)| Some((field, set?));
+        Self(fields.into_iter().filter_map(present).collect())
+    }
+
+    /// What a field lists, if it is present.
+    pub(super) fn get(&self, wanted: SourceField) -> Option<&TextSet> {
+        self.0.iter().find_map(|(field, set)| (*field == wanted).then_some(set))
+    }
+
+    /// Each field, and whether it holds; `None` where that is unknown.
+    fn tests(&self, facts: &Facts<'_>) -> impl Iterator<Item = (SourceField, Option<bool>)> {
+        self.0.iter().map(|(field, set)| (*field, field.holds(set, facts)))
+    }
 }
 
 impl SourceField {
-    pub(super) const ALL: [Self; 4] =
-        [Self::Principals, Self::NotPrincipals, Self::Namespaces, Self::NotNamespaces];
-
     /// The key of policies.
     fn key(self) -> &'static str {
         match self {
@@ -290,21 +332,19 @@ impl SourceField {
             Self::NotPrincipals => "notPrincipals",
             Self::Namespaces => "namespaces",
             Self::NotNamespaces => "notNamespaces",
+            Self::ServiceAccounts => "serviceAccounts",
+            Self::NotServiceAccounts => "notServiceAccounts",
         }
     }
-}
 
-impl Source {
-    /// Whether a field holds: `None` where it is absent, `Some(None)` where that is unknown.
-    pub(super) fn holds(&self, field: SourceField, facts: &Facts<'_>) -> Option<Option<bool>> {
-        let (set, value, is_listed) = match field {
-            SourceField::Principals => (&self.principals, facts.principal.as_ref(), true),
-            SourceField::NotPrincipals => (&self.not_principals, facts.principal.as_ref(), false),
-            SourceField::Namespaces => (&self.namespaces, facts.namespace(), true),
-            SourceField::NotNamespaces => (&self.not_namespaces, facts.namespace(), false),
+    fn holds(self, set: &TextSet, facts: &Facts<'_>) -> Option<bool> {
+        let value = match self {
+            Self::Principals | Self::NotPrincipals => facts.principal.as_ref(),
+            Self::Namespaces | Self::NotNamespaces => facts.namespace(),
+            Self::ServiceAccounts | Self::NotServiceAccounts => facts.service_account(),
         };
-        let set = set.as_ref()?;
-        Some(value.map(|value| set.matches(value) == is_listed))
+        let lists = matches!(self, Self::Principals | Self::Namespaces | Self::ServiceAccounts);
+        Some(set.matches(value?) == lists)
     }
 }
 
@@ -312,16 +352,23 @@ impl Source {
 #[derive(Debug)]
 pub(super) struct Conditions(Box<[Condition]>);
 
-/// What one entry of `to` asks beside its hosts.
+/// What one entry of `to` asks beside its hosts, which the index finds: every field that is present, what
+/// costs least first.
 #[derive(Debug)]
-struct Condition {
-    not_hosts: Option<Box<HostMap>>,
-    ports: Option<Vec<u16>>,
-    not_ports: Option<Vec<u16>>,
-    methods: Option<Vec<Box<str>>>,
-    not_methods: Option<Vec<Box<str>>>,
-    paths: Option<TextSet>,
-    not_paths: Option<TextSet>,
+struct Condition(Box<[Test]>);
+
+/// A field of an entry of `to`.
+#[derive(Debug)]
+enum Test {
+    Ports(Vec<u16>),
+    NotPorts(Vec<u16>),
+    Methods(Vec<Box<str>>),
+    NotMethods(Vec<Box<str>>),
+    NotHosts(Box<HostMap>),
+    Paths(Box<PathSet>),
+    NotPaths(Box<PathSet>),
+    Query(Vec<Parameter>),
+    NotQuery(Vec<Parameter>),
 }
 
 /// The hosts of each entry of a rule's `to`; `None` for an entry without hosts.
@@ -333,89 +380,81 @@ impl Conditions {
         let (hosts, conditions): (Vec<_>, Vec<_>) = destinations
             .into_iter()
             .map(|destination| {
-                let not_hosts = destination.not_hosts.map(|patterns| {
-                    let mut map = HostMap::for_patterns(patterns.iter(), 0);
-                    for pattern in &patterns {
-                        let _ = map.entry(pattern);
-                    }
-                    Box::new(map)
-                });
-                let condition = Condition {
+                let Destination { hosts, not_hosts, ports, not_ports, .. } = destination;
+                let Destination { methods, not_methods, paths, not_paths, .. } = destination;
+                let Destination { query, not_query, .. } = destination;
+                let not_hosts = not_hosts.map(|patterns| Test::NotHosts(host_map(&patterns)));
+                let paths = paths.map(|set| Test::Paths(Box::new(set)));
+                let not_paths = not_paths.map(|set| Test::NotPaths(Box::new(set)));
+                let tests = [
+                    ports.map(Test::Ports),
+                    not_ports.map(Test::NotPorts),
+                    methods.map(Test::Methods),
+                    not_methods.map(Test::NotMethods),
                     not_hosts,
-                    ports: destination.ports,
-                    not_ports: destination.not_ports,
-                    methods: destination.methods,
-                    not_methods: destination.not_methods,
-                    paths: destination.paths,
-                    not_paths: destination.not_paths,
-                };
-                (destination.hosts, condition)
+                    paths,
+                    not_paths,
+                    query.map(Test::Query),
+                    not_query.map(Test::NotQuery),
+                ];
+                let condition = Condition(tests.into_iter().flatten().collect());
+                (hosts, condition)
             })
             .unzip();
         (hosts, Self(conditions.into()))
     }
 
-    /// Whether an entry asks for a method or a path, which a connection does not show.
+    /// Whether an entry asks for a method, a path or a query, which a connection does not show.
     pub(super) fn ask_for_requests(&self) -> bool {
-        self.0.iter().any(|condition| {
-            let Condition { methods, not_methods, paths, not_paths, .. } = condition;
-            methods.is_some() || not_methods.is_some() || paths.is_some() || not_paths.is_some()
+        let mut tests = self.0.iter().flat_map(|condition| &condition.0);
+        tests.any(|test| match test {
+            Test::Ports(_) | Test::NotPorts(_) | Test::NotHosts(_) => false,
+            Test::Methods(_) | Test::NotMethods(_) | Test::Paths(_) | Test::NotPaths(_) => true,
+            Test::Query(_) | Test::NotQuery(_) => true,
         })
     }
 }
 
-/// A field of an entry of `to`, beside its hosts, which the index finds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ConditionField {
-    NotHosts,
-    Ports,
-    NotPorts,
-    Methods,
-    NotMethods,
-    Paths,
-    NotPaths,
+fn host_map(patterns: &[HostPattern<'_>]) -> Box<HostMap> {
+    let mut map = HostMap::for_patterns(patterns.iter(), 0);
+    for pattern in patterns {
+        let _ = map.entry(pattern);
+    }
+    Box::new(map)
 }
 
-impl ConditionField {
-    /// What costs least comes first.
-    pub(super) const ALL: [Self; 7] = [
-        Self::Ports,
-        Self::NotPorts,
-        Self::Methods,
-        Self::NotMethods,
-        Self::NotHosts,
-        Self::Paths,
-        Self::NotPaths,
-    ];
-
+impl Test {
     /// The key of policies.
-    fn key(self) -> &'static str {
+    fn key(&self) -> &'static str {
         match self {
-            Self::NotHosts => "notHosts",
-            Self::Ports => "ports",
-            Self::NotPorts => "notPorts",
-            Self::Methods => "methods",
-            Self::NotMethods => "notMethods",
-            Self::Paths => "paths",
-            Self::NotPaths => "notPaths",
+            Self::NotHosts(_) => "notHosts",
+            Self::Ports(_) => "ports",
+            Self::NotPorts(_) => "notPorts",
+            Self::Methods(_) => "methods",
+            Self::NotMethods(_) => "notMethods",
+            Self::Paths(_) => "paths",
+            Self::NotPaths(_) => "notPaths",
+            Self::Query(_) => "query",
+            Self::NotQuery(_) => "notQuery",
         }
     }
-}
 
-impl Condition {
-    /// Whether a field holds: `None` where it is absent, `Some(None)` where that is unknown.
-    pub(super) fn holds(&self, field: ConditionField, facts: &Facts<'_>) -> Option<Option<bool>> {
+    /// Whether the field holds in a rule with this action; `None` where that is unknown. Where it holds of
+    /// one reading of the path only, it does in a deny rule and does not in an allow rule.
+    fn holds(&self, action: Action, facts: &Facts<'_>) -> Option<bool> {
         let not = |known: Option<bool>| known.map(|listed| !listed);
-        let path = |set: &TextSet| facts.readings()?.agree(|reading| set.matches(reading));
-        Some(match field {
-            ConditionField::NotHosts => Some(!self.not_hosts.as_ref()?.contains(&facts.host_keys)),
-            ConditionField::Ports => has_port(self.ports.as_ref()?, facts.port),
-            ConditionField::NotPorts => not(has_port(self.not_ports.as_ref()?, facts.port)),
-            ConditionField::Methods => has_method(self.methods.as_ref()?, facts.method),
-            ConditionField::NotMethods => not(has_method(self.not_methods.as_ref()?, facts.method)),
-            ConditionField::Paths => path(self.paths.as_ref()?),
-            ConditionField::NotPaths => not(path(self.not_paths.as_ref()?)),
-        })
+        let of_both = |holds: Option<bool>| Some(holds.unwrap_or(action == Action::Deny));
+        match self {
+            Self::Ports(ports) => has_port(ports, facts.port),
+            Self::NotPorts(ports) => not(has_port(ports, facts.port)),
+            Self::Methods(methods) => has_method(methods, facts.method),
+            Self::NotMethods(methods) => not(has_method(methods, facts.method)),
+            Self::NotHosts(hosts) => Some(!hosts.contains(&facts.host_keys)),
+            Self::Paths(set) => of_both(set.matches(facts.readings()?)),
+            Self::NotPaths(set) => of_both(not(set.matches(facts.readings()?))),
+            Self::Query(asked) => facts.query()?.matches(asked),
+            Self::NotQuery(asked) => not(facts.query()?.matches(asked)),
+        }
     }
 }
 

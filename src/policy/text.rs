@@ -1,4 +1,4 @@
-//! Lists of text patterns, for callers and paths.
+//! Lists of text patterns, for callers, paths and query parameters.
 
 use crate::key_table::{Hash, KeyTable};
 use std::borrow::Cow;
@@ -31,6 +31,16 @@ impl<'a> TextPattern<'a> {
             return None;
         };
         (!rest.is_empty() && !rest.contains('*')).then_some(pattern)
+    }
+
+    /// A pattern of the same form with another text.
+    pub(super) fn with(self, text: &str) -> TextPattern<'_> {
+        match self {
+            Self::Exact(_) => TextPattern::Exact(text),
+            Self::Prefix(_) => TextPattern::Prefix(text),
+            Self::Suffix(_) => TextPattern::Suffix(text),
+            Self::Present => TextPattern::Present,
+        }
     }
 }
 
@@ -82,6 +92,17 @@ impl TextSet {
             || self.suffixes.iter().any(|suffix| text.as_str().ends_with(&**suffix))
     }
 
+    pub(crate) fn insert(&mut self, pattern: TextPattern<'_>) {
+        match pattern {
+            TextPattern::Exact(text) => {
+                let _ = self.exact.entry(text.as_bytes(), 0);
+            }
+            TextPattern::Prefix(text) => self.prefixes.push(text.into()),
+            TextPattern::Suffix(text) => self.suffixes.push(text.into()),
+            TextPattern::Present => self.present = true,
+        }
+    }
+
     /// The exact texts and the prefixes, where there is nothing else: whatever is in the set is one
     /// of those or begins with one of these.
     pub(super) fn exact_and_prefixes(
@@ -95,16 +116,7 @@ impl TextSet {
 impl<'a> FromIterator<TextPattern<'a>> for TextSet {
     fn from_iter<I: IntoIterator<Item = TextPattern<'a>>>(patterns: I) -> Self {
         let mut set = Self::default();
-        for pattern in patterns {
-            match pattern {
-                TextPattern::Exact(text) => {
-                    let _ = set.exact.entry(text.as_bytes(), 0);
-                }
-                TextPattern::Prefix(text) => set.prefixes.push(text.into()),
-                TextPattern::Suffix(text) => set.suffixes.push(text.into()),
-                TextPattern::Present => set.present = true,
-            }
-        }
+        patterns.into_iter().for_each(|pattern| set.insert(pattern));
         set
     }
 }

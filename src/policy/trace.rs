@@ -5,7 +5,7 @@
 
 use super::index::Candidate;
 use super::request::{Facts, Port};
-use super::rule::{FieldMiss, Miss};
+use super::rule::{FieldMiss, Match, Miss};
 use super::{Action, Decision, Policy, Reason, Request, Scope, State};
 
 /// A decision with what led to it.
@@ -18,8 +18,8 @@ pub struct Trace {
     /// The path as sent and as read leniently; absent where it is unknown or the request malformed.
     pub path: Option<[String; 2]>,
     /// The rules whose hosts match, whatever the caller: the most specific host first, the smallest
-    /// id first among equals, so that the first that matches is named. None where an earlier step
-    /// decides.
+    /// id first among equals, so that the first that matches is named; one that rests on something
+    /// unknown only where no other matches. None where an earlier step decides.
     pub attempts: Vec<Attempt>,
 }
 
@@ -39,6 +39,9 @@ pub struct Attempt {
     pub has_ended: bool,
     /// Why the rule does not match; `None`: it does.
     pub miss: Option<Miss>,
+    /// Whether the rule, a deny, matches only because something is unknown: then those that match
+    /// without are named before it.
+    pub rests_on_unknown: bool,
     /// The fields of a deny that match because what they ask about is unknown.
     pub unspared: Vec<FieldMiss>,
 }
@@ -79,6 +82,8 @@ impl Policy {
                 scope,
                 counts: [head.state != Some(State::DryRun), head.state != Some(State::Retiring)],
                 has_ended,
+                rests_on_unknown: miss.is_none()
+                    && head.matches(conditions, destination, scope, facts) == Some(Match::Unknown),
                 unspared: match miss {
                     None => head.unspared(conditions, destination, facts),
                     Some(_) => Vec::new(),

@@ -91,11 +91,19 @@ fn follow(policy: &Policy, trace: &Trace, verdict: Verdict, view: usize, shown: 
                 && candidate.has_ended == has_ended
                 && policy.rules()[candidate.rule].action == action
         };
-        trace.attempts.iter().find(matches).map(|candidate| candidate.rule)
+        let matching = || trace.attempts.iter().filter(matches);
+        let certain = matching().find(|candidate| !candidate.rests_on_unknown);
+        certain.or_else(|| matching().next())
     };
+    let deny = first(Action::Deny, false);
+    let is_certain = deny.is_some_and(|candidate| !candidate.rests_on_unknown);
+    let first = |action, has_ended| first(action, has_ended).map(|candidate| candidate.rule);
     let (deny, allow) = (first(Action::Deny, false), first(Action::Allow, false));
     match verdict.reason {
-        Reason::Rule if verdict.action == Action::Deny => assert_eq!(verdict.rule, deny, "{shown}"),
+        Reason::Rule if verdict.action == Action::Deny => {
+            assert_eq!((verdict.rule, true), (deny, is_certain), "{shown}");
+        }
+        Reason::Unknown => assert_eq!((verdict.rule, false), (deny, is_certain), "{shown}"),
         Reason::Rule => assert_eq!((None, verdict.rule), (deny, allow), "{shown}"),
         reason => {
             assert_eq!((None, None), (deny, allow), "{shown}");

@@ -41,6 +41,7 @@ fn the_naive_matcher_agrees_on_every_verdict_and_every_reason_comes_up() {
         "is deny malformed",
         "is deny rule",
         "is deny sni",
+        "is deny unknown",
         "would be allow default",
         "would be allow rule",
         "would be deny connect",
@@ -52,6 +53,7 @@ fn the_naive_matcher_agrees_on_every_verdict_and_every_reason_comes_up() {
         "would be deny malformed",
         "would be deny rule",
         "would be deny sni",
+        "would be deny unknown",
     ];
     assert_eq!(seen.into_inner(), expected.map(str::to_owned).into());
 }

@@ -4,7 +4,7 @@
 
 use crate::policy_file::{Callers, Destinations, List};
 use egress_warden::host::{Block, HostPattern};
-use egress_warden::policy::TextPattern;
+use egress_warden::policy::{PathPattern, TextPattern};
 use std::cell::OnceCell;
 use std::net::IpAddr;
 
@@ -160,6 +160,42 @@ impl Pattern for TextPattern<'_> {
             Self::Present => Keys::One(Key::open(b"", [])),
         }
     }
+}
+
+impl Pattern for PathPattern<'_> {
+    fn covers(&self, other: &Self) -> bool {
+        match (*self, *other) {
+            (Self::Text(TextPattern::Present), _) => true,
+            (Self::Text(text), Self::Text(other)) if !self.has_encoded_slash() => {
+                !PathPattern::Text(other).has_encoded_slash() && text.covers(&other)
+            }
+            (Self::Text(TextPattern::Prefix(start)), _) if !self.has_encoded_slash() => {
+                literal_start(*other).starts_with(start)
+            }
+            _ => self == other,
+        }
+    }
+
+    fn is_exact(&self) -> bool {
+        matches!(self, Self::Text(TextPattern::Exact(_))) && !self.has_encoded_slash()
+    }
+
+    fn keys(&self) -> Keys {
+        match self {
+            Self::Text(text) if !self.has_encoded_slash() => text.keys(),
+            Self::Text(TextPattern::Suffix(_)) => Keys::Some(Key::open(b"", [])),
+            _ => Keys::Some(Key::open(b"<", literal_start(*self).bytes())),
+        }
+    }
+}
+
+/// What every path that matches begins with, in both of its readings.
+fn literal_start(pattern: PathPattern<'_>) -> &str {
+    let text = match pattern {
+        PathPattern::Text(TextPattern::Suffix(_)) => "",
+        pattern => pattern.text(),
+    };
+    text.split(['{', '%']).next().unwrap_or_default()
 }
 
 impl Pattern for u16 {
@@ -338,7 +374,8 @@ pub(crate) struct Demands<'p> {
     not_hosts: Patterns<'p, HostPattern<'p>>,
     ports: Field<'p, u16>,
     methods: Field<'p, &'p str>,
-    paths: Field<'p, TextPattern<'p>>,
+    paths: Field<'p, PathPattern<'p>>,
+    asks_query: bool,
 }
 
 impl<'p> Demands<'p> {
@@ -348,6 +385,7 @@ impl<'p> Demands<'p> {
             ports: Field::of(&entry.ports, &entry.not_ports),
             methods: Field::of(&entry.methods, &entry.not_methods),
             paths: Field::of(&entry.paths, &entry.not_paths),
+            asks_query: entry.query.is_some() || entry.not_query.is_some(),
         }
     }
 
@@ -358,7 +396,8 @@ impl<'p> Demands<'p> {
                 .saturating_add(usize::from(!field.not.listed.is_empty()))
         }
         let not_hosts = usize::from(!self.not_hosts.listed.is_empty());
-        [not_hosts, of(&self.ports), of(&self.methods), of(&self.paths)].iter().sum()
+        let query = usize::from(self.asks_query);
+        [not_hosts, of(&self.ports), of(&self.methods), of(&self.paths), query].iter().sum()
     }
 
     /// Whether whatever meets the other's demands meets these, as far as hosts are not asked.
@@ -366,6 +405,8 @@ impl<'p> Demands<'p> {
         self.ports.covers(&other.ports)
             && self.methods.covers(&other.methods)
             && self.paths.covers(&other.paths)
+            // Whether one query covers another is not told.
+            && !self.asks_query
     }
 
     /// Whether `notHosts` takes nothing out of this host that the other's lets in. `None`: any host.
@@ -384,6 +425,7 @@ impl<'p> Demands<'p> {
 pub(crate) struct CallerDemands<'p> {
     principals: Field<'p, TextPattern<'p>>,
     namespaces: Field<'p, TextPattern<'p>>,
+    service_accounts: Field<'p, &'p str>,
 }
 
 impl<'p> CallerDemands<'p> {
@@ -391,12 +433,15 @@ impl<'p> CallerDemands<'p> {
         Self {
             principals: Field::of(&entry.principals, &entry.not_principals),
             namespaces: Field::of(&entry.namespaces, &entry.not_namespaces),
+            service_accounts: Field::of(&entry.service_accounts, &entry.not_service_accounts),
         }
     }
 
     /// Whether all of the other's callers are among these.
     pub(crate) fn cover(&self, other: &Self) -> bool {
-        self.principals.covers(&other.principals) && self.namespaces.covers(&other.namespaces)
+        self.principals.covers(&other.principals)
+            && self.namespaces.covers(&other.namespaces)
+            && self.service_accounts.covers(&other.service_accounts)
     }
 }
 

@@ -82,6 +82,7 @@ fn the_tool_explains_what_the_filter_does() {
         "deny malformed",
         "deny rule",
         "deny sni",
+        "deny unknown",
     ]
     .map(str::to_owned)
     .into();

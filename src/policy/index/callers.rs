@@ -1,12 +1,13 @@
 //! The callers that rules name, as numbers.
 //!
 //! A rule is found through its callers where each entry of its `from` asks for principals that are
-//! written out or begin so, or for namespaces that are written out. A pattern such as
+//! written out or begin so, or for namespaces or service accounts that are
+//! written out. A pattern such as
 //! `cluster.local/ns/payments/*` is found through the longest directory that it begins with.
 
 use crate::key_table::{Hasher, KeyTable};
 use crate::policy::request::Facts;
-use crate::policy::rule::{Rule, Source};
+use crate::policy::rule::{Rule, Source, SourceField};
 
 /// Most keys of a rule that is found through them: a rule with more is held against every caller.
 const MAX_KEYS: usize = 8;
@@ -18,6 +19,8 @@ pub(super) enum Key<'a> {
     /// What a principal begins with, up to and with a `/`.
     Directory(&'a str),
     Namespace(&'a [u8]),
+    /// As `NAMESPACE/sa/ACCOUNT`.
+    ServiceAccount(&'a [u8]),
 }
 
 /// The keys of one rule: whoever it may match, where everything is known, has one of them.
@@ -41,12 +44,13 @@ impl<'a> Keys<'a> {
         self.0.iter().copied()
     }
 
+    /// Whether there are namespaces or service accounts among them.
     pub(super) fn has_namespaces(&self) -> bool {
-        self.0.iter().any(|key| matches!(key, Key::Namespace(_)))
+        self.0.iter().any(|key| matches!(key, Key::Namespace(_) | Key::ServiceAccount(_)))
     }
 
     pub(super) fn has_principals(&self) -> bool {
-        self.0.iter().any(|key| !matches!(key, Key::Namespace(_)))
+        self.0.iter().any(|key| matches!(key, Key::Principal(_) | Key::Directory(_)))
     }
 }
 
@@ -54,7 +58,7 @@ impl<'a> Keys<'a> {
 fn of_source<'a>(source: &'a Source, keys: &mut Vec<Key<'a>>) -> Option<()> {
     let count = keys.len();
     if let Some((exact, prefixes)) =
-        source.principals.as_ref().and_then(|it| it.exact_and_prefixes())
+        source.get(SourceField::Principals).and_then(|it| it.exact_and_prefixes())
     {
         keys.extend(exact.map(Key::Principal).take(MAX_KEYS.saturating_add(1)));
         for prefix in prefixes.take(MAX_KEYS.saturating_add(1)) {
@@ -70,7 +74,12 @@ fn of_source<'a>(source: &'a Source, keys: &mut Vec<Key<'a>>) -> Option<()> {
             return Some(());
         }
     }
-    let (exact, mut prefixes) = source.namespaces.as_ref()?.exact_and_prefixes()?;
+    if let Some(accounts) = source.get(SourceField::ServiceAccounts) {
+        let (exact, _) = accounts.exact_and_prefixes()?;
+        keys.extend(exact.map(Key::ServiceAccount).take(MAX_KEYS.saturating_add(1)));
+        return Some(());
+    }
+    let (exact, mut prefixes) = source.get(SourceField::Namespaces)?.exact_and_prefixes()?;
     if prefixes.next().is_some() {
         return None;
     }
@@ -87,6 +96,7 @@ pub(super) struct Callers {
     /// How many segments the longest of them has.
     deepest: usize,
     namespaces: KeyTable,
+    service_accounts: KeyTable,
 }
 
 impl Callers {
@@ -102,13 +112,15 @@ impl Callers {
                 self.directories.entry_hashed(hasher.finish(), directory.as_bytes(), next)
             }
             Key::Namespace(namespace) => self.namespaces.entry(namespace, next),
+            Key::ServiceAccount(account) => self.service_accounts.entry(account, next),
         };
         entry.map(|(number, _)| *number)
     }
 
     /// How many keys have a number; numbers start at 0.
     fn len(&self) -> usize {
-        let tables = [&self.principals, &self.directories, &self.namespaces];
+        let tables =
+            [&self.principals, &self.directories, &self.namespaces, &self.service_accounts];
         tables.iter().map(|table| table.len()).sum()
     }
 
@@ -132,6 +144,11 @@ impl Callers {
         if let Some(namespace) = facts.namespace() {
             let bytes = namespace.as_str().as_bytes();
             numbers.extend(self.namespaces.get_hashed(namespace.hash(), bytes));
+        }
+        if let (false, Some(account)) = (self.service_accounts.is_empty(), facts.service_account())
+        {
+            let bytes = account.as_str().as_bytes();
+            numbers.extend(self.service_accounts.get_hashed(account.hash(), bytes));
         }
         numbers
     }

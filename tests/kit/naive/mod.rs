@@ -127,18 +127,21 @@ fn judge(policy: &Policy, request: &Request, without: &str) -> Verdict {
         let counts = |rule: &&Rule| rule.state.as_deref() != Some(without);
         policy.rules.iter().filter(counts)
     };
-    let named = |action: &str, ended: bool| {
+    let named = |action: &str, ended: bool, unknown: bool| {
         let rules =
             counting().filter(|rule| rule.action == action && has_ended(rule, request) == ended);
         let matches =
-            rules.filter_map(|rule| Some((specificity(rule, request, &authority)?, rule)));
+            rules.filter_map(|rule| Some((specificity(rule, request, &authority, unknown)?, rule)));
         let first = matches.min_by(|(a, left), (b, right)| b.cmp(a).then(left.id.cmp(&right.id)));
         first.map(|(_, rule)| rule.id.clone())
     };
-    if let rule @ Some(_) = named("deny", false) {
+    if let rule @ Some(_) = named("deny", false, false) {
         return (false, "rule", rule);
     }
-    if let rule @ Some(_) = named("allow", false) {
+    if let rule @ Some(_) = named("deny", false, true) {
+        return (false, "unknown", rule);
+    }
+    if let rule @ Some(_) = named("allow", false, false) {
         return (true, "rule", rule);
     }
     match host {
@@ -149,7 +152,7 @@ fn judge(policy: &Policy, request: &Request, without: &str) -> Verdict {
         _ if is_connect => return (false, "connect", None),
         _ => {}
     }
-    match (policy.default == "allow", named("allow", true)) {
+    match (policy.default == "allow", named("allow", true, false)) {
         (true, _) => (true, "default", None),
         (false, rule @ Some(_)) => (false, "expired", rule),
         (false, None) => (false, "default", None),
@@ -172,15 +175,16 @@ fn has_ended(rule: &Rule, request: &Request) -> bool {
     request.now.map_or(rule.action == "allow", |now| u128::from(now) >= until)
 }
 
-/// How specific the host pattern is by which the rule matches, or `None` where it does not match.
+/// How specific the host pattern is by which the rule matches if fields that are unknown are as told,
+/// or `None` where it does not match.
 fn specificity(
     rule: &Rule,
     request: &Request,
     authority: &(Host, Option<u16>),
+    unknown: bool,
 ) -> Option<(u8, usize)> {
     let is_deny = rule.action == "deny";
-    // If it is unknown, an allow rule does not match and a deny rule does.
-    let all = |fields: &[Option<bool>]| fields.iter().all(|field| field.unwrap_or(is_deny));
+    let all = |fields: &[Option<bool>]| fields.iter().all(|field| field.unwrap_or(unknown));
     let from = |entry: &Entry| {
         let caller = request.principal.as_deref();
         let workload = caller.and_then(workload);
@@ -216,8 +220,10 @@ fn specificity(
             Some(entry.hosts.is_none() && !must_name_host || !hosts.is_empty()),
             Some(!patterns(&entry.not_hosts).any(|pattern| pattern.matches(host))),
             Some(names_connect || !must_name_connect),
-            field(&entry.ports, |list| has_port(list, port, request.cluster_port, true)),
-            field(&entry.not_ports, |list| has_port(list, port, request.cluster_port, false)),
+            field(&entry.ports, |list| has_port(list, *port, request.cluster_port)),
+            field(&entry.not_ports, |list| {
+                has_port(list, *port, request.cluster_port).map(|it| !it)
+            }),
             field(&entry.methods, |list| has_method(list, request)),
             field(&entry.not_methods, |list| has_method(list, request).map(|it| !it)),
             field(&entry.paths, |list| path_readings(list, path).map(any_or_both)),
@@ -260,13 +266,12 @@ fn workload(principal: &str) -> Option<(&str, &str)> {
     }
 }
 
-/// Whether the port that is dialled is in the list, or is not.
-fn has_port(list: &[f64], said: &Option<u16>, dialled: Option<u16>, wanted: bool) -> Option<bool> {
-    let has = |port: u16| list.contains(&f64::from(port));
-    match (dialled, *said) {
+/// Whether the port that is dialled is in the list: that of the route, or if it says none, that of the
+/// authority.
+fn has_port(list: &[f64], said: Option<u16>, dialled: Option<u16>) -> Option<bool> {
+    match (dialled, said) {
         (Some(dialled), Some(said)) if dialled != said => None,
-        (Some(port), _) | (None, Some(port)) => Some(has(port) == wanted),
-        (None, None) => None,
+        _ => Some(list.contains(&f64::from(dialled.or(said)?))),
     }
 }
 

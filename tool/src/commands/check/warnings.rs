@@ -272,9 +272,11 @@ impl Survey<'_> {
             return;
         }
         for (index, entry) in rule.to.iter().enumerate() {
-            let Destinations { methods, not_methods, paths, not_paths, .. } = entry;
-            if methods.is_some() || not_methods.is_some() || paths.is_some() || not_paths.is_some()
-            {
+            let Destinations { methods, not_methods, paths, not_paths, query, not_query, .. } =
+                entry;
+            let asks_more = paths.is_some() || not_paths.is_some();
+            let asks_query = query.is_some() || not_query.is_some();
+            if methods.is_some() || not_methods.is_some() || asks_more || asks_query {
                 let place = (format!("{}.to[{index}]", path_of(rule)), entry.node);
                 self.warn(place, Warning::Unseen(rule.action));
             }

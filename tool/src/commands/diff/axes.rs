@@ -11,7 +11,7 @@ use super::subject::Subject;
 use super::ways::Way;
 use super::words::Pieces;
 use crate::policy_file::{Callers as Sources, Destinations, List};
-use egress_warden::policy::{ClusterPort, TextPattern, TextSet, namespace_of};
+use egress_warden::policy::{ClusterPort, PathPattern, TextPattern, TextSet, namespace_of};
 use egress_warden::time::Time;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
@@ -220,6 +220,9 @@ fn callers(ways: &[Way<'_>], is_identity_demanded: bool) -> Result<Axis<Option<S
     if sources().next().is_none() && !is_identity_demanded {
         return Ok(any(None));
     }
+    if sources().any(|it| it.service_accounts.is_some() || it.not_service_accounts.is_some()) {
+        return Err(Gap::NoExample("a caller of a service account"));
+    }
     let principals = lists(sources(), |it: &Sources<'_>| [&it.principals, &it.not_principals]);
     let namespaces = lists(sources(), |it: &Sources<'_>| [&it.namespaces, &it.not_namespaces]);
     let (of_principals, of_namespaces) = (sets(&principals), sets(&namespaces));
@@ -366,11 +369,16 @@ fn in_another_case(method: &str, listed: &BTreeSet<&str>) -> Option<String> {
 }
 
 fn paths(ways: &[Way<'_>]) -> Result<Axis<Option<String>>, Gap> {
-    let destinations = ways.iter().filter_map(|way| way.destination);
-    let lists = lists(destinations, |it: &Destinations<'_>| [&it.paths, &it.not_paths]);
+    let destinations = || ways.iter().filter_map(|way| way.destination);
+    if destinations().any(|it| it.query.is_some() || it.not_query.is_some()) {
+        return Err(Gap::NoExample("a query"));
+    }
+    let lists = lists(destinations(), |it: &Destinations<'_>| [&it.paths, &it.not_paths]);
     if lists.is_empty() {
         return Ok(any(Some("/".to_owned())));
     }
+    let lists = lists.iter().map(|list| texts(list)).collect::<Option<Vec<_>>>();
+    let lists = lists.ok_or(Gap::NoExample("a path of a template, or with an encoded slash"))?;
     let sets = sets(&lists);
     let pieces = Pieces::of(&lists);
     within_bounds(paths::count(&pieces), &[&lists])?;
@@ -392,6 +400,15 @@ fn paths(ways: &[Way<'_>]) -> Result<Axis<Option<String>>, Gap> {
         (labels.iter().map(Label::to_string).collect(), Some(path.sent))
     };
     Ok(axis.into_iter().map(in_few_words).collect())
+}
+
+/// The patterns of paths as texts; `None` where one is a template or has an encoded slash.
+fn texts<'a>(list: &[PathPattern<'a>]) -> Option<Vec<TextPattern<'a>>> {
+    let text = |pattern: &PathPattern<'a>| match *pattern {
+        PathPattern::Text(text) if !pattern.has_encoded_slash() => Some(text),
+        _ => None,
+    };
+    list.iter().map(text).collect()
 }
 
 fn times(ways: &[Way<'_>], at: Time) -> Axis<Time> {

@@ -193,7 +193,7 @@ pub(super) fn step(verdict: &Verdict) -> usize {
     match (verdict.reason, verdict.action) {
         (Reason::Malformed | Reason::ProxyError | Reason::Undecided, _) => 1,
         (Reason::Identity | Reason::Sni, _) => 2,
-        (Reason::Rule, Action::Deny) => 3,
+        (Reason::Rule, Action::Deny) | (Reason::Unknown, _) => 3,
         (Reason::Rule, Action::Allow) => 4,
         (Reason::ForbiddenAddress | Reason::IpLiteral | Reason::Connect, _) => 5,
         (Reason::Expired, _) => 6,

@@ -177,7 +177,7 @@ impl Sightings {
         let sighting = self.sightings.entry((caller, destination)).or_default();
         match verdict_of_base {
             Some((Action::Allow, _)) => sighting.known += 1,
-            Some((Action::Deny, Reason::Rule)) => sighting.denied += 1,
+            Some((Action::Deny, Reason::Rule | Reason::Unknown)) => sighting.denied += 1,
             _ => match (ending, request.now) {
                 (Ending::PassedOn, Some(_)) => sighting.passed += 1,
                 (Ending::PassedOn, None) => sighting.undated += 1,
