@@ -27,11 +27,24 @@ fn decide(criterion: &mut Criterion) {
     let wildcard = |index: usize| format!("*.h{index}.example.com");
     let under_wildcard = |index: usize| format!("a.b.h{index}.example.com");
     let unlisted = |index: usize| format!("a.b.u{index}.example.com");
+    // Globs that share a suffix, with what tells them apart at the start, in the middle and at the end.
+    let glob = |index: usize| format!("h{index}-*.example.com");
+    let under_glob = |index: usize| format!("h{index}-x.example.com");
+    let glob_in_the_middle = |index: usize| format!("*.h{index}.*.example.com");
+    let under_the_middle = |index: usize| format!("a.b.h{index}.x.example.com");
+    let glob_anywhere = |index: usize| format!("*-h{index}-*.example.com");
+    let under_anywhere = |index: usize| format!("a-h{index}-b.example.com");
+    let tree = |index: usize| format!(".h{index}.example.com");
     for (name, host_of, authority_of) in [
         ("exact", &exact as &dyn Fn(usize) -> String, &exact as &dyn Fn(usize) -> String),
         ("wildcard", &wildcard, &under_wildcard),
         ("miss", &exact, &unlisted),
         ("miss among wildcards", &wildcard, &unlisted),
+        ("tree", &tree, &under_wildcard),
+        ("glob", &glob, &under_glob),
+        ("glob, whole labels", &glob_in_the_middle, &under_the_middle),
+        ("glob, within a label", &glob_anywhere, &under_anywhere),
+        ("miss among globs", &glob, &unlisted),
     ] {
         let mut group = criterion.benchmark_group(format!("decide/{name}"));
         for size in SIZES {

@@ -187,16 +187,68 @@ fn instructions_per_request() {
         ("10,000 rules for callers of one host", callers, called, 45_440),
         ("10,000 hosts, denied", denied, listed, 63_403),
     ]
-    .map(|(name, policy, request, committed)| {
-        let spent = in_a_worker::<Module, _>(|worker| {
-            let root = worker.configure(policy.to_string());
-            spent_by_the_second(worker, |worker| {
-                worker.send(root, request.clone());
-            })
-        });
-        (name, spent, committed)
+    .map(|(name, policy, request, committed)| (name, spent_on(&policy, request), committed));
+    assert_committed(&figures);
+}
+
+/// Of many globs under one suffix only those are compared with a host that have a run of its bytes.
+#[test]
+fn globs_that_share_a_suffix_do_not_add_up() {
+    let middle = |index: usize| format!("*.h{index}.*.example.com");
+    let start = |index: usize| format!("h{index}-*.example.com");
+    let within = |index: usize| format!("*-h{index}-*.example.com");
+    let figures = [
+        (
+            "1 glob, whole labels",
+            1,
+            &middle as &dyn Fn(usize) -> String,
+            "a.h0.b.example.com",
+            34_441,
+        ),
+        ("100,000 of them", 100_000, &middle, "a.h54321.b.example.com", 35_772),
+        ("1 glob, the start of a label", 1, &start, "h0-a.example.com", 32_406),
+        ("100,000 of them", 100_000, &start, "h54321-a.example.com", 39_232),
+        ("1 glob, within a label", 1, &within, "a-h0-b.example.com", 36_708),
+        ("100,000 of them", 100_000, &within, "a-h54321-b.example.com", 61_979),
+    ]
+    .map(|(name, globs, glob, host, committed)| {
+        (name, spent_on(&whole_job(globs, glob), Request::get(host)), committed)
     });
     assert_committed(&figures);
+}
+
+/// What one template, one encoded slash and one parameter cost, beside a path that is written out.
+#[test]
+fn instructions_of_paths_and_queries() {
+    let asking = |key: &str, value: Value| {
+        let mut policy = whole_job(1, &exact);
+        policy["rules"][0]["to"][0][key] = value;
+        policy
+    };
+    let request = Request::get("h0.example.com").path("/repos/acme/git?service=a&depth=1");
+    let figures = [
+        ("an exact path", asking("paths", json!(["/repos/acme/git"])), 32_539),
+        ("a template", asking("paths", json!(["/repos/{*}/git"])), 35_388),
+        (
+            "an encoded slash beside it",
+            asking("paths", json!(["/repos/{*}/git", "/a%2fb"])),
+            39_705,
+        ),
+        ("a parameter", asking("query", json!({"service": ["a"]})), 69_346),
+    ]
+    .map(|(name, policy, committed)| (name, spent_on(&policy, request.clone()), committed));
+    assert_committed(&figures);
+}
+
+/// The fuel of one request that was sent before.
+fn spent_on(policy: &Value, request: Request) -> u64 {
+    let text = policy.to_string();
+    in_a_worker::<Module, _>(|worker| {
+        let root = worker.configure(text);
+        spent_by_the_second(worker, |worker| {
+            worker.send(root, request.clone());
+        })
+    })
 }
 
 #[test]

@@ -88,7 +88,7 @@ pub enum PatternError {
         /// The wildcard over the name behind them, where nothing else is before it.
         wildcard: Option<Box<str>>,
     },
-    /// There are more than [`MAX_STARS`].
+    /// There are more than four.
     TooManyStars,
     /// `*` stands in a label that starts `xn--`.
     EncodedLabel,
