@@ -58,6 +58,16 @@ pub(super) fn of_error(file: &PolicyFile, error: &Finding<PolicyError>) -> Optio
     })
 }
 
+/// The edit that makes a scalar another text.
+pub(crate) fn text(file: &PolicyFile, node: &Node, text: &str) -> Option<Edit> {
+    let source = one_line_scalar(file.document(), &node.span)?;
+    Some(Edit {
+        span: node.span.clone(),
+        replacement: scalar(file.document().notation(), source, text),
+        change: Change::Text(text.to_owned()),
+    })
+}
+
 /// The edit that takes an item out of its list, where no comment would go with it. The first item
 /// of a list is none to take out.
 pub(crate) fn removal(file: &PolicyFile, before: &Node, item: &Node) -> Option<Edit> {

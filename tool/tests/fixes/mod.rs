@@ -96,6 +96,10 @@ fn is_respelt(old: &str, new: &str) -> bool {
         || old.eq_ignore_ascii_case(new)
         || old.strip_prefix("spiffe://") == Some(new)
         || old.strip_suffix('.').is_some_and(|it| it == new)
+        || new.strip_prefix('.').is_some_and(|apex| {
+            let is_special = Host::parse(apex.as_bytes()).is_ok_and(|it| it.is_special());
+            !is_special && host(old).as_deref() == Some(apex)
+        })
 }
 
 /// A policy in some layout, and then perhaps a few bytes of it changed.
@@ -132,11 +136,15 @@ fn text(bytes: &mut Unstructured<'_>) -> Result<String> {
     Ok(text)
 }
 
-const HOSTS: [&str; 14] = [
+const HOSTS: [&str; 18] = [
     "a.test",
     "A.test",
     "b.a.test",
     "*.a.test",
+    ".a.test",
+    "*.b.a.test",
+    "x.localhost",
+    "*.x.localhost",
     "*.A.test",
     "a.test.",
     "b\u{fc}cher.test",

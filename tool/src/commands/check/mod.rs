@@ -6,6 +6,7 @@ mod denials;
 mod literals;
 mod names;
 mod rewriting;
+mod trees;
 mod warning;
 mod warnings;
 

@@ -30,6 +30,15 @@ pub(super) enum Warning {
         item: String,
         first: usize,
     },
+    /// A name and the wildcard below it stand in one list.
+    NameAndWildcard {
+        apex: String,
+    },
+    /// An item of a list that has the pattern for this name and all below it.
+    InTree {
+        item: String,
+        apex: String,
+    },
     /// `from` where no caller is known.
     NoMutualTls(Action),
     /// Namespaces of every one of these trust domains, and of so many others.
@@ -130,6 +139,8 @@ impl Warning {
             Self::SameRule { .. } => "same-rules",
             Self::EqualItem { is_host: true, .. } => "equal-hosts",
             Self::EqualItem { is_host: false, .. } => "equal-items",
+            Self::NameAndWildcard { .. } => "name-and-wildcard",
+            Self::InTree { .. } => "in-tree",
             Self::NoMutualTls(_) => "from-without-mutual-tls",
             Self::Namespaces { .. } => "namespaces-without-domain",
             Self::LocalDomain => "local-domain",
@@ -166,6 +177,12 @@ impl Message for Warning {
             Self::SameRule { id } => format!("this rule says the same as `{id}`").into(),
             Self::EqualItem { item, first, .. } => {
                 format!("{item} stands in this list already, as item {first}").into()
+            }
+            Self::NameAndWildcard { apex } => {
+                format!("`{apex}` and `*.{apex}` in one list are `.{apex}`").into()
+            }
+            Self::InTree { item, apex } => {
+                format!("`.{apex}` in this list matches what `{item}` does").into()
             }
             Self::NoMutualTls(Action::Allow) => {
                 "without mutual TLS no caller is known: this never matches".into()
@@ -251,6 +268,8 @@ impl Message for Warning {
             Self::EndsWithin { .. } => "move `until` if it is still needed".into(),
             Self::DenyEnds => "take `until` away and withdraw the rule by hand".into(),
             Self::SameRule { .. } | Self::EqualItem { .. } => "keep one of them".into(),
+            Self::NameAndWildcard { apex } => format!("use \".{apex}\" for both").into(),
+            Self::InTree { .. } => "take it away".into(),
             Self::NoMutualTls(_) => "verify client certificates, or take `from` away".into(),
             Self::Namespaces { .. } => "add `principals: [\"DOMAIN/*\"]`".into(),
             Self::LocalDomain => {

@@ -2,7 +2,7 @@
 
 use super::denials::{Allowances, Denials};
 use super::warning::{Contradiction, Warning};
-use super::{Surroundings, literals, names};
+use super::{Surroundings, literals, names, trees};
 use crate::cover::{Patterns, excludes_itself};
 use crate::diagnostics::{Diagnostic, Level, fix};
 use crate::policy_file::{
@@ -53,6 +53,7 @@ pub(super) fn of(file: &PolicyFile, surroundings: Surroundings) -> Vec<Diagnosti
     survey.size();
     survey.reports.extend(names::of(&policy));
     survey.reports.extend(literals::of(&policy));
+    survey.reports.extend(trees::of(file, &policy));
     survey.reports
 }
 
