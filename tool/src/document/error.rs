@@ -20,6 +20,10 @@ pub(crate) enum TextError {
     Separator,
     Directive,
     SecondDocument,
+    /// The mark of a template that is not rendered.
+    Template,
+    /// In the indentation.
+    Tab,
     Tag,
     DuplicateAnchor(String),
     AnchorName,
@@ -59,6 +63,8 @@ impl Message for TextError {
             }
             Self::Directive => "a directive, by which YAML is read otherwise".into(),
             Self::SecondDocument => "a second document".into(),
+            Self::Template => "a template that is not rendered".into(),
+            Self::Tab => "a tab in the indentation, where YAML has none".into(),
             Self::Tag => "a tag, which readers of YAML take differently".into(),
             Self::DuplicateAnchor(name) => {
                 format!("the anchor `&{name}`, which stands here twice").into()
@@ -102,6 +108,8 @@ impl Message for TextError {
             Self::Separator => "put spaces before it, or `---` on a line of its own".into(),
             Self::Directive => "take it away".into(),
             Self::SecondDocument => "keep one policy in a file".into(),
+            Self::Template => RENDER.into(),
+            Self::Tab => "write spaces".into(),
             Self::Tag => "take the tag away; write a text in quotes".into(),
             Self::DuplicateAnchor(_) => "give each anchor a name of its own".into(),
             Self::AnchorName => "name it with letters and digits".into(),
@@ -117,10 +125,14 @@ impl Message for TextError {
             Self::KeyIsBlock(text) | Self::KeyIsDoubtful(text) => {
                 format!("write {}", quoted(text)).into()
             }
-            Self::MergeKey => "write the members out".into(),
+            Self::MergeKey => "write out the members that `<<` stands for".into(),
         }
     }
 }
+
+/// What to do with a template.
+pub(crate) const RENDER: &str =
+    "render it first (`helm template`, `kustomize build`), and give what comes of it";
 
 impl Doubt {
     fn taken_for(self) -> &'static str {

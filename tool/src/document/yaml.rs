@@ -45,7 +45,7 @@ pub(super) fn parse(text: &str) -> Result<Yaml, Finding<TextError>> {
         errors: Vec::new(),
         laid_out: Vec::new(),
     };
-    let root = builder.document()?;
+    let root = builder.document().map_err(|finding| meant(text, finding))?;
     let Builder { errors, laid_out, .. } = builder;
     Ok(Yaml { root, errors, laid_out: outermost(laid_out) })
 }
@@ -96,6 +96,34 @@ fn odd_separator(text: &str) -> Option<Finding<TextError>> {
         start = start.saturating_add(line.len());
     }
     None
+}
+
+/// Says more of what keeps a text from being read where its line shows it: a template that was not
+/// rendered, or a tab as indentation.
+fn meant(text: &str, finding: Finding<TextError>) -> Finding<TextError> {
+    if !matches!(finding.kind, TextError::NotYaml(_) | TextError::KeyIsNoText) {
+        return finding;
+    }
+    let at = finding.span.start;
+    let mut start =
+        text.get(..at).and_then(|it| it.rfind('\n')).map_or(0, |end| end.saturating_add(1));
+    let lines = text.get(start..).unwrap_or_default().split_inclusive('\n');
+    // What goes on with a tab is told where it begins, on the line before.
+    for (line, is_own) in lines.zip([true, false]) {
+        let is_tab = |&(_, c): &(usize, char)| c == '\t';
+        let blank = |&(_, c): &(usize, char)| matches!(c, ' ' | '\t');
+        let tab = line.char_indices().take_while(blank).find(is_tab).map(|(offset, _)| offset);
+        let found = match line.find("{{").filter(|_| is_own) {
+            Some(offset) => Some((offset, 2, TextError::Template)),
+            None => tab.map(|offset| (offset, 1, TextError::Tab)),
+        };
+        if let Some((offset, length, kind)) = found {
+            let from = start.saturating_add(offset);
+            return Finding::whole(from..from.saturating_add(length), kind);
+        }
+        start = start.saturating_add(line.len());
+    }
+    finding
 }
 
 struct Builder<'t> {
@@ -459,10 +487,29 @@ mod tests {
             assert_eq!(errors(text), [(at, problem.to_owned())], "{text}");
             assert!(parse(text).is_err(), "{text}");
         }
-        for text in ["a: [1", "a: b: c", "a:\n\t- b", "a: 'b", "{", &"[".repeat(100_000)] {
+        for text in ["a: [1", "a: b: c", "a: 'b", "{", &"[".repeat(100_000)] {
             let error = parse(text).unwrap_err();
             assert!(matches!(error.kind, TextError::NotYaml(_)), "{text:.20}");
         }
+    }
+
+    #[test]
+    fn a_tab_and_a_template_are_named_where_they_stand() {
+        for (text, at, kind) in [
+            ("a: b\nc:\n- d: e\n\tf: g\n", 15, TextError::Tab),
+            ("a:\n  b: c\n  \td: e\n", 12, TextError::Tab),
+            ("a:\n\t- b", 3, TextError::Tab),
+            ("a: {{ .Values.b }}\n", 3, TextError::Template),
+            ("a: {{ .Values.b }}-c\n", 3, TextError::Template),
+            ("a:\n{{- if .Values.b }}\n- c\n{{- end }}\n", 3, TextError::Template),
+            ("{{- range .Values.b }}\na: b\n{{- end }}\n", 0, TextError::Template),
+            ("a:\n- {{ include \"b\" . }}\n", 5, TextError::Template),
+        ] {
+            let error = parse(text).expect_err(text);
+            assert_eq!((error.span.start, &error.kind), (at, &kind), "{text}");
+        }
+        assert_eq!(read("a:\tb\t# c\nd: [e,\tf]\n").to_json(), r#"{"a":"b","d":["e","f"]}"#);
+        assert_eq!(read("a: '{{ b }}'\n").to_json(), r#"{"a":"{{ b }}"}"#);
     }
 
     #[test]
