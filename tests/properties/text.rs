@@ -49,7 +49,7 @@ mod tests {
     use std::fmt::Write;
 
     /// What policy texts are made of, beside any byte.
-    const PARTS: [&str; 46] = [
+    const PARTS: [&str; 56] = [
         "{",
         "}",
         "[",
@@ -77,6 +77,16 @@ mod tests {
         "\"message\":",
         "\"a.test\"",
         "\"*.a.test\"",
+        "\".a.test\"",
+        "\"a*.b.a.test\"",
+        "\"serviceAccounts\":",
+        "\"query\":{",
+        "\"state\":",
+        "\"/a/{*}/b\"",
+        "\"/a%2fb\"",
+        "{**}",
+        "%2F",
+        "*",
         "\"*.\"",
         "\"http://a/\"",
         "\"b\u{fc}cher.test\"",
@@ -226,10 +236,11 @@ mod tests {
     /// What is suggested must be right.
     #[test]
     fn a_host_that_is_suggested_is_a_pattern() {
-        const HOSTS: [&str; 34] = [
-            "*", "*.", ".", "a", "A", "test", "a.test", ":80", ":", "/8", "/33", "/", "1",
-            "1.2.3.4", "10.0.0.1", "[", "]", "::", "::1", "::ffff:", "2001:DB8", "0", "0x7f", "@",
-            "http://", "\u{fc}", "\u{df}", "\u{301}", "xn--", "-", "_", " ", "\n", "\u{2028}",
+        const HOSTS: [&str; 38] = [
+            "*", ".a.test", "a*", "*a", "-*", "*.", ".", "a", "A", "test", "a.test", ":80", ":",
+            "/8", "/33", "/", "1", "1.2.3.4", "10.0.0.1", "[", "]", "::", "::1", "::ffff:",
+            "2001:DB8", "0", "0x7f", "@", "http://", "\u{fc}", "\u{df}", "\u{301}", "xn--", "-",
+            "_", " ", "\n", "\u{2028}",
         ];
         let named = std::cell::Cell::new(0);
         for_all_bytes(3_000, |bytes| {

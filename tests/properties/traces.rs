@@ -44,10 +44,14 @@ fn a_trace_leads_to_its_decision() {
         "notPaths",
         "notPorts",
         "notPrincipals",
+        "notQuery",
+        "notServiceAccounts",
         "namespaces",
         "paths",
         "ports",
         "principals",
+        "query",
+        "serviceAccounts",
         "to",
     ];
     assert_eq!(misses.into_inner(), expected.into());

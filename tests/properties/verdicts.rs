@@ -10,9 +10,9 @@ use egress_warden_simulate::case::CaseFile;
 use egress_warden_simulate::{Connection, Request, Subject};
 use kit::case::{at, files};
 use kit::naive;
-use kit::naive::comparison::{compare, compare_decision, compare_path};
+use kit::naive::comparison::{compare, compare_decision, compare_hosts, compare_path};
 use kit::naive::sample;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 
 #[test]
@@ -63,6 +63,14 @@ fn the_naive_matcher_agrees_on_every_path() {
     for_all_bytes(1_000, |bytes| {
         compare_path(&sample::path(&mut Unstructured::new(bytes)).expect("a path"));
     });
+}
+
+#[test]
+fn the_naive_matcher_agrees_on_every_host() {
+    let matched = Cell::new(0);
+    for_all_bytes(2_000, |bytes| matched.set(matched.get() + compare_hosts(bytes)));
+    // Else little was said of what matches.
+    assert!(matched.get() > 2_000, "{}", matched.get());
 }
 
 /// The cases reach what the small alphabet does not.

@@ -26,6 +26,23 @@ pub fn compare(bytes: &[u8]) -> Vec<(Verdict, Option<Verdict>)> {
         .collect()
 }
 
+/// The same with policies of host patterns alone, and names: how a rule is found by its hosts.
+pub fn compare_hosts(bytes: &[u8]) -> usize {
+    let mut bytes = Unstructured::new(bytes);
+    let text = sample::policy_of_hosts(&mut bytes).expect("a policy").to_string();
+    let config = config::read(text.as_bytes()).unwrap_or_else(|errors| panic!("{text}\n{errors}"));
+    let naive: Policy = serde_json::from_str(&text).expect("a policy");
+    let verdicts = (0..16).map(|_| {
+        let request = Request {
+            authority: sample::name(&mut bytes).expect("a name").into_bytes(),
+            method: b"GET".to_vec(),
+            ..Request::default()
+        };
+        compare_one(&text, &config.policy, &naive, &request)
+    });
+    verdicts.filter(|((_, _, rule), _)| rule.is_some()).count()
+}
+
 /// Decides one request in both ways; panics where they differ.
 pub fn compare_decision(text: &str, request: &Request) {
     let config = config::read(text.as_bytes()).unwrap_or_else(|errors| panic!("{text}\n{errors}"));
@@ -130,7 +147,7 @@ fn in_naive_form(authority: &Authority<'_>) -> (host::Host, Option<u16>) {
     (host, authority.port)
 }
 
-/// Judges a path by conditions on paths in both ways.
+/// Judges a path by conditions on paths and queries in both ways.
 pub fn compare_path(path: &[u8]) {
     thread_local! {
         static POLICIES: Vec<(String, policy::Policy, Policy)> = sample::path_policies()

@@ -351,15 +351,28 @@ fn parameter(name: &str, path: &[u8]) -> Option<Option<String>> {
             text.iter().map(|&byte| if byte == b'+' { b' ' } else { byte }).collect();
         decoded_once(&spaced)
     };
-    let mut values = query.split(|&byte| byte == b'&').filter_map(|part| {
-        let mut halves = part.splitn(2, |&byte| byte == b'=').map(decoded);
-        (halves.next()? == name.as_bytes()).then(|| halves.next().unwrap_or_default())
-    });
-    let Some(value) = values.next() else { return Some(None) };
-    let value = String::from_utf8(value).ok()?;
+    let values_cut_at = |cuts: &[u8]| -> Vec<Vec<u8>> {
+        let parts = query.split(|byte| cuts.contains(byte)).filter_map(|part| {
+            let mut halves = part.splitn(2, |&byte| byte == b'=').map(decoded);
+            (halves.next()? == name.as_bytes()).then(|| halves.next().unwrap_or_default())
+        });
+        parts.collect()
+    };
+    // Some readers cut at a `;` too, or leave out what follows a `#`.
+    let values = values_cut_at(b"&");
+    if values != values_cut_at(b"&;") || query.contains(&b'#') {
+        return None;
+    }
     let is_unclear =
-        |text: &str| text.contains([';', '%']) || text.contains(|it: char| it.is_ascii_control());
-    (values.next().is_none() && !is_unclear(name) && !is_unclear(&value)).then_some(Some(value))
+        |text: &str| text.contains(|it: char| ";%".contains(it) || it.is_ascii_control());
+    match &values[..] {
+        [] => Some(None),
+        [value] => {
+            let value = String::from_utf8(value.clone()).ok()?;
+            (!is_unclear(name) && !is_unclear(&value)).then_some(Some(value))
+        }
+        _ => None,
+    }
 }
 
 /// The path as sent and as lenient readers take it; `None` where it is unclear.

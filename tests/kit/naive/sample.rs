@@ -4,10 +4,14 @@ use super::Request;
 use arbitrary::{Result, Unstructured};
 use serde_json::{Map, Value, json};
 
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 13] = [
     "a.test",
     "b.a.test",
     "c.b.a.test",
+    "cd.b.a.test",
+    "c-d.bb.a.test",
+    "d.c.b.a.test",
+    "xn--bcher-kva.b.a.test",
     "other.test",
     "xn--bcher-kva.test",
     "localhost",
@@ -24,12 +28,24 @@ const ADDRESSES: [&str; 7] = [
     "[fd00:ec2::254]",
     "[2001:db8::1]",
 ];
-const WIDE_HOSTS: [&str; 16] = [
+const WIDE_HOSTS: [&str; 28] = [
     "*.a.test",
     "*.b.a.test",
     "*.c.b.a.test",
     "*.x.localhost",
     "*.google.internal",
+    ".a.test",
+    ".b.a.test",
+    ".x.localhost",
+    "c.*.a.test",
+    "c*.b.a.test",
+    "*d.b.a.test",
+    "c*d.*.a.test",
+    "*.b*.a.test",
+    "*.c*.b.a.test",
+    "x*.b.a.test",
+    "*-d.b*b.a.test",
+    "m*.google.internal",
     "0.0.0.0/0",
     "8.0.0.0/6",
     "8.8.0.0/16",
@@ -61,11 +77,39 @@ const PRINCIPALS: [&str; 5] =
 const PRINCIPAL_PATTERNS: [&str; 6] =
     ["d/ns/n/sa/a", "d/ns/m/sa/a", "d/ns/n/*", "d*", "*/sa/a", "*"];
 const NAMESPACE_PATTERNS: [&str; 5] = ["n", "m", "n*", "*n", "*"];
+const SERVICE_ACCOUNTS: [&str; 4] = ["n/a", "m/a", "n/b", "a/n"];
 const METHODS: [&str; 7] = ["GET", "POST", "CONNECT", "LIST", "list", "get", "connect"];
-const PATH_PATTERNS: [&str; 8] = ["/a", "/a/*", "/a*", "/a/b", "/a/b/*", "*/b", "*a", "*"];
+const PATH_PATTERNS: [&str; 20] = [
+    "/a",
+    "/a/*",
+    "/a*",
+    "/a/b",
+    "/a/b/*",
+    "*/b",
+    "*a",
+    "*",
+    "/a/{*}",
+    "/{*}/b",
+    "/a/{*}/b",
+    "/{*}/{*}",
+    "/a/{**}",
+    "/{*}/b/{**}",
+    "/{**}",
+    "/a%2fb",
+    "/a%2F*",
+    "*%2fb",
+    "/a%2fb/{*}",
+    "/{*}/a%2Fb/{**}",
+];
 const PATH_PARTS: [&str; 22] = [
     "/", "a", "/a", "/b", "/a/b", "//", "%2f", "%2F", "%61", ";x", "/;x", "..", ".", "\\", "%5c",
     "%25", "%00", "?", "#", "%ff", "%3f", "%23",
+];
+const PARAMETERS: [&str; 4] = ["q", "r", "q r", "q+"];
+const VALUE_PATTERNS: [&str; 7] = ["1", "12", "1*", "*2", "*", "1 2", "+1"];
+const QUERY_PARTS: [&str; 26] = [
+    "q=1", "&", "q=12", "&q", "r=1", "&r=", "q+r=1+2", "q", "=", "1", "2", "+", "%2b", "%20",
+    "%71", "%31", ";", "%3b", "%25", "%", "%00", "%ff", "?", "#", "Q=1", "\u{fc}",
 ];
 const TIMES: [&str; 4] = [
     "2026-01-01T00:00:00Z",
@@ -123,6 +167,8 @@ fn source(bytes: &mut Unstructured<'_>) -> Result<Map<String, Value>> {
     insert(bytes, &mut entry, "notPrincipals", 6, &PRINCIPAL_PATTERNS)?;
     insert(bytes, &mut entry, "namespaces", 3, &NAMESPACE_PATTERNS)?;
     insert(bytes, &mut entry, "notNamespaces", 6, &NAMESPACE_PATTERNS)?;
+    insert(bytes, &mut entry, "serviceAccounts", 4, &SERVICE_ACCOUNTS)?;
+    insert(bytes, &mut entry, "notServiceAccounts", 6, &SERVICE_ACCOUNTS)?;
     if entry.is_empty() {
         entry.insert("principals".to_owned(), list(bytes, &PRINCIPAL_PATTERNS)?);
     }
@@ -143,6 +189,11 @@ fn destination(bytes: &mut Unstructured<'_>) -> Result<Map<String, Value>> {
     insert(bytes, &mut entry, "notMethods", 8, methods)?;
     insert(bytes, &mut entry, "paths", 6, &PATH_PATTERNS)?;
     insert(bytes, &mut entry, "notPaths", 8, &PATH_PATTERNS)?;
+    for (key, once_in) in [("query", 6), ("notQuery", 8)] {
+        if rarely(bytes, once_in)? {
+            entry.insert(key.to_owned(), parameters(bytes)?);
+        }
+    }
     if entry.is_empty() {
         entry.insert("hosts".to_owned(), list(bytes, &hosts)?);
     }
@@ -161,6 +212,16 @@ fn insert<T: Clone + Into<Value>>(
         entry.insert(key.to_owned(), list(bytes, patterns)?);
     }
     Ok(())
+}
+
+/// One or two parameters with one to four patterns each.
+fn parameters(bytes: &mut Unstructured<'_>) -> Result<Value> {
+    let mut asked = Map::new();
+    for _ in 0..bytes.int_in_range(1..=2)? {
+        let name = (*bytes.choose(&PARAMETERS)?).to_owned();
+        asked.insert(name, list(bytes, &VALUE_PATTERNS)?);
+    }
+    Ok(asked.into())
 }
 
 /// One to four patterns.
@@ -268,7 +329,7 @@ pub fn spelling(bytes: &mut Unstructured<'_>) -> Result<String> {
     })
 }
 
-/// A path of up to six parts; most start with a slash.
+/// A path of up to six parts, now and then with a query; most start with a slash.
 pub fn path(bytes: &mut Unstructured<'_>) -> Result<Vec<u8>> {
     let mut path = if rarely(bytes, 16)? { Vec::new() } else { b"/".to_vec() };
     for _ in 0..bytes.int_in_range(0..=5)? {
@@ -279,17 +340,34 @@ pub fn path(bytes: &mut Unstructured<'_>) -> Result<Vec<u8>> {
             false => path.extend(bytes.choose(&PATH_PARTS)?.bytes()),
         }
     }
+    if rarely(bytes, 2)? {
+        path.push(b'?');
+        for _ in 0..bytes.int_in_range(0..=5)? {
+            match rarely(bytes, 64)? {
+                true => path.push(bytes.arbitrary()?),
+                // Those before the seventh are clear.
+                false if bytes.ratio(3, 4)? => {
+                    path.extend(bytes.choose(&QUERY_PARTS[..7])?.bytes())
+                }
+                false => path.extend(bytes.choose(&QUERY_PARTS)?.bytes()),
+            }
+        }
+    }
     Ok(path)
 }
 
-/// A policy for each pattern, action and form of the conditions on paths.
+/// A policy for each pattern, action and form of the conditions on paths and queries.
 pub fn path_policies() -> impl Iterator<Item = Value> {
-    let fields = ["paths", "notPaths"];
+    let paths = PATH_PATTERNS.map(|pattern| json!([pattern]));
+    let queries = VALUE_PATTERNS.map(|pattern| json!({ "q": [pattern] }));
+    let two = [json!({ "q": ["1*"], "q r": ["1 2"] }), json!({ "q": ["1"], "r": ["*"] })];
+    let fields = ["paths", "notPaths"].map(|field| (field, paths.to_vec()));
+    let more = ["query", "notQuery"].map(|field| (field, [&queries[..], &two].concat()));
     let actions = [("allow", "deny"), ("deny", "allow")];
-    fields.into_iter().flat_map(move |field| {
-        actions.into_iter().flat_map(move |(action, default)| {
-            PATH_PATTERNS.into_iter().map(move |pattern| {
-                let rule = json!({ "id": "r", "action": action, "to": [{ field: [pattern] }] });
+    fields.into_iter().chain(more).flat_map(move |(field, conditions)| {
+        conditions.into_iter().flat_map(move |condition| {
+            actions.map(|(action, default)| {
+                let rule = json!({ "id": "r", "action": action, "to": [{ field: condition }] });
                 json!({ "policy": "sample", "default": default, "rules": [rule] })
             })
         })
@@ -323,4 +401,93 @@ pub fn address_spelling(bytes: &mut Unstructured<'_>, address: u128) -> Result<S
     }
     let count = bytes.int_in_range(1..=zeros)?;
     Ok(format!("[{}::{}]", texts[..from].join(":"), texts[from + count..].join(":")))
+}
+
+/// A policy whose rules differ by their host patterns alone: exact names, and patterns with a `*` or a
+/// dot at their start, of an alphabet so small that many match one name.
+pub fn policy_of_hosts(bytes: &mut Unstructured<'_>) -> Result<Value> {
+    let count = bytes.int_in_range(1..=16)?;
+    let rule = |index| {
+        let mut entry = json!({ "hosts": hosts(bytes)? });
+        if rarely(bytes, 6)? {
+            entry["notHosts"] = hosts(bytes)?;
+        }
+        let action = bytes.choose(&["allow", "allow", "deny"])?;
+        Ok(json!({ "id": format!("r{index}"), "action": action, "to": [entry] }))
+    };
+    let rules: Value = (0..count).map(rule).collect::<Result<_>>()?;
+    Ok(json!({ "policy": "sample", "default": "deny", "rules": rules }))
+}
+
+fn hosts(bytes: &mut Unstructured<'_>) -> Result<Value> {
+    let count = *bytes.choose(&[1, 1, 2, 3])?;
+    (0..count).map(|_| host_pattern(bytes).map(Value::from)).collect()
+}
+
+/// Up to four labels before the last two, with at most four `*`, of which no two are neighbours.
+fn host_pattern(bytes: &mut Unstructured<'_>) -> Result<String> {
+    let mut pattern = String::new();
+    let count = bytes.int_in_range(0..=4)?;
+    let is_tree = rarely(bytes, 5)?;
+    for _ in 0..count {
+        let label = *bytes.choose(&PATTERN_LABELS)?;
+        let stars = pattern.matches('*').count() + label.matches('*').count();
+        let has_neighbours = pattern.ends_with("*.") && label.starts_with('*');
+        let may_stand = stars <= 4 && !has_neighbours && !(is_tree && label.contains('*'));
+        pattern.push_str(if may_stand { label } else { "a" });
+        pattern.push('.');
+    }
+    let tree = if is_tree { "." } else { "" };
+    Ok(format!("{tree}{pattern}{}", bytes.choose(&APEXES)?))
+}
+
+const APEXES: [&str; 3] = ["x.test", "a.test", "b.a"];
+const PATTERN_LABELS: [&str; 18] = [
+    "*",
+    "*",
+    "*",
+    "a",
+    "b",
+    "ab",
+    "a*",
+    "*a",
+    "*b",
+    "a*b",
+    "b*",
+    "*ab*",
+    "a-*",
+    "*-b",
+    "a*a*",
+    "xn--bcher-kva",
+    "x*",
+    "*va",
+];
+
+/// A name that a pattern of the alphabet may have been written for.
+pub fn name(bytes: &mut Unstructured<'_>) -> Result<String> {
+    const LABELS: [&str; 16] = [
+        "a",
+        "b",
+        "ab",
+        "ba",
+        "aa",
+        "aab",
+        "abab",
+        "a-b",
+        "a-a",
+        "b-b",
+        "xn--bcher-kva",
+        "xn",
+        "x",
+        "va",
+        "a--b",
+        "test",
+    ];
+    let count = bytes.int_in_range(0..=5)?;
+    let mut name = String::new();
+    for _ in 0..count {
+        name.push_str(bytes.choose(&LABELS)?);
+        name.push('.');
+    }
+    Ok(name + bytes.choose(&APEXES)?)
 }
