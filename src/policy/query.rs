@@ -25,7 +25,7 @@ pub(super) struct Query<'a> {
     names: KeyTable,
     /// `None`: unclear.
     values: Vec<Option<Text<'a>>>,
-    /// Whether the query has a `#`, at which a reader may cut it: then every parameter is unclear.
+    /// Whether the path has a `#`, at which a reader may cut it: then every parameter is unclear.
     is_cut: bool,
 }
 
@@ -35,7 +35,7 @@ impl Query<'_> {
         let mut found = Self::default();
         let Some(start) = path.iter().position(|byte| *byte == b'?') else { return found };
         let query = path.get(start.saturating_add(1)..).unwrap_or_default();
-        found.is_cut = query.contains(&b'#');
+        found.is_cut = path.contains(&b'#');
         for part in query.split(|byte| *byte == b'&') {
             found.add(part);
             if part.contains(&b';') {
@@ -147,6 +147,7 @@ mod tests {
             ("/x?a=b;service=git", None),
             ("/x?service=git&a=b;service=got", None),
             ("/x?service=git#", None),
+            ("/x#?service=git", None),
             ("/x?service=git&a=b;c=d", Some(true)),
         ] {
             assert_eq!(has(path, "service", "git"), expected, "{path}");

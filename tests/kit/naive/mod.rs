@@ -360,7 +360,7 @@ fn parameter(name: &str, path: &[u8]) -> Option<Option<String>> {
     };
     // Some readers cut at a `;` too, or leave out what follows a `#`.
     let values = values_cut_at(b"&");
-    if values != values_cut_at(b"&;") || query.contains(&b'#') {
+    if values != values_cut_at(b"&;") || path.contains(&b'#') && path.contains(&b'?') {
         return None;
     }
     let is_unclear =
