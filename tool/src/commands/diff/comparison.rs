@@ -13,7 +13,7 @@ use super::subject::Subject;
 use super::ways::{Way, ways};
 use crate::judgement::Judgement;
 use crate::policy_file::{List, Source};
-use egress_warden::host::{Authority, Block, Host, HostPattern, Malformed, is_forbidden};
+use egress_warden::host::{Authority, Block, Glob, Host, HostPattern, Malformed, is_forbidden};
 use egress_warden::policy::{Action, ClusterPort, Decision, Policy, Request, Verdict};
 use egress_warden::time::Time;
 use serde::Serialize;
@@ -244,6 +244,7 @@ struct Index<'a> {
 struct Patterns<'a> {
     ways: HashMap<HostPattern<'a>, Vec<usize>>,
     block_lengths: BTreeSet<u8>,
+    globs: Vec<Glob<'a>>,
 }
 
 impl<'a> Index<'a> {
@@ -272,14 +273,24 @@ impl<'a> Index<'a> {
 
     fn signature(&self, host: &Host<'_>) -> Signature {
         let excluded: BTreeSet<usize> =
-            self.not_hosts.matches(host).into_iter().flat_map(|(_, ways)| ways).copied().collect();
+            self.not_hosts.matches(host).into_iter().flat_map(|it| it.ways).copied().collect();
         let is_special = host.is_special();
-        let levels = self.hosts.matches(host).into_iter().chain([(0, &self.anywhere)]);
-        let levels = levels.map(|(scope, ways)| {
-            let ways: Vec<usize> =
-                ways.iter().filter(|way| !excluded.contains(way)).copied().collect();
+        let anywhere = Matching { rank: 0, scope: 0, ways: &self.anywhere };
+        let mut levels: Vec<(usize, u8, Vec<usize>)> = Vec::new();
+        for Matching { rank, scope, ways } in self.hosts.matches(host).into_iter().chain([anywhere])
+        {
+            let ways = ways.iter().filter(|way| !excluded.contains(way)).copied();
             // How a pattern matches counts only where an allow must name the host.
-            (if is_special { scope } else { 0 }, ways)
+            let scope = if is_special { scope } else { 0 };
+            match levels.last_mut() {
+                Some(last) if (last.0, last.1) == (rank, scope) => last.2.extend(ways),
+                _ => levels.push((rank, scope, ways.collect())),
+            }
+        }
+        let levels = levels.into_iter().map(|(_, scope, mut ways)| {
+            ways.sort_unstable();
+            ways.dedup();
+            (scope, ways)
         });
         Signature {
             is_special,
@@ -298,6 +309,11 @@ impl<'a> Patterns<'a> {
             if let HostPattern::Block(block) = pattern {
                 self.block_lengths.insert(block.length());
             }
+            if let HostPattern::Glob(glob) = pattern
+                && !self.ways.contains_key(&pattern)
+            {
+                self.globs.push(glob);
+            }
             let ways = self.ways.entry(pattern).or_default();
             if ways.last() != Some(&way) {
                 ways.push(way);
@@ -305,28 +321,52 @@ impl<'a> Patterns<'a> {
         }
     }
 
-    /// The ways of each pattern that matches, most specific first, with how it matches.
-    fn matches<'s>(&'s self, host: &'s Host<'_>) -> Vec<(u8, &'s Vec<usize>)> {
-        let patterns: Vec<(u8, HostPattern<'_>)> = match host {
+    /// The ways of each pattern that matches, most specific first.
+    fn matches<'s>(&'s self, host: &'s Host<'_>) -> Vec<Matching<'s>> {
+        const EXACT: usize = usize::MAX;
+        let patterns: Vec<(usize, u8, HostPattern<'_>)> = match host {
             Host::Name(name) => {
                 let name = name.as_str();
                 let parents =
                     std::iter::successors(Some(name), |it| it.split_once('.').map(|(_, up)| up));
-                let under = parents.skip(1).map(|parent| (2, HostPattern::Under(parent)));
-                [(1, HostPattern::Name(name))].into_iter().chain(under).collect()
+                let under = parents.skip(1).flat_map(|parent| {
+                    // The dot before the name is of the pattern, too.
+                    let rank = parent.len().saturating_add(1);
+                    [HostPattern::Under(parent), HostPattern::Tree(parent)].map(|it| (rank, 2, it))
+                });
+                let globs = self.globs.iter().filter(|glob| glob.matches(name));
+                let globs = globs.map(|glob| {
+                    let bytes = glob.as_str().bytes().filter(|byte| *byte != b'*').count();
+                    (bytes, 2, HostPattern::Glob(*glob))
+                });
+                let exact = [HostPattern::Name(name), HostPattern::Tree(name)];
+                let exact = exact.into_iter().zip([1, 2]).map(|(it, scope)| (EXACT, scope, it));
+                exact.chain(under).chain(globs).collect()
             }
             Host::Address(address) => {
-                let blocks = self.block_lengths.iter().rev().filter_map(|&length| {
+                let blocks = self.block_lengths.iter().filter_map(|&length| {
                     let block = Block::new(*address, length)?;
                     let scope = if block.is_within_forbidden_range() { 4 } else { 3 };
-                    Some((scope, HostPattern::Block(block)))
+                    Some((usize::from(length), scope, HostPattern::Block(block)))
                 });
-                [(1, HostPattern::Address(*address))].into_iter().chain(blocks).collect()
+                [(EXACT, 1, HostPattern::Address(*address))].into_iter().chain(blocks).collect()
             }
         };
-        let ways = |(scope, pattern)| Some((scope, self.ways.get(&pattern)?));
-        patterns.into_iter().filter_map(ways).collect()
+        let matching =
+            |(rank, scope, pattern)| Some(Matching { rank, scope, ways: self.ways.get(&pattern)? });
+        let mut matching: Vec<_> = patterns.into_iter().filter_map(matching).collect();
+        matching.sort_by_key(|it| std::cmp::Reverse(it.rank));
+        matching
     }
+}
+
+/// A pattern that matches a host.
+struct Matching<'s> {
+    /// How specific it is, the more the greater.
+    rank: usize,
+    /// How it matches.
+    scope: u8,
+    ways: &'s [usize],
 }
 
 /// What changes have in common that are told together.
