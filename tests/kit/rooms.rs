@@ -51,6 +51,11 @@ fn code(text: &str) -> String {
 }
 
 impl Source {
+    /// Without comments and tests.
+    pub fn code(&self) -> &str {
+        &self.code
+    }
+
     /// The module of a folder that the file is or belongs to; `mod` for the folder's own.
     pub fn module_in(&self, folder: &str) -> Option<&str> {
         let rest = self.path.strip_prefix(folder)?.strip_prefix('/')?;

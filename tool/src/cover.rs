@@ -389,6 +389,22 @@ impl<'p> Demands<'p> {
         }
     }
 
+    /// Those of an entry that asks nothing.
+    pub(crate) fn any() -> Self {
+        Self {
+            not_hosts: Patterns::of(&None),
+            ports: Field::of(&None, &None),
+            methods: Field::of(&None, &None),
+            paths: Field::of(&None, &None),
+            asks_query: false,
+        }
+    }
+
+    /// The same, for all ports but these.
+    pub(crate) fn outside_ports(self, ports: &'p [u16]) -> Self {
+        Self { ports: Field { listed: None, not: Patterns::new(ports) }, ..self }
+    }
+
     /// How many conditions there are.
     pub(crate) fn count(&self) -> usize {
         fn of<T>(field: &Field<'_, T>) -> usize {

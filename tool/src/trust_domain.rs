@@ -21,7 +21,9 @@ pub(crate) fn named_by<'p>(policy: &'p Source<'p>) -> BTreeSet<&'p str> {
 /// The trust domain that a pattern of principals names.
 pub(crate) fn of(pattern: TextPattern<'_>) -> Option<&str> {
     match pattern {
-        TextPattern::Exact(id) | TextPattern::Prefix(id) => id.split_once('/').map(|(it, _)| it),
+        TextPattern::Exact(id) | TextPattern::Prefix(id) => {
+            id.split_once('/').map(|(it, _)| it).filter(|it| !it.is_empty())
+        }
         TextPattern::Suffix(_) | TextPattern::Present => None,
     }
 }

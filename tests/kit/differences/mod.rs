@@ -45,7 +45,8 @@ impl Request {
         matches!(Host::parse(self.host.as_bytes()), Ok(Host::Name(_)))
     }
 
-    fn facts(&self) -> policy::Request<'_> {
+    /// What the filter gathers of it.
+    pub fn facts(&self) -> policy::Request<'_> {
         policy::Request {
             authority: Ok(Authority {
                 host: Host::parse(self.host.as_bytes()).expect("a host"),

@@ -4,12 +4,12 @@ use crate::cover::{CallerDemands, Demands, widening};
 use crate::policy_file::{Destinations, RuleSource, Source};
 use egress_warden::host::HostPattern;
 use egress_warden::policy::Action;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 /// Of so many deny entries for one host, and of so many for any host, those with the fewest conditions
 /// are asked: what an answer costs does not grow with the policy. The others are seldom any that covers
 /// more.
-const MOST: usize = 64;
+pub(super) const MOST: usize = 64;
 
 /// The entries of deny rules, found by the hosts that they list.
 pub(super) struct Denials<'p> {
@@ -20,6 +20,8 @@ pub(super) struct Denials<'p> {
     of_any_host: Vec<usize>,
     /// The callers of each deny rule, by its position.
     callers: HashMap<usize, Vec<CallerDemands<'p>>>,
+    /// Every port that some rule of the policy leaves out.
+    not_ports: Vec<u16>,
 }
 
 struct Denial<'p> {
@@ -46,6 +48,7 @@ impl<'p> Denials<'p> {
             by_host: HashMap::new(),
             of_any_host: Vec::new(),
             callers: HashMap::new(),
+            not_ports: not_ports(policy),
         };
         for rule in policy.rules.iter().filter(|rule| rule.action == Action::Deny) {
             let callers = rule.from.iter().take(MOST).map(CallerDemands::of).collect();
@@ -117,15 +120,29 @@ impl<'p> Covering<'_, 'p> {
         &mut self,
         entry: Option<&'p Destinations<'p>>,
     ) -> Vec<Option<(usize, &'p str)>> {
-        let demands = entry.map(Demands::of);
+        self.of_demands(entry, entry.map(Demands::of).as_ref())
+    }
+
+    /// Whether deny rules match all that an entry without `ports` matches, but for ports that the policy
+    /// names in `notPorts`.
+    pub(super) fn leaves_few_ports_of(&mut self, entry: Option<&'p Destinations<'p>>) -> bool {
+        let denials = self.denials;
+        let demands = entry.map_or_else(Demands::any, Demands::of);
+        let demands = demands.outside_ports(&denials.not_ports);
+        self.of_demands(entry, Some(&demands)).iter().all(Option::is_some)
+    }
+
+    fn of_demands(
+        &mut self,
+        entry: Option<&'p Destinations<'p>>,
+        demands: Option<&Demands<'_>>,
+    ) -> Vec<Option<(usize, &'p str)>> {
         self.by_denial.clear();
         match entry.and_then(|entry| entry.hosts.as_ref()) {
-            None => vec![self.of_host(demands.as_ref(), None)],
-            Some(hosts) => hosts
-                .patterns()
-                .iter()
-                .map(|host| self.of_host(demands.as_ref(), Some(*host)))
-                .collect(),
+            None => vec![self.of_host(demands, None)],
+            Some(hosts) => {
+                hosts.patterns().iter().map(|host| self.of_host(demands, Some(*host))).collect()
+            }
         }
     }
 
@@ -172,29 +189,12 @@ impl<'p> Covering<'_, 'p> {
     }
 }
 
-/// The hosts that allow rules list.
-pub(super) struct Allowances<'p> {
-    hosts: HashSet<HostPattern<'p>>,
-    is_any_host: bool,
-}
-
-impl<'p> Allowances<'p> {
-    pub(super) fn of(policy: &'p Source<'p>) -> Self {
-        let allowing = || policy.rules.iter().filter(|rule| rule.action == Action::Allow);
-        let is_any = |rule: &RuleSource<'_>| {
-            rule.to.is_empty() || rule.to.iter().any(|it| it.hosts.is_none())
-        };
-        let hosts = allowing().flat_map(|rule| &rule.to).filter_map(|entry| entry.hosts.as_ref());
-        Self {
-            hosts: hosts.flat_map(|hosts| hosts.patterns()).copied().collect(),
-            is_any_host: policy.settings.default == Action::Allow || allowing().any(is_any),
-        }
-    }
-
-    /// Whether some request to a host passes, as far as no deny rule speaks of it.
-    pub(super) fn speak_of(&self, host: HostPattern<'_>) -> bool {
-        self.is_any_host || widening(host).any(|it| self.hosts.contains(&it))
-    }
+/// Without repetitions.
+fn not_ports(policy: &Source<'_>) -> Vec<u16> {
+    let entries = policy.rules.iter().flat_map(|rule| &rule.to);
+    let ports = entries.filter_map(|entry| entry.not_ports.as_ref());
+    let ports: BTreeSet<u16> = ports.flat_map(|ports| ports.patterns()).copied().collect();
+    ports.into_iter().collect()
 }
 
 #[cfg(test)]
@@ -244,5 +244,26 @@ mod tests {
         let a = "- {id: a, action: allow, to: [{hosts: [a.test], ports: [443]}]}".to_owned();
         let rules: Vec<_> = (0..=MOST).map(narrow).chain([wide, a]).collect();
         assert_eq!(covering(&rules), [Some("wide".to_owned())]);
+    }
+
+    #[test]
+    fn a_deny_of_all_other_ports_leaves_few_to_an_allow_without_ports() {
+        let a = "- {id: a, action: allow, to: [{hosts: [a.test, b.test], notPorts: [22]}]}";
+        for (deny, leaves_few) in [
+            ("{notPorts: [443]}", true),
+            ("{notPorts: [443, 8443], notHosts: [c.test]}", true),
+            ("{notPorts: [443], notHosts: [b.test]}", false),
+            ("{hosts: [a.test], notPorts: [443]}, {hosts: [b.test], notPorts: [80]}", true),
+            ("{hosts: [a.test], notPorts: [443]}", false),
+            ("{notPorts: [443], methods: [GET]}", false),
+            ("{ports: [80]}", false),
+        ] {
+            let text = format!("policy: t\nrules:\n{a}\n- {{id: d, action: deny, to: [{deny}]}}\n");
+            let file = PolicyFile::of_text("p".to_owned(), text, false);
+            let policy = file.source().unwrap_or_else(|| panic!("{:?}", file.config()));
+            let (denials, rule) = (Denials::of(&policy), &policy.rules[0]);
+            let told = denials.against(rule).leaves_few_ports_of(rule.to.first());
+            assert_eq!(told, leaves_few, "{deny}");
+        }
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! An error is what the proxy refuses. A warning is about what it accepts and is probably not meant.
 
+mod allowances;
+mod contradictions;
 mod denials;
 mod literals;
 mod names;

@@ -63,9 +63,15 @@ pub(super) enum Warning {
         by: String,
     },
     /// An allow without ports where callers choose the port.
-    AnyPort,
-    /// Methods or paths where TLS hides them.
-    Unseen(Action),
+    AnyPort {
+        /// Those in `notPorts` are left out.
+        but_some: bool,
+    },
+    /// A condition on methods, paths or the query where TLS hides them.
+    Unseen {
+        key: &'static str,
+        action: Action,
+    },
     /// A deny of the names under this one, and not of itself.
     OpenApex {
         apex: String,
@@ -126,6 +132,8 @@ pub(super) enum Contradiction {
     SpecialNames,
     /// No principal is in a namespace that is listed.
     OtherNamespaces,
+    /// No id that is listed meets the other conditions.
+    NoCaller,
 }
 
 impl Warning {
@@ -146,8 +154,8 @@ impl Warning {
             Self::LocalDomain => "local-domain",
             Self::Large { .. } => "large",
             Self::RuleDenied { .. } | Self::EntryDenied { .. } => "always-denied",
-            Self::AnyPort => "allow-without-ports",
-            Self::Unseen(_) => "unseen-in-tls",
+            Self::AnyPort { .. } => "allow-without-ports",
+            Self::Unseen { .. } => "unseen-in-tls",
             Self::OpenApex { .. } => "open-apex",
             Self::PublicSuffix { .. } => "public-suffix",
             Self::AllAddresses { .. } => "all-addresses",
@@ -164,31 +172,36 @@ impl Message for Warning {
     fn problem(&self) -> Cow<'_, str> {
         match self {
             Self::RetiringInMonitor => {
-                "a retiring rule under `mode: monitor`, where no rule is in force".into()
+                "this rule has no effect: under `mode: monitor` no retiring rule counts".into()
             }
             Self::NeverMatches { is_whole_rule, why } => {
                 let what = if *is_whole_rule { "this rule" } else { "this entry" };
                 format!("{what} can never match: {}", why.describe()).into()
             }
-            Self::Ended => "this rule has ended".into(),
+            Self::Ended => "this rule has ended: it has no effect any more".into(),
             Self::EndsWithin { days: 1 } => "this rule ends within a day".into(),
             Self::EndsWithin { days } => format!("this rule ends within {days} days").into(),
-            Self::DenyEnds => "this deny opens by itself, without anybody looking".into(),
-            Self::SameRule { id } => format!("this rule says the same as `{id}`").into(),
+            Self::DenyEnds => {
+                "this deny rule ends by itself: what it denies may pass from then on".into()
+            }
+            Self::SameRule { id } => {
+                format!("this rule is the same as `{id}`, but for its id and its note").into()
+            }
             Self::EqualItem { item, first, .. } => {
-                format!("{item} stands in this list already, as item {first}").into()
+                format!("{item} is in this list twice: item {first} is the same").into()
             }
             Self::NameAndWildcard { apex } => {
-                format!("`{apex}` and `*.{apex}` in one list are `.{apex}`").into()
+                format!("`.{apex}` says the same as `{apex}` and `*.{apex}` together").into()
             }
             Self::InTree { item, apex } => {
-                format!("`.{apex}` in this list matches what `{item}` does").into()
+                format!("`.{apex}` in this list matches everything that `{item}` does").into()
             }
             Self::NoMutualTls(Action::Allow) => {
-                "without mutual TLS no caller is known: this never matches".into()
+                "without mutual TLS no caller is known, so this allow entry never matches".into()
             }
             Self::NoMutualTls(Action::Deny) => {
-                "without mutual TLS no caller is known: this refuses everyone".into()
+                "without mutual TLS no caller is known, so this deny entry matches every caller"
+                    .into()
             }
             Self::Namespaces { domains, others } => {
                 let domains: Vec<_> = domains.iter().map(|it| format!("`{it}`")).collect();
@@ -196,34 +209,44 @@ impl Message for Warning {
                 if *others > 0 {
                     domains.push_str(&format!(" and {others} more"));
                 }
-                format!("these namespaces are those of every trust domain ({domains})").into()
+                format!("this entry matches callers of several trust domains ({domains})").into()
             }
             Self::LocalDomain => {
-                "`cluster.local` is compared as it stands: only in Istio's own policies it means the \
-                 mesh's trust domain"
+                "`cluster.local` is compared literally: only Istio's own policies take it for the \
+                 trust domain of the mesh"
                     .into()
             }
             Self::Large { bytes, max } => {
-                format!("`kubectl apply` refuses an object from {max} bytes on: this has {bytes}")
+                format!("`kubectl apply` refuses objects of {max} bytes and more: this has {bytes}")
                     .into()
             }
-            Self::RuleDenied { by, and_others } => {
-                let others = if *and_others { " and other rules" } else { "" };
-                format!("all that this rule allows, `{by}`{others} denies").into()
+            Self::RuleDenied { by, and_others: false } => {
+                format!("`{by}` denies everything that this rule allows").into()
             }
-            Self::EntryDenied { by } => format!("what this allows, `{by}` always denies").into(),
-            Self::AnyPort => {
-                "behind a dynamic forward proxy this allows every port that a caller writes".into()
+            Self::RuleDenied { by, and_others: true } => {
+                format!("`{by}` and other rules deny everything that this rule allows").into()
             }
-            Self::Unseen(Action::Allow) => {
-                "methods and paths stay inside the TLS: unknown, they let none pass".into()
+            Self::EntryDenied { by } => {
+                format!("`{by}` denies everything that is allowed here").into()
             }
-            Self::Unseen(Action::Deny) => {
-                "methods and paths stay inside the TLS: unknown, they spare none".into()
+            Self::AnyPort { but_some } => {
+                let which = if *but_some { " but those in `notPorts`" } else { "" };
+                format!(
+                    "behind a dynamic forward proxy callers choose the port, and this allows every \
+                     port{which}"
+                )
+                .into()
             }
+            Self::Unseen { key, action: Action::Allow } => format!(
+                "the TLS hides methods, paths and queries: an allow entry with `{key}` never matches"
+            )
+            .into(),
+            Self::Unseen { key, action: Action::Deny } => format!(
+                "the TLS hides methods, paths and queries: in a deny entry `{key}` has no effect"
+            )
+            .into(),
             Self::OpenApex { apex } => {
-                format!("this denies the names under `{apex}` and leaves `{apex}` itself open")
-                    .into()
+                format!("this denies the names under `{apex}`, but not `{apex}` itself").into()
             }
             Self::PublicSuffix { apex, openness: Openness::Itself } => {
                 format!("anybody can register a name under `{apex}` (it is a public suffix)").into()
@@ -237,70 +260,74 @@ impl Message for Warning {
                     .into()
             }
             Self::AnyMethod { method, .. } => {
-                format!("`{method}` is the method of that name, and not every method").into()
+                format!("`{method}` is compared as the name of a method: it does not mean all")
+                    .into()
             }
             Self::SeveralMethods { method } => {
-                format!("`{method}` is one method: it is compared as it stands").into()
+                format!("`{method}` is compared as the name of one method").into()
             }
             Self::Literal { text, looks_like, .. } => {
-                format!("`{text}` looks like {looks_like}, and is compared as it stands").into()
+                format!("`{text}` looks like {looks_like}, but is compared literally").into()
             }
             Self::NotUts46 { name } => {
-                format!("`{name}` is no name that UTS 46 allows: browsers refuse it").into()
+                format!("`{name}` is not a name that UTS 46 allows: browsers refuse it").into()
             }
             Self::MixedScript { name, label } => {
                 format!("`{name}` mixes scripts: `{}`", with_code_points(label)).into()
             }
             Self::LooksLike { name, look } => {
-                format!("`{name}` looks like `{look}` and is not").into()
+                format!("`{name}` looks like `{look}`, but is another name").into()
             }
             Self::LooksLikeOther { name, other } => {
-                format!("`{name}` looks like `{other}`, which the policy names too").into()
+                format!("`{name}` looks like `{other}`, another name in this policy").into()
             }
         }
     }
 
     fn remedy(&self) -> Cow<'_, str> {
         match self {
-            Self::RetiringInMonitor => "take the rule away, or its `state`".into(),
-            Self::NeverMatches { .. } => "take it away, or what contradicts it".into(),
-            Self::Ended => "take the rule away, or move `until`".into(),
-            Self::EndsWithin { .. } => "move `until` if it is still needed".into(),
-            Self::DenyEnds => "take `until` away and withdraw the rule by hand".into(),
+            Self::RetiringInMonitor => "remove the rule, or its `state`".into(),
+            Self::NeverMatches { .. } => "remove it, or correct its conditions".into(),
+            Self::Ended => "remove the rule, or set a later `until`".into(),
+            Self::EndsWithin { .. } => "set a later `until` if it is still needed".into(),
+            Self::DenyEnds => "remove `until`, and the rule by hand once it is not needed".into(),
             Self::SameRule { .. } | Self::EqualItem { .. } => "keep one of them".into(),
             Self::NameAndWildcard { apex } => format!("use \".{apex}\" for both").into(),
-            Self::InTree { .. } => "take it away".into(),
-            Self::NoMutualTls(_) => "verify client certificates, or take `from` away".into(),
-            Self::Namespaces { .. } => "add `principals: [\"DOMAIN/*\"]`".into(),
+            Self::InTree { .. } => "remove it".into(),
+            Self::NoMutualTls(_) => "verify client certificates, or remove `from`".into(),
+            Self::Namespaces { .. } => {
+                "add `principals: [\"DOMAIN/*\"]` if callers of one are meant".into()
+            }
             Self::LocalDomain => {
                 "if the mesh has another (`meshConfig.trustDomain`), write that one".into()
             }
             Self::Large { .. } => "use `kubectl apply --server-side`, which takes it".into(),
             Self::RuleDenied { .. } | Self::EntryDenied { .. } => {
-                "take the allow away, or narrow the deny".into()
+                "remove the allow, or narrow the deny".into()
             }
-            Self::AnyPort => "name the `ports`, such as `[443]`, and the proxy's cluster \
-                              `outbound|443||NAME`: otherwise a request without a port matches none"
+            Self::AnyPort { .. } => "name the `ports`, such as `[443]`, and the proxy's cluster \
+                                     `outbound|443||NAME`: otherwise a request without a port \
+                                     matches none"
                 .into(),
-            Self::Unseen(_) => "let the gateway begin the TLS, or take them away".into(),
-            Self::OpenApex { apex } => {
-                format!("list \"{apex}\" beside it, or say in a `note` why not").into()
+            Self::Unseen { key, .. } => {
+                format!("let the gateway originate the TLS, or remove `{key}`").into()
             }
+            Self::OpenApex { apex } => format!("write \".{apex}\" to deny both").into(),
             Self::PublicSuffix { .. } => "list the names that are meant".into(),
             Self::AllAddresses { .. } => {
                 "list names; without `hosts` an entry matches every name".into()
             }
-            Self::AnyMethod { key, .. } => format!("name the methods, or take `{key}` away").into(),
-            Self::SeveralMethods { .. } => "list each method by itself, as `[GET, POST]`".into(),
+            Self::AnyMethod { key, .. } => format!("list the methods, or remove `{key}`").into(),
+            Self::SeveralMethods { .. } => "list each method by itself: `[GET, POST]`".into(),
             Self::Literal { start: Some(start), .. } => {
                 format!("write \"{start}*\" for all that begins so").into()
             }
             Self::Literal { start: None, .. } => {
-                "write whole texts, or parts with one `*` at the start or the end".into()
+                "write exact texts, or parts with one `*` at the start or the end".into()
             }
             Self::NotUts46 { .. } => "check where the name comes from".into(),
             Self::MixedScript { .. } | Self::LooksLike { .. } => {
-                "check that it is the name that is meant".into()
+                "check that this name is meant".into()
             }
             Self::LooksLikeOther { .. } => "check that both are meant".into(),
         }
@@ -310,9 +337,12 @@ impl Message for Warning {
 impl Contradiction {
     fn describe(self) -> Cow<'static, str> {
         match self {
-            Self::Not(key) => format!("`{key}` takes out all that is listed").into(),
-            Self::SpecialNames => "names under `localhost` are allowed only one by one".into(),
+            Self::Not(key) => format!("`{key}` leaves nothing to match").into(),
+            Self::SpecialNames => {
+                "a name under `localhost` is allowed only where `hosts` lists exactly it".into()
+            }
             Self::OtherNamespaces => "none of its principals is in one of its namespaces".into(),
+            Self::NoCaller => "no caller meets all of its conditions".into(),
         }
     }
 }

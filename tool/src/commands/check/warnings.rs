@@ -1,17 +1,18 @@
 //! What a policy says and nobody is likely to mean.
 
-use super::denials::{Allowances, Denials};
-use super::warning::{Contradiction, Warning};
-use super::{Surroundings, literals, names, trees};
-use crate::cover::{Patterns, excludes_itself};
+use super::allowances::Allowances;
+use super::denials::Denials;
+use super::warning::Warning;
+use super::{Surroundings, contradictions, literals, names, trees};
+use crate::cover::Patterns;
 use crate::diagnostics::{Diagnostic, Level, fix};
 use crate::policy_file::{
-    Callers, Destinations, Member, Node, PolicyFile, RuleSource, Source, path_of, place_of,
+    Callers, Member, Node, PolicyFile, RuleSource, Source, path_of, place_of,
 };
 use crate::trust_domain;
 use egress_warden::config::{Item, Listed};
-use egress_warden::host::{Host, HostPattern};
-use egress_warden::policy::{Action, Mode, State, TextPattern, namespace_of};
+use egress_warden::host::HostPattern;
+use egress_warden::policy::{Action, TextPattern};
 use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::collections::hash_map::{DefaultHasher, Entry};
@@ -25,17 +26,20 @@ const SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 /// From so many bytes on `kubectl apply` refuses an object, as it keeps a copy in an annotation.
 const MAX_APPLIED: usize = 262_144;
 
+/// The longest name that another can lie under.
+const MAX_APEX: usize = 251;
+
 /// Every warning about a policy without errors.
 pub(super) fn of(file: &PolicyFile, surroundings: Surroundings) -> Vec<Diagnostic> {
     let Some(policy) = file.source() else { return Vec::new() };
     let denials = Denials::of(&policy);
-    let allowances = Allowances::of(&policy);
+    let allowances = Allowances::of(&policy, surroundings);
     let mut survey = Survey { file, reports: Vec::new() };
     let domains = trust_domain::named_by(&policy);
     let mut said = HashMap::new();
     for rule in &policy.rules {
         survey.never_counts(&policy, rule);
-        survey.never_matches(rule);
+        survey.never_matches(&policy, rule);
         survey.end(rule, surroundings);
         survey.repeated(rule, &mut said);
         survey.equal_items(rule);
@@ -44,9 +48,13 @@ pub(super) fn of(file: &PolicyFile, surroundings: Surroundings) -> Vec<Diagnosti
         match rule.action {
             Action::Allow => {
                 survey.always_denied(rule, &denials);
-                survey.ports(rule, surroundings);
+                survey.ports(rule, &denials, surroundings);
             }
-            Action::Deny => survey.open_apex(rule, &allowances, &denials),
+            Action::Deny => {
+                if !contradictions::is_left_out(rule, &policy.settings, surroundings) {
+                    survey.open_apex(rule, &allowances, &denials);
+                }
+            }
         }
     }
     survey.local_domain(&policy, &domains);
@@ -68,16 +76,16 @@ impl Survey<'_> {
     }
 
     fn never_counts(&mut self, policy: &Source<'_>, rule: &RuleSource<'_>) {
-        if policy.settings.mode == Mode::Monitor && rule.state == Some(State::Retiring) {
+        if contradictions::is_idle_in_monitor(rule, &policy.settings) {
             self.warn((path_of(rule), place_of(rule)), Warning::RetiringInMonitor);
         }
     }
 
-    fn never_matches(&mut self, rule: &RuleSource<'_>) {
-        let to: Vec<_> =
-            rule.to.iter().map(|it| (it.node, no_destination(it, rule.action))).collect();
-        let from: Vec<_> =
-            rule.from.iter().map(|it| (it.node, no_caller(it, rule.action))).collect();
+    fn never_matches(&mut self, policy: &Source<'_>, rule: &RuleSource<'_>) {
+        let to = rule.to.iter();
+        let to = to.map(|it| (it.node, contradictions::of_destination(it, rule.action))).collect();
+        let caller = |it| contradictions::of_caller(it, rule.action, &policy.settings);
+        let from: Vec<_> = rule.from.iter().map(|it| (it.node, caller(it))).collect();
         for (key, entries) in [("to", to), ("from", from)] {
             let is_whole_rule = !entries.is_empty() && entries.iter().all(|(_, why)| why.is_some());
             for (index, (node, why)) in entries.into_iter().enumerate() {
@@ -164,11 +172,15 @@ impl Survey<'_> {
             if !surroundings.has_mutual_tls {
                 self.warn(place(), Warning::NoMutualTls(rule.action));
             }
-            let names_namespaces = entry.namespaces.is_some() || entry.not_namespaces.is_some();
+            let names_namespaces = entry.namespaces.is_some()
+                || entry.not_namespaces.is_some()
+                || entry.service_accounts.is_some()
+                || entry.not_service_accounts.is_some();
             if domains.len() > 1 && names_namespaces && entry.principals.is_none() {
-                let (shown, others) = (3, domains.len().saturating_sub(3));
-                let domains = domains.iter().take(shown).map(|&it| it.to_owned()).collect();
-                self.warn(place(), Warning::Namespaces { domains, others });
+                let (domains, others) = domains_of(entry, domains);
+                if domains.len() > 1 {
+                    self.warn(place(), Warning::Namespaces { domains, others });
+                }
             }
         }
     }
@@ -253,17 +265,23 @@ impl Survey<'_> {
         }
     }
 
-    fn ports(&mut self, rule: &RuleSource<'_>, surroundings: Surroundings) {
+    fn ports<'p>(
+        &mut self,
+        rule: &'p RuleSource<'p>,
+        denials: &Denials<'p>,
+        surroundings: Surroundings,
+    ) {
         if !surroundings.is_dynamic_forward_proxy {
             return;
         }
-        if rule.to.is_empty() {
-            self.warn((path_of(rule), place_of(rule)), Warning::AnyPort);
+        let mut covering = denials.against(rule);
+        if rule.to.is_empty() && !covering.leaves_few_ports_of(None) {
+            self.warn((path_of(rule), place_of(rule)), Warning::AnyPort { but_some: false });
         }
         for (index, entry) in rule.to.iter().enumerate() {
-            if entry.ports.is_none() {
+            if entry.ports.is_none() && !covering.leaves_few_ports_of(Some(entry)) {
                 let place = (format!("{}.to[{index}]", path_of(rule)), entry.node);
-                self.warn(place, Warning::AnyPort);
+                self.warn(place, Warning::AnyPort { but_some: entry.not_ports.is_some() });
             }
         }
     }
@@ -273,13 +291,10 @@ impl Survey<'_> {
             return;
         }
         for (index, entry) in rule.to.iter().enumerate() {
-            let Destinations { methods, not_methods, paths, not_paths, query, not_query, .. } =
-                entry;
-            let asks_more = paths.is_some() || not_paths.is_some();
-            let asks_query = query.is_some() || not_query.is_some();
-            if methods.is_some() || not_methods.is_some() || asks_more || asks_query {
-                let place = (format!("{}.to[{index}]", path_of(rule)), entry.node);
-                self.warn(place, Warning::Unseen(rule.action));
+            for key in contradictions::hidden_by_tls(entry) {
+                let path = format!("{}.to[{index}].{key}", path_of(rule));
+                let place = (path, entry.node.get(key).unwrap_or(entry.node));
+                self.warn(place, Warning::Unseen { key, action: rule.action });
             }
         }
     }
@@ -292,10 +307,14 @@ impl Survey<'_> {
     ) {
         for (index, entry) in rule.to.iter().enumerate() {
             let hosts = entry.hosts.iter().flat_map(Listed::iter);
+            let spared = Patterns::of(&entry.not_hosts);
             for (position, Item { pattern, node }) in hosts.enumerate() {
                 let HostPattern::Under(apex) = pattern else { continue };
-                let name = HostPattern::Name(apex);
-                if denials.speak_of(name) || !allowances.speak_of(name) {
+                let denies = apex.len() <= MAX_APEX && !spared.covers(&pattern);
+                if !denies
+                    || denials.speak_of(HostPattern::Name(apex))
+                    || !allowances.let_pass_to(apex)
+                {
                     continue;
                 }
                 let path = format!("{}.to[{index}].hosts[{position}]", path_of(rule));
@@ -305,50 +324,38 @@ impl Survey<'_> {
     }
 }
 
-/// Why no request matches an entry of `to`. What is unknown matches a deny, whatever contradicts itself
-/// beside the host.
-fn no_destination(entry: &Destinations<'_>, action: Action) -> Option<Contradiction> {
-    if excludes_itself(&entry.hosts, &entry.not_hosts) {
-        return Some(Contradiction::Not("notHosts"));
-    }
-    if action == Action::Deny {
-        return None;
-    }
-    if excludes_itself(&entry.ports, &entry.not_ports) {
-        return Some(Contradiction::Not("notPorts"));
-    }
-    if excludes_itself(&entry.methods, &entry.not_methods) {
-        return Some(Contradiction::Not("notMethods"));
-    }
-    if excludes_itself(&entry.paths, &entry.not_paths) {
-        return Some(Contradiction::Not("notPaths"));
-    }
-    let is_special =
-        |host: &HostPattern<'_>| matches!(host, HostPattern::Under(apex) if is_special_under(apex));
-    let hosts = entry.hosts.as_ref()?.patterns();
-    hosts.iter().all(is_special).then_some(Contradiction::SpecialNames)
-}
-
-/// Why no request matches an entry of `from`.
-fn no_caller(entry: &Callers<'_>, action: Action) -> Option<Contradiction> {
-    if action == Action::Deny {
-        return None;
-    }
-    if excludes_itself(&entry.principals, &entry.not_principals) {
-        return Some(Contradiction::Not("notPrincipals"));
-    }
-    if excludes_itself(&entry.namespaces, &entry.not_namespaces) {
-        return Some(Contradiction::Not("notNamespaces"));
-    }
-    entry.namespaces.as_ref()?;
-    let namespaces = Patterns::of(&entry.namespaces);
-    let is_elsewhere = |principal: &TextPattern<'_>| {
-        let TextPattern::Exact(id) = principal else { return false };
-        let namespace = namespace_of(id).map(TextPattern::Exact);
-        namespace.is_none_or(|namespace| !namespaces.covers(&namespace))
+/// Those of the trust domains that an entry with namespaces alone matches callers of: the first, and how
+/// many others there are.
+fn domains_of(entry: &Callers<'_>, domains: &BTreeSet<&str>) -> (Vec<String>, usize) {
+    const SHOWN: usize = 3;
+    let spared = Patterns::of(&entry.not_principals);
+    // What of such ids is certain behind the domain. Only ids of this form have a namespace.
+    let of_namespace = |namespace: &TextPattern<'_>| match namespace {
+        TextPattern::Exact(namespace) => format!("{namespace}/sa/"),
+        TextPattern::Prefix(start) => (*start).to_owned(),
+        _ => String::new(),
     };
-    let mut principals = entry.principals.as_ref()?.patterns().iter();
-    principals.all(is_elsewhere).then_some(Contradiction::OtherNamespaces)
+    let of_account = |account: &&str| account.replacen('/', "/sa/", 1);
+    let starts: Vec<_> = match (&entry.namespaces, &entry.service_accounts) {
+        (_, Some(accounts)) => accounts.patterns().iter().map(of_account).collect(),
+        (Some(namespaces), None) => namespaces.patterns().iter().map(of_namespace).collect(),
+        (None, None) => vec![String::new()],
+    };
+    let is_whole = entry.service_accounts.is_some();
+    let is_matched = |domain: &&str| {
+        let is_spared = |start: &String| {
+            let id = format!("{domain}/ns/{start}");
+            spared.covers(&if is_whole {
+                TextPattern::Exact(&id)
+            } else {
+                TextPattern::Prefix(&id)
+            })
+        };
+        !starts.iter().all(is_spared)
+    };
+    let matched: Vec<_> = domains.iter().copied().filter(is_matched).collect();
+    let others = matched.len().saturating_sub(SHOWN);
+    (matched.into_iter().take(SHOWN).map(str::to_owned).collect(), others)
 }
 
 /// A number that is equal for rules that say the same, and hardly ever for others.
@@ -410,10 +417,4 @@ fn meaning(rule: &RuleSource<'_>) -> String {
         .collect();
     parts.sort_unstable();
     parts.join(",")
-}
-
-/// Whether every name under this one must be named to be allowed.
-fn is_special_under(apex: &str) -> bool {
-    let below = format!("x.{apex}");
-    Host::parse(below.as_bytes()).is_ok_and(|host| host.is_special())
 }
