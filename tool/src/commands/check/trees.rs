@@ -54,7 +54,9 @@ fn of_list(
             let edit = removal().and_then(|_| fix::text(file, first, &format!(".{apex}")));
             Some((Warning::NameAndWildcard { apex: apex.to_owned() }, edit))
         });
-        let is_repeated = seen.insert(pattern, node).is_some();
+        // An item that is repeated leaves the list by another fix: the first one stays.
+        let is_repeated = seen.contains_key(&pattern);
+        seen.entry(pattern).or_insert(node);
         if let (Some((warning, edit)), false) = (found, is_repeated) {
             let place = (format!("{start}[{position}]"), node);
             let report = Diagnostic::warning(warning.word(), place, warning);
