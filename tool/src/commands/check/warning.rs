@@ -41,10 +41,10 @@ pub(super) enum Warning {
     },
     /// `from` where no caller is known.
     NoMutualTls(Action),
-    /// Namespaces of every one of these trust domains, and of so many others.
+    /// Namespaces of every one of these trust domains, and perhaps of others.
     Namespaces {
         domains: Vec<String>,
-        others: usize,
+        and_others: bool,
     },
     /// Principals of `cluster.local` alone.
     LocalDomain,
@@ -203,11 +203,11 @@ impl Message for Warning {
                 "without mutual TLS no caller is known, so this deny entry matches every caller"
                     .into()
             }
-            Self::Namespaces { domains, others } => {
+            Self::Namespaces { domains, and_others } => {
                 let domains: Vec<_> = domains.iter().map(|it| format!("`{it}`")).collect();
                 let mut domains = domains.join(", ");
-                if *others > 0 {
-                    domains.push_str(&format!(" and {others} more"));
+                if *and_others {
+                    domains.push_str(" and others");
                 }
                 format!("this entry matches callers of several trust domains ({domains})").into()
             }

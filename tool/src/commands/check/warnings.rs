@@ -177,9 +177,9 @@ impl Survey<'_> {
                 || entry.service_accounts.is_some()
                 || entry.not_service_accounts.is_some();
             if domains.len() > 1 && names_namespaces && entry.principals.is_none() {
-                let (domains, others) = domains_of(entry, domains);
+                let (domains, and_others) = domains_of(entry, domains);
                 if domains.len() > 1 {
-                    self.warn(place(), Warning::Namespaces { domains, others });
+                    self.warn(place(), Warning::Namespaces { domains, and_others });
                 }
             }
         }
@@ -324,10 +324,11 @@ impl Survey<'_> {
     }
 }
 
-/// Those of the trust domains that an entry with namespaces alone matches callers of: the first, and how
-/// many others there are.
-fn domains_of(entry: &Callers<'_>, domains: &BTreeSet<&str>) -> (Vec<String>, usize) {
+/// The first trust domains that an entry with namespaces alone matches callers of, and whether there are
+/// others. Only some are asked: what an answer costs does not grow with their number.
+fn domains_of(entry: &Callers<'_>, domains: &BTreeSet<&str>) -> (Vec<String>, bool) {
     const SHOWN: usize = 3;
+    const ASKED: usize = 64;
     let spared = Patterns::of(&entry.not_principals);
     // What of such ids is certain behind the domain. Only ids of this form have a namespace.
     let of_namespace = |namespace: &TextPattern<'_>| match namespace {
@@ -353,9 +354,9 @@ fn domains_of(entry: &Callers<'_>, domains: &BTreeSet<&str>) -> (Vec<String>, us
         };
         !starts.iter().all(is_spared)
     };
-    let matched: Vec<_> = domains.iter().copied().filter(is_matched).collect();
-    let others = matched.len().saturating_sub(SHOWN);
-    (matched.into_iter().take(SHOWN).map(str::to_owned).collect(), others)
+    let mut matched = domains.iter().copied().take(ASKED).filter(is_matched);
+    let shown = matched.by_ref().take(SHOWN).map(str::to_owned).collect();
+    (shown, matched.next().is_some())
 }
 
 /// A number that is equal for rules that say the same, and hardly ever for others.
