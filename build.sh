@@ -65,6 +65,7 @@ print_help() {
                           requests, the whole job in an Envoy; with --quick a first look at it
 ./build.sh bench connections [--quick]
                           the same of connections
+./build.sh bench check    each warning of the tool, on large policies
 ./build.sh bench replay   logged requests that the tool judges
 ./build.sh fuzz [TARGET] [SECONDS]
                           runs one of the targets of tests/fuzz, or each, for 60 seconds if not told otherwise
@@ -124,12 +125,12 @@ demo() {
 
 bench() {
   case $* in
-    "") for part in native envoy connections replay; do bench "$part"; done ;;
+    "") for part in native envoy connections check replay; do bench "$part"; done ;;
     native) need_rust; cargo bench --package egress-warden-benches --bench policy ;;
     envoy | "envoy --quick") need wrk wrk; need_node; bench_in_envoy gateway "${@:2}" ;;
     connections | "connections --quick") bench_in_envoy connections "${@:2}" ;;
-    replay) need_rust; cargo bench --package egress-warden-tool --bench replay ;;
-    *) fail "\`bench\` knows native, envoy [--quick], connections [--quick] or replay, and nothing else" ;;
+    check | replay) need_rust; cargo bench --package egress-warden-tool --bench "$1" ;;
+    *) fail "\`bench\` knows native, envoy [--quick], connections [--quick], check or replay, and nothing else" ;;
   esac
 }
 
@@ -254,7 +255,7 @@ try_containers() {
 
 # Each once, in the tests' build: whether it works, and what it writes is whole.
 try_benchmarks() {
-  cargo test --package egress-warden-benches --package egress-warden-tool --bench policy --bench connections --bench replay
+  cargo test --package egress-warden-benches --package egress-warden-tool --bench policy --bench connections --bench check --bench replay
   if command -v wrk >/dev/null; then
     cargo test --package egress-warden-benches --bench gateway
   else

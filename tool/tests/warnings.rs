@@ -38,7 +38,7 @@ const OF_NO_VERDICT: [(&str, &str); 5] = [
 ];
 
 #[test]
-fn every_kind_of_warning_is_held_or_claims_nothing_of_a_verdict() {
+fn every_kind_of_warning_is_measured_and_is_held_or_claims_nothing_of_a_verdict() {
     let told = sources(env!("CARGO_MANIFEST_DIR"), "src/commands/check");
     let source = told.iter().find(|source| source.path.ends_with("/warning.rs")).expect("a source");
     let words = source.code().split_once("fn word").expect("a function").1;
@@ -48,6 +48,12 @@ fn every_kind_of_warning_is_held_or_claims_nothing_of_a_verdict() {
     let known: BTreeSet<&str> =
         held.into_iter().chain(OF_NO_VERDICT.map(|(kind, _)| kind)).collect();
     assert_eq!(words, known, "left: in `warning.rs`, right: in this test");
+    let benchmark = format!("{}/benches/check.rs", kit::REPOSITORY);
+    let benchmark = std::fs::read_to_string(benchmark).expect("a benchmark");
+    let is_measured =
+        |word: &&str| ["\"", " ("].iter().any(|end| benchmark.contains(&format!("(\"{word}{end}")));
+    let unmeasured: Vec<_> = words.iter().filter(|word| !is_measured(word)).collect();
+    assert!(unmeasured.is_empty(), "give each its policy in `benches/check.rs`: {unmeasured:?}");
 }
 
 #[test]
