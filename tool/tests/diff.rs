@@ -19,7 +19,16 @@ fn what_is_told_is_what_changes_and_nothing_else() {
     while pairs < PAIRS {
         let bytes: Vec<u8> = (0..512).map(|_| dice.roll(256) as u8).collect();
         let mut often = || dice.roll(3) > 0;
-        let fields = Fields { callers: often(), ports: often(), methods: often(), paths: often() };
+        // All at once make more combinations than are decided.
+        let callers = often();
+        let fields = Fields {
+            callers,
+            ports: often(),
+            methods: often(),
+            paths: often(),
+            templates: often(),
+            queries: !callers,
+        };
         let [old, new] = policies(&mut Unstructured::new(&bytes), fields).expect("policies");
         let Some(pair) = Pair::read(&old, &new) else { continue };
         let mut universe = Universe::of([&old, &new]);
@@ -40,7 +49,14 @@ fn what_is_told_of_connections_is_what_changes() {
     let mut changed = 0;
     for _ in 0..PAIRS {
         let bytes: Vec<u8> = (0..512).map(|_| dice.roll(256) as u8).collect();
-        let fields = Fields { callers: true, ports: true, methods: true, paths: true };
+        let fields = Fields {
+            callers: true,
+            ports: true,
+            methods: true,
+            paths: true,
+            templates: true,
+            queries: true,
+        };
         let [old, new] = policies(&mut Unstructured::new(&bytes), fields).expect("policies");
         let Some(pair) = Pair::read(&old, &new) else { continue };
         let universe = Universe::of([&old, &new]);

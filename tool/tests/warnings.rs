@@ -87,7 +87,14 @@ fn sample(dice: &mut Dice) -> Value {
     loop {
         let bytes: Vec<u8> = (0..512).map(|_| dice.roll(256) as u8).collect();
         let mut often = || dice.roll(3) > 0;
-        let fields = Fields { callers: often(), ports: often(), methods: often(), paths: often() };
+        let fields = Fields {
+            callers: often(),
+            ports: often(),
+            methods: often(),
+            paths: often(),
+            templates: often(),
+            queries: often(),
+        };
         let [mut policy, _] = policies(&mut Unstructured::new(&bytes), fields).expect("policies");
         for _ in 0..=dice.roll(3) {
             provoke(&mut policy, dice);

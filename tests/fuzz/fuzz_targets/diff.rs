@@ -20,7 +20,14 @@ fn check(bytes: &mut Unstructured<'_>) -> Result<()> {
     let mut dice = Dice(bytes.arbitrary::<u64>()? | 1);
     let is_connection = bytes.ratio(1, 8)?;
     let mut field = || bytes.ratio(1, 2);
-    let fields = Fields { callers: field()?, ports: field()?, methods: field()?, paths: field()? };
+    let fields = Fields {
+        callers: field()?,
+        ports: field()?,
+        methods: field()?,
+        paths: field()?,
+        templates: field()?,
+        queries: field()?,
+    };
     let [old, new] = policies(bytes, fields)?;
     let Some(pair) = Pair::read(&old, &new) else { return Ok(()) };
     let answer = answer(&pair, is_connection);

@@ -4,10 +4,24 @@ use super::{AT_NANOSECONDS, Request, labels};
 use arbitrary::{Result, Unstructured};
 use egress_warden::host::{Host, HostPattern};
 use serde_json::{Map, Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-const HOSTS: [&str; 24] = [
+const HOSTS: [&str; 38] = [
+    ".a.test",
+    ".b.a.test",
+    ".any.a.test",
+    "a*.a.test",
+    "*a.a.test",
+    "a*a.a.test",
+    "*n*.a.test",
+    "b.*.a.test",
+    "*.b.*.a.test",
+    "*.a*.a.test",
+    "a*.b.a.test",
+    "*y.b.a.test",
+    "xn*.a.test",
+    "m*.google.internal",
     "a.test",
     "b.a.test",
     "any.a.test",
@@ -50,8 +64,25 @@ const PRINCIPALS: [&str; 14] = [
     "*s/n/sa/x",
 ];
 const NAMESPACES: [&str; 8] = ["*", "n", "nn", "n*", "*n", "nn*", "a/b", "other namespaces"];
+const ACCOUNTS: [&str; 5] = ["n/x", "n/y", "nn/x", "a/x", "n/s"];
 const METHODS: [&str; 10] =
     ["GET", "POST", "HEAD", "CONNECT", "OTHER", "foo", "FOO", "Foo", "1", "other"];
+/// Templates and encoded slashes: of few policies, as they are compared in another way.
+const TEMPLATES: [&str; 13] = [
+    "/a/{*}",
+    "/{*}/b",
+    "/a/{**}",
+    "/{**}",
+    "/a/{*}/b",
+    "/{*}/a/{**}",
+    "/a%2fb",
+    "/a%2F*",
+    "*%2fb",
+    "/{*}/a%2fb",
+    "/a%2f{*}",
+    "/a%2fb*",
+    "/%2fa",
+];
 const PATHS: [&str; 22] = [
     "/a",
     "/a/b",
@@ -76,6 +107,8 @@ const PATHS: [&str; 22] = [
     "/~*",
     "/other paths",
 ];
+const PARAMETERS: [&str; 3] = ["a", "b", "q q"];
+const VALUES: [&str; 9] = ["*", "1", "12", "1*", "*2", "12*", "*12", "a b", "x=1&y"];
 const PORTS: [u16; 4] = [80, 443, 22, 65535];
 const TIMES: [&str; 4] = [
     "2026-01-01T00:00:00Z",
@@ -91,6 +124,9 @@ pub struct Fields {
     pub ports: bool,
     pub methods: bool,
     pub paths: bool,
+    /// Whether paths may be templates and have encoded slashes.
+    pub templates: bool,
+    pub queries: bool,
 }
 
 /// An old and a new policy; the new one is another, or the old one with some of it changed.
@@ -200,8 +236,15 @@ fn source(bytes: &mut Unstructured<'_>) -> Result<Map<String, Value>> {
         }
     }
     for (key, once_in) in [("namespaces", 3), ("notNamespaces", 5)] {
-        if bytes.ratio(1, once_in)? || (entry.is_empty() && key == "notNamespaces") {
+        if bytes.ratio(1, once_in)? {
             entry.insert(key.to_owned(), texts(bytes, &NAMESPACES, "", "nm~")?);
+        }
+    }
+    for (key, once_in) in [("serviceAccounts", 4), ("notServiceAccounts", 6)] {
+        if bytes.ratio(1, once_in)? || (entry.is_empty() && key == "notServiceAccounts") {
+            let count = bytes.int_in_range(1..=2)?;
+            let accounts = (0..count).map(|_| Ok(Value::from(*bytes.choose(&ACCOUNTS)?)));
+            entry.insert(key.to_owned(), accounts.collect::<Result<_>>()?);
         }
     }
     Ok(entry)
@@ -230,13 +273,31 @@ fn destination(bytes: &mut Unstructured<'_>, fields: Fields) -> Result<Map<Strin
     }
     for (key, once_in) in [("paths", 2), ("notPaths", 4)] {
         if fields.paths && bytes.ratio(1, once_in)? {
-            entry.insert(key.to_owned(), texts(bytes, &PATHS, "/", "/ab6E.~n")?);
+            let mut paths = texts(bytes, &PATHS, "/", "/ab6E.~n")?;
+            if fields.templates && bytes.ratio(1, 2)? {
+                paths[0] = (*bytes.choose(&TEMPLATES)?).into();
+            }
+            entry.insert(key.to_owned(), paths);
+        }
+    }
+    for (key, once_in) in [("query", 3), ("notQuery", 5)] {
+        if fields.queries && bytes.ratio(1, once_in)? {
+            entry.insert(key.to_owned(), query(bytes)?);
         }
     }
     if entry.is_empty() {
         entry.insert("hosts".to_owned(), hosts(bytes)?);
     }
     Ok(entry)
+}
+
+fn query(bytes: &mut Unstructured<'_>) -> Result<Value> {
+    let count = *bytes.choose(&[1, 1, 2])?;
+    let parameters = (0..count).map(|_| {
+        let name = (*bytes.choose(&PARAMETERS)?).to_owned();
+        Ok((name, texts(bytes, &VALUES, "", "12a")?))
+    });
+    parameters.collect::<Result<Map<_, _>>>().map(Value::Object)
 }
 
 fn hosts(bytes: &mut Unstructured<'_>) -> Result<Value> {
@@ -288,6 +349,8 @@ pub struct Universe {
     pub ports: Vec<(Option<u16>, Option<u16>)>,
     pub methods: Vec<String>,
     pub paths: Vec<Option<String>>,
+    /// Behind the path.
+    pub queries: Vec<String>,
     pub principals: Vec<Option<String>>,
     pub server_names: Vec<Option<String>>,
     pub times: Vec<u64>,
@@ -353,6 +416,7 @@ impl Universe {
             true => principals_of(
                 &all("from", ["principals", "notPrincipals"]),
                 &all("from", ["namespaces", "notNamespaces"]),
+                &all("from", ["serviceAccounts", "notServiceAccounts"]),
             ),
             false => vec![None],
         };
@@ -360,6 +424,9 @@ impl Universe {
             true => paths_of(&all("to", ["paths", "notPaths"])),
             false => vec![Some("/".to_owned())],
         };
+        let parameters = rules().flat_map(|rule| rule["to"].as_array().into_iter().flatten());
+        let parameters = parameters.flat_map(|entry| [&entry["query"], &entry["notQuery"]]);
+        let queries = queries_of(parameters.filter_map(Value::as_object).flatten());
         let times = match rules().any(|rule| rule.get("until").is_some()) {
             true => {
                 let later = TIMES.map(labels::nanoseconds);
@@ -370,7 +437,7 @@ impl Universe {
             false => vec![AT_NANOSECONDS],
         };
         let methods = methods_of(&all("to", ["methods", "notMethods"]));
-        Self { hosts, ports, methods, paths, principals, server_names, times }
+        Self { hosts, ports, methods, paths, queries, principals, server_names, times }
     }
 
     /// One request by chance, or with `is_connection` a connection.
@@ -385,19 +452,21 @@ impl Universe {
                 cluster_port
             },
             method: (!is_connection).then(|| dice.one(&self.methods).clone()),
-            path: dice.one(&self.paths).clone().filter(|_| !is_connection),
+            path: with_query(dice.one(&self.paths), dice.one(&self.queries))
+                .filter(|_| !is_connection),
             principal: dice.one(&self.principals).clone(),
             server_name: dice.one(&self.server_names).clone().filter(|_| !is_connection),
             now: *dice.one(&self.times),
         }
     }
 
-    fn sizes(&self) -> [usize; 7] {
+    fn sizes(&self) -> [usize; 8] {
         [
             self.hosts.len(),
             self.ports.len(),
             self.methods.len(),
             self.paths.len(),
+            self.queries.len(),
             self.principals.len(),
             self.server_names.len(),
             self.times.len(),
@@ -423,8 +492,9 @@ impl Universe {
                 Some(1) => halve(&mut self.ports, dice),
                 Some(2) => halve(&mut self.methods, dice),
                 Some(3) => halve(&mut self.paths, dice),
-                Some(4) => halve(&mut self.principals, dice),
-                Some(5) => halve(&mut self.server_names, dice),
+                Some(4) => halve(&mut self.queries, dice),
+                Some(5) => halve(&mut self.principals, dice),
+                Some(6) => halve(&mut self.server_names, dice),
                 _ => halve(&mut self.times, dice),
             }
         }
@@ -435,24 +505,66 @@ impl Universe {
         let sizes = self.sizes();
         (0..self.size()).map(move |number: usize| {
             let mut rest = number;
-            let [host, port, method, path, principal, server_name, time] = sizes.map(|size| {
-                let at = rest % size;
-                rest /= size;
-                at
-            });
+            let [host, port, method, path, query, principal, server_name, time] =
+                sizes.map(|size| {
+                    let at = rest % size;
+                    rest /= size;
+                    at
+                });
             let (port, cluster_port) = self.ports[port];
             Request {
                 host: self.hosts[host].clone(),
                 port,
                 cluster_port,
                 method: Some(self.methods[method].clone()),
-                path: self.paths[path].clone(),
+                path: with_query(&self.paths[path], &self.queries[query]),
                 principal: self.principals[principal].clone(),
                 server_name: self.server_names[server_name].clone(),
                 now: self.times[time],
             }
         })
     }
+}
+
+fn with_query(path: &Option<String>, query: &String) -> Option<String> {
+    path.as_ref().map(|path| format!("{path}{query}"))
+}
+
+/// Queries of the parameters that are asked for, clear and unclear.
+fn queries_of<'a>(asked: impl Iterator<Item = (&'a String, &'a Value)>) -> Vec<String> {
+    let mut known: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    for (name, values) in asked {
+        known.entry(name).or_default().extend(labels::texts(values));
+    }
+    let mut found = BTreeSet::from([String::new()]);
+    let mut parts: Vec<Vec<String>> = Vec::new();
+    for (name, patterns) in known {
+        let name = name.replace(' ', "+");
+        let values: Vec<String> = pieces(&patterns)
+            .iter()
+            .flat_map(|it| [it.clone(), format!("{it}z"), format!("z{it}"), format!("{it}z{it}")])
+            .map(|it| it.replace('&', "%26").replace('=', "%3d").replace(' ', "+"))
+            .collect();
+        let part: Vec<String> = values.iter().map(|value| format!("{name}={value}")).collect();
+        found.extend(part.iter().map(|part| format!("?{part}")));
+        for odd in ["#", "&z=1;y=2", ";", "%3b", "%", "%ff", "%00"] {
+            found.extend(part.iter().take(2).map(|part| format!("?{part}{odd}")));
+        }
+        let first = part.first().cloned().unwrap_or_default();
+        found.extend([format!("?{name}"), format!("?{first}&{first}"), format!("?z=1;{first}")]);
+        parts.push(part);
+    }
+    for pair in parts.windows(2) {
+        let longer = pair[0].iter().flat_map(|one| {
+            pair[1]
+                .iter()
+                .flat_map(move |other| [format!("?{one}&{other}"), format!("?{other}&{one}&{one}")])
+        });
+        found.extend(longer);
+    }
+    let first = parts.iter().map(|part| part[0].as_str()).collect::<Vec<_>>().join("&");
+    found.insert(format!("?{first}"));
+    found.into_iter().collect()
 }
 
 fn hosts_of(patterns: &BTreeSet<String>) -> Vec<String> {
@@ -465,8 +577,12 @@ fn hosts_of(patterns: &BTreeSet<String>) -> Vec<String> {
                 hosts.extend(below);
             }
             HostPattern::Glob(glob) => {
-                let runs = ["", "z", "y.z"].map(|run| glob.as_str().replace('*', run));
-                hosts.extend(runs);
+                for text in [glob.as_str().to_owned(), format!("y.{}", glob.as_str())] {
+                    let runs = ["", "z", "y.z", "a", "b", "an", "xn--p1ai"];
+                    hosts.extend(runs.map(|run| text.replace('*', run)));
+                    let first = text.replacen('*', "b", 1);
+                    hosts.extend(["", "a"].map(|run| first.replace('*', run)));
+                }
             }
             HostPattern::Address(address) => hosts.extend(neighbours(address, 128)),
             HostPattern::Block(block) => hosts.extend(neighbours(block.base(), block.length())),
@@ -515,13 +631,18 @@ fn methods_of(listed: &BTreeSet<String>) -> Vec<String> {
 
 /// What patterns are made of: without their `*`.
 fn pieces(patterns: &BTreeSet<String>) -> Vec<String> {
-    let bare: BTreeSet<String> = patterns.iter().map(|it| it.replace('*', "")).collect();
+    let bare = |it: &String| {
+        let segments = it.replace("{**}", "").replace("{*}", "z");
+        segments.replace('*', "")
+    };
+    let bare: BTreeSet<String> = patterns.iter().map(bare).collect();
     bare.into_iter().chain(["".to_owned()]).collect()
 }
 
 fn principals_of(
     principals: &BTreeSet<String>,
     namespaces: &BTreeSet<String>,
+    accounts: &BTreeSet<String>,
 ) -> Vec<Option<String>> {
     let namespaces: Vec<String> = pieces(namespaces)
         .into_iter()
@@ -544,6 +665,14 @@ fn principals_of(
             ]
         };
         found.extend(namespaces.iter().flat_map(in_form));
+    }
+    let domains = ["a", "q", "a/q"];
+    for (namespace, account) in accounts.iter().filter_map(|it| it.split_once('/')) {
+        let of = |domain| {
+            let account = format!("{domain}/ns/{namespace}/sa/{account}");
+            [format!("{account}q"), format!("{account}/q"), account]
+        };
+        found.extend(domains.into_iter().flat_map(of));
     }
     [None].into_iter().chain(found.into_iter().map(Some)).collect()
 }

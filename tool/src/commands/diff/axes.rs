@@ -1,18 +1,21 @@
-//! The axes beside the host, for the rules that know a host: callers, server names, ports, methods, paths
-//! and times.
+//! The axes beside the host, for the rules that know a host: callers, server names, ports, methods, paths,
+//! queries and times.
 //!
 //! Each axis is a list of equivalence classes: no list of patterns distinguishes two values of one class.
 //! A class has one of its values as example. Classes are found by asking the lists about values, never by
 //! names; the names are made from the values afterwards.
 
-use super::callers::Callers;
-use super::paths::{self, Label, Path};
+use super::callers::{Callers, service_account_of};
+use super::paths::{self, Label};
+use super::queries::{Asked, Queries};
 use super::subject::Subject;
+use super::templates;
 use super::ways::Way;
 use super::words::Pieces;
 use crate::policy_file::{Callers as Sources, Destinations, List};
 use egress_warden::policy::{ClusterPort, PathPattern, TextPattern, TextSet, namespace_of};
 use egress_warden::time::Time;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 use std::hash::Hash;
@@ -30,6 +33,8 @@ pub(super) struct Axes {
     /// `None`, as of the paths: a connection, which shows none.
     pub(super) methods: Vec<(Vec<MethodName>, Option<String>)>,
     pub(super) paths: Axis<Option<String>>,
+    /// Behind the `?`; `None`: the path has none.
+    pub(super) queries: Axis<Option<String>>,
     /// In nanoseconds since the Unix epoch.
     pub(super) times: Axis<Time>,
 }
@@ -49,7 +54,7 @@ const MAX_VALUES: usize = 1_000_000;
 const MAX_QUESTIONS: usize = 1_000_000_000;
 
 /// How many axes there are.
-pub(super) const AXES: usize = 6;
+pub(super) const AXES: usize = 7;
 
 /// What TLS says of the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,6 +117,7 @@ impl Axes {
             ports: ports(ways, subject),
             methods: if is_request { methods(ways) } else { vec![(vec![MethodName::Any], None)] },
             paths: if is_request { paths(ways)? } else { any(None) },
+            queries: if is_request { queries(ways)? } else { any(None) },
             times: times(ways, at),
         })
     }
@@ -124,6 +130,7 @@ impl Axes {
             self.ports.len(),
             self.methods.len(),
             self.paths.len(),
+            self.queries.len(),
             self.times.len(),
         ]
     }
@@ -143,12 +150,22 @@ impl Axes {
             2 => named(&self.ports, positions),
             3 => self.method_names(positions).or_else(|| named(&self.methods, positions)),
             4 => named(&self.paths, positions),
+            5 => named(&self.queries, positions),
             _ => named(&self.times, positions),
         }
     }
 }
 
 impl Axes {
+    /// The path at one position with the query at another.
+    pub(super) fn target(&self, path: usize, query: usize) -> Option<Cow<'_, str>> {
+        let path = self.paths.get(path)?.1.as_ref()?;
+        Some(match self.queries.get(query).and_then(|(_, query)| query.as_ref()) {
+            Some(query) => format!("{path}?{query}").into(),
+            None => path.into(),
+        })
+    }
+
     /// The name for all methods but one.
     fn method_names(&self, positions: &[usize]) -> Option<Vec<String>> {
         let numbered = self.methods.iter().enumerate();
@@ -166,12 +183,12 @@ impl Axes {
 }
 
 /// Keeps one value for all that are the same to every list; the names of all stay.
-fn merged<N: Clone + Eq + Hash, V>(
+fn merged<N: Clone + Eq + Hash, V, S: Ord>(
     values: impl IntoIterator<Item = (N, V)>,
-    signature: impl Fn(&V) -> Vec<u8>,
+    signature: impl Fn(&V) -> S,
 ) -> Vec<(Vec<N>, V)> {
     let mut axis: Vec<(Vec<N>, V)> = Vec::new();
-    let mut known: BTreeMap<Vec<u8>, usize> = BTreeMap::new();
+    let mut known: BTreeMap<S, usize> = BTreeMap::new();
     let mut named: HashSet<N> = HashSet::new();
     for (name, value) in values {
         let position = *known.entry(signature(&value)).or_insert(axis.len());
@@ -215,22 +232,26 @@ fn sets(lists: &[Vec<TextPattern<'_>>]) -> Vec<TextSet> {
     lists.iter().map(|list| list.iter().copied().collect()).collect()
 }
 
-fn callers(ways: &[Way<'_>], is_identity_demanded: bool) -> Result<Axis<Option<String>>, Gap> {
+fn callers<'n>(ways: &[Way<'n>], is_identity_demanded: bool) -> Result<Axis<Option<String>>, Gap> {
     let sources = || ways.iter().flat_map(|way| &way.rule.from);
     if sources().next().is_none() && !is_identity_demanded {
         return Ok(any(None));
     }
-    if sources().any(|it| it.service_accounts.is_some() || it.not_service_accounts.is_some()) {
-        return Err(Gap::NoExample("a caller of a service account"));
-    }
     let principals = lists(sources(), |it: &Sources<'_>| [&it.principals, &it.not_principals]);
     let namespaces = lists(sources(), |it: &Sources<'_>| [&it.namespaces, &it.not_namespaces]);
-    let (of_principals, of_namespaces) = (sets(&principals), sets(&namespaces));
+    let accounts =
+        lists(sources(), |it: &Sources<'_>| [&it.service_accounts, &it.not_service_accounts]);
+    let exactly = |list: Vec<&'n str>| list.into_iter().map(TextPattern::Exact).collect();
+    let accounts: Vec<Vec<TextPattern<'_>>> = accounts.into_iter().map(exactly).collect();
+    let of_principals = sets(&principals);
+    let (of_namespaces, of_accounts) = (sets(&namespaces), sets(&accounts));
+    let asks_for_places = !namespaces.is_empty() || !accounts.is_empty();
     let callers = Callers {
         principals: Pieces::of(&principals),
-        namespaces: (!namespaces.is_empty()).then(|| Pieces::of(&namespaces)),
+        namespaces: asks_for_places.then(|| Pieces::of(&namespaces)),
+        accounts: Pieces::of(&accounts),
     };
-    within_bounds(callers.count(), &[&principals, &namespaces])?;
+    within_bounds(callers.count(), &[&principals, &namespaces, &accounts])?;
     let found = callers.principals().ok_or(Gap::NoExample("a caller"))?;
     let mut named: Vec<(String, Option<String>)> =
         found.into_iter().map(|it| (callers.label(&it), Some(it))).collect();
@@ -239,13 +260,14 @@ fn callers(ways: &[Way<'_>], is_identity_demanded: bool) -> Result<Axis<Option<S
     Ok(merged([nobody].into_iter().chain(named), |principal| match principal {
         None => vec![u8::MAX],
         Some(principal) => {
+            let is_in =
+                |set: &TextSet, text: Option<&str>| text.map_or(2, |it| set.contains(it).into());
             let namespace = namespace_of(principal);
-            let by_principal = of_principals.iter().map(|set| u8::from(set.contains(principal)));
-            let by_namespace = of_namespaces.iter().map(|set| match namespace {
-                Some(namespace) => u8::from(set.contains(namespace)),
-                None => 2,
-            });
-            by_principal.chain(by_namespace).collect()
+            let account = service_account_of(principal);
+            let by_principal = of_principals.iter().map(|set| is_in(set, Some(principal)));
+            let by_namespace = of_namespaces.iter().map(|set| is_in(set, namespace));
+            let by_account = of_accounts.iter().map(|set| is_in(set, account.as_deref()));
+            by_principal.chain(by_namespace).chain(by_account).collect()
         }
     }))
 }
@@ -338,7 +360,7 @@ fn methods(ways: &[Way<'_>]) -> Vec<(Vec<MethodName>, Option<String>)> {
             false => u8::from(list.iter().any(|it| it.eq_ignore_ascii_case(method))),
         };
         let is_connect = u8::from(method.eq_ignore_ascii_case(CONNECT));
-        lists.iter().map(in_list).chain([is_connect]).collect()
+        lists.iter().map(in_list).chain([is_connect]).collect::<Vec<_>>()
     });
     axis.into_iter().map(|(names, method)| (names, Some(method))).collect()
 }
@@ -370,15 +392,13 @@ fn in_another_case(method: &str, listed: &BTreeSet<&str>) -> Option<String> {
 
 fn paths(ways: &[Way<'_>]) -> Result<Axis<Option<String>>, Gap> {
     let destinations = || ways.iter().filter_map(|way| way.destination);
-    if destinations().any(|it| it.query.is_some() || it.not_query.is_some()) {
-        return Err(Gap::NoExample("a query"));
-    }
     let lists = lists(destinations(), |it: &Destinations<'_>| [&it.paths, &it.not_paths]);
     if lists.is_empty() {
         return Ok(any(Some("/".to_owned())));
     }
-    let lists = lists.iter().map(|list| texts(list)).collect::<Option<Vec<_>>>();
-    let lists = lists.ok_or(Gap::NoExample("a path of a template, or with an encoded slash"))?;
+    let Some(lists) = lists.iter().map(|list| texts(list)).collect::<Option<Vec<_>>>() else {
+        return paths_of_templates(&lists);
+    };
     let sets = sets(&lists);
     let pieces = Pieces::of(&lists);
     within_bounds(paths::count(&pieces), &[&lists])?;
@@ -392,14 +412,43 @@ fn paths(ways: &[Way<'_>]) -> Result<Axis<Option<String>>, Gap> {
             sets.iter().map(in_both).collect()
         }
     });
-    // A path with the same verdict as both of its readings as plain paths needs no name of its own.
-    let in_few_words = |(mut labels, path): (Vec<Label>, Path)| {
-        if path.is_of_one_reading() {
-            labels.retain(|label| !matches!(label, Label::Two { .. }));
-        }
-        (labels.iter().map(Label::to_string).collect(), Some(path.sent))
+    Ok(axis.into_iter().map(|(labels, path)| (in_few_words(labels), Some(path.sent))).collect())
+}
+
+fn paths_of_templates(lists: &[Vec<PathPattern<'_>>]) -> Result<Axis<Option<String>>, Gap> {
+    let found = templates::paths(lists).ok_or(Gap::NoExample("some paths of the templates"))?;
+    let named = found.into_iter().map(|path| (path.label.clone(), path));
+    let axis = merged(named, |path| path.in_lists.clone());
+    Ok(axis.into_iter().map(|(labels, path)| (in_few_words(labels), Some(path.sent))).collect())
+}
+
+/// The names of a class of paths: one that is sent otherwise needs none of its own where plain paths are in
+/// the class that match what it does in one reading, and others what it does in the other.
+fn in_few_words(labels: Vec<Label>) -> Vec<String> {
+    let plain: HashSet<&String> = labels.iter().filter_map(Label::of_one_reading).collect();
+    let is_needed = |label: &&Label| match label {
+        Label::Two { sent, lenient } => !plain.contains(sent) || !plain.contains(lenient),
+        Label::One(_) | Label::Unclear => true,
     };
-    Ok(axis.into_iter().map(in_few_words).collect())
+    labels.iter().filter(is_needed).map(Label::to_string).collect()
+}
+
+fn queries(ways: &[Way<'_>]) -> Result<Axis<Option<String>>, Gap> {
+    let destinations = ways.iter().filter_map(|way| way.destination);
+    let fields = destinations.flat_map(|it| [&it.query, &it.not_query]).flatten();
+    let fields: Vec<Asked<'_>> = fields
+        .map(|field| field.iter().map(|it| (it.name, it.values.patterns().to_vec())).collect())
+        .collect();
+    if fields.is_empty() {
+        return Ok(any(None));
+    }
+    let queries = Queries::of(&fields).ok_or(Gap::NoExample("a query"))?;
+    let lists: Vec<Vec<TextPattern<'_>>> =
+        fields.iter().flat_map(|field| field.values().cloned()).collect();
+    within_bounds(queries.count(), &[&lists])?;
+    let named = queries.all().into_iter().map(|it| (queries.label(&it), it));
+    let axis = merged(named, |query| queries.signature(query));
+    Ok(axis.into_iter().map(|(names, query)| (names, queries.sent(&query))).collect())
 }
 
 /// The patterns of paths as texts; `None` where one is a template or has an encoded slash.

@@ -5,22 +5,23 @@ use egress_warden::policy::namespace_of;
 
 /// Istio's form of a SPIFFE id: `domain/ns/NAMESPACE/sa/ACCOUNT`. What is `None` is free.
 const FORM: [Option<&str>; 5] = [None, Some("ns"), None, Some("sa"), None];
-/// Where the namespace stands in it.
-const NAMESPACE: usize = 2;
 
 /// The patterns that distinguish callers.
 #[derive(Debug)]
 pub(super) struct Callers<'a> {
     pub(super) principals: Pieces<'a>,
-    /// `None`: nobody asks for namespaces.
+    /// `None`: nobody asks for namespaces or service accounts.
     pub(super) namespaces: Option<Pieces<'a>>,
+    /// All exact, as `NAMESPACE/ACCOUNT`.
+    pub(super) accounts: Pieces<'a>,
 }
 
 impl Callers<'_> {
     /// How many principals [`Callers::principals`] finds at most.
     pub(super) fn count(&self) -> usize {
         let in_namespaces = self.namespaces.as_ref().map_or(0, |namespaces| {
-            namespaces.exact.len().saturating_add(namespaces.count_of_ends())
+            let count = namespaces.exact.len().saturating_add(namespaces.count_of_ends());
+            count.saturating_add(self.accounts.len())
         });
         let of_ends = self.principals.count_of_ends().saturating_mul(in_namespaces + 1);
         self.principals.exact.len().saturating_add(of_ends)
@@ -30,13 +31,15 @@ impl Callers<'_> {
     /// `None` where the patterns have every character.
     ///
     /// Take any principal that no pattern is exactly, its longest prefix and suffix, and, where it has
-    /// Istio's form, its namespace or that one's longest prefix and suffix. Here is one with the same
+    /// Istio's form, its service account, if that is listed, or else its namespace or that one's longest
+    /// prefix and suffix. Here is one with the same
     /// ends: what these and the form leave open is filled with a character that no pattern reaches
     /// over, so that it matches what that principal matches and nothing else.
     pub(super) fn principals(&self) -> Option<Vec<String>> {
         let none = Pieces::default();
         let namespaces = self.namespaces.as_ref();
-        let fresh = fresh(&[&self.principals, namespaces.unwrap_or(&none)])?.to_string();
+        let fresh =
+            fresh(&[&self.principals, namespaces.unwrap_or(&none), &self.accounts])?.to_string();
         let mut found: Vec<String> =
             self.principals.exact.iter().map(|it| it.to_string()).collect();
         for ends @ (prefix, suffix) in self.principals.ends() {
@@ -47,10 +50,12 @@ impl Callers<'_> {
             // More segments than Istio's form has: no namespace.
             let long = format!("/{fresh}").repeat(FORM.len());
             found.push(format!("{prefix}{fresh}{long}{suffix}"));
-            let exact = namespaces.exact.iter().map(|name| Namespace::Exact(name));
-            let others = namespaces.ends().map(|(first, last)| Namespace::Between(first, last));
-            let namespaces = exact.chain(others);
-            found.extend(namespaces.filter_map(|it| found_in_form(ends, it, &fresh)));
+            let accounts = self.accounts.exact.iter().filter_map(|it| it.split_once('/'));
+            let accounts = accounts.map(|(name, account)| Place::Account(name, account));
+            let exact = namespaces.exact.iter().map(|name| Place::Namespace(name));
+            let others = namespaces.ends().map(|(first, last)| Place::Between(first, last));
+            let places = accounts.chain(exact).chain(others);
+            found.extend(places.filter_map(|it| found_in_form(ends, it, &fresh)));
         }
         Some(found)
     }
@@ -64,9 +69,12 @@ impl Callers<'_> {
         let Some(namespaces) = &self.namespaces else {
             return callers.unwrap_or_else(|| "other callers".to_owned());
         };
-        let place = match namespace_of(principal) {
-            None => "outside any namespace".to_owned(),
-            Some(namespace) => match namespaces.label(namespace) {
+        let account = service_account_of(principal);
+        let account = account.filter(|account| self.accounts.exact.contains(&**account));
+        let place = match (namespace_of(principal), account) {
+            (_, Some(account)) => format!("as service account {}", literal(&account)),
+            (None, None) => "outside any namespace".to_owned(),
+            (Some(namespace), None) => match namespaces.label(namespace) {
                 Some(label) => format!("in namespace {label}"),
                 None if namespaces.is_empty() => "in a namespace".to_owned(),
                 None => "in other namespaces".to_owned(),
@@ -80,19 +88,23 @@ impl Callers<'_> {
     }
 }
 
-/// What is asked of a namespace: to be this one, or to start and end so.
+/// The service account of a principal of Istio's form, as policies write it.
+pub(super) fn service_account_of(principal: &str) -> Option<String> {
+    let (_, account) = principal.rsplit_once('/')?;
+    Some(format!("{}/{account}", namespace_of(principal)?))
+}
+
+/// What is asked of a namespace and its account: to be this namespace, with this account, or to start and end
+/// so.
 #[derive(Clone, Copy)]
-enum Namespace<'a> {
-    Exact(&'a str),
+enum Place<'a> {
+    Account(&'a str, &'a str),
+    Namespace(&'a str),
     Between(&'a str, &'a str),
 }
 
-/// A principal of Istio's form with these ends and such a namespace, where there can be one.
-fn found_in_form(
-    (prefix, suffix): (&str, &str),
-    namespace: Namespace<'_>,
-    fresh: &str,
-) -> Option<String> {
+/// A principal of Istio's form with these ends at such a place, where there can be one.
+fn found_in_form((prefix, suffix): (&str, &str), place: Place<'_>, fresh: &str) -> Option<String> {
     let mut segments = FORM.map(Segment::new);
     let mut starts = prefix.split('/').peekable();
     for segment in &mut segments {
@@ -113,12 +125,16 @@ fn found_in_form(
     if starts.next().is_some() || ends.next().is_some() {
         return None;
     }
-    let segment = segments.get_mut(NAMESPACE)?;
-    match namespace {
-        Namespace::Exact(name) => segment.is(name)?,
-        Namespace::Between(first, last) => {
-            segment.starts(first)?;
-            segment.ends(last)?;
+    let [_, _, namespace, _, account] = &mut segments;
+    match place {
+        Place::Account(name, of_account) => {
+            namespace.is(name)?;
+            account.is(of_account)?;
+        }
+        Place::Namespace(name) => namespace.is(name)?,
+        Place::Between(first, last) => {
+            namespace.starts(first)?;
+            namespace.ends(last)?;
         }
     }
     let texts: Option<Vec<String>> = segments.iter().map(|it| it.text(fresh)).collect();
@@ -177,11 +193,12 @@ mod tests {
     use std::collections::BTreeMap;
 
     fn callers<'a>(principals: &[&'a str], namespaces: &[&'a str]) -> Callers<'a> {
+        let accounts = Pieces::default();
         let pieces = |texts: &[&'a str]| {
             Pieces::of(&[texts.iter().filter_map(|it| TextPattern::parse(it)).collect()])
         };
         let namespaces = (!namespaces.is_empty()).then(|| pieces(namespaces));
-        Callers { principals: pieces(principals), namespaces }
+        Callers { principals: pieces(principals), namespaces, accounts }
     }
 
     /// Labels with a principal each.
@@ -247,5 +264,30 @@ mod tests {
         assert_eq!(found["\"other callers\""], "other callers");
         assert_eq!(found["other callers"], "~");
         assert_eq!(found.len(), 3, "{found:?}");
+    }
+
+    #[test]
+    fn a_listed_account_is_told_from_the_others_of_its_namespace() {
+        let accounts = ["pay/api", "pay/web"].map(TextPattern::Exact);
+        let callers = Callers {
+            accounts: Pieces::of(&[accounts.into()]),
+            ..callers(&["a/ns/pay/sa/*", "*/sa/api"], &["*"])
+        };
+        let found = callers.principals().unwrap().into_iter();
+        let labels: BTreeMap<String, String> =
+            found.map(|principal| (callers.label(&principal), principal)).collect();
+        for (label, principal) in [
+            ("a/ns/pay/sa/* as service account pay/web", "a/ns/pay/sa/web"),
+            ("*/sa/api as service account pay/api", "~/ns/pay/sa/api"),
+            ("a/ns/pay/sa/*/sa/api as service account pay/api", "a/ns/pay/sa/api"),
+            ("*/sa/api in a namespace", "~/ns/~/sa/api"),
+            ("other callers in a namespace", "~/ns/~/sa/~"),
+        ] {
+            assert_eq!(
+                labels.get(label).map(String::as_str),
+                Some(principal),
+                "{label}: {labels:?}"
+            );
+        }
     }
 }

@@ -8,15 +8,18 @@
 //! are too many cells, this is reported and never taken for "no change".
 
 use super::axes::{AXES, Axes, Demands, Gap, Port};
+use super::globs::{GlobIndex, literal_bytes};
 use super::hosts::{self, HostClass};
 use super::subject::Subject;
 use super::ways::{Way, ways};
 use crate::judgement::Judgement;
 use crate::policy_file::{List, Source};
-use egress_warden::host::{Authority, Block, Glob, Host, HostPattern, Malformed, is_forbidden};
+use egress_warden::host::{Authority, Block, Host, HostPattern, Malformed, is_forbidden};
 use egress_warden::policy::{Action, ClusterPort, Decision, Policy, Request, Verdict};
 use egress_warden::time::Time;
 use serde::Serialize;
+use std::borrow::Cow;
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Most combinations for one set of hosts.
@@ -119,6 +122,8 @@ pub(super) struct Scope {
     pub(super) methods: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) paths: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) queries: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) times: Option<Vec<String>>,
 }
@@ -223,12 +228,21 @@ struct Signature {
     /// Whether an allow must name the host, and whether it is a forbidden address or special name.
     is_special: bool,
     is_forbidden: bool,
-    levels: Vec<(u8, Vec<usize>)>,
+    levels: Vec<Level>,
+}
+
+/// Ways that know a host by patterns of one rank.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Level {
+    /// Of how many ranks the patterns are more specific.
+    place: usize,
+    scope: u8,
+    ways: Vec<usize>,
 }
 
 impl Signature {
     fn ways(&self) -> impl Iterator<Item = usize> {
-        self.levels.iter().flat_map(|(_, ways)| ways.iter().copied())
+        self.levels.iter().flat_map(|level| level.ways.iter().copied())
     }
 }
 
@@ -244,7 +258,16 @@ struct Index<'a> {
 struct Patterns<'a> {
     ways: HashMap<HostPattern<'a>, Vec<usize>>,
     block_lengths: BTreeSet<u8>,
-    globs: Vec<Glob<'a>>,
+    globs: GlobIndex<'a>,
+}
+
+/// A pattern that matches a host.
+struct Matching<'s> {
+    /// The most specific patterns have the least.
+    rank: u32,
+    /// In what way an allow names the host by it.
+    scope: u8,
+    ways: &'s Vec<usize>,
 }
 
 impl<'a> Index<'a> {
@@ -275,22 +298,24 @@ impl<'a> Index<'a> {
         let excluded: BTreeSet<usize> =
             self.not_hosts.matches(host).into_iter().flat_map(|it| it.ways).copied().collect();
         let is_special = host.is_special();
-        let anywhere = Matching { rank: 0, scope: 0, ways: &self.anywhere };
-        let mut levels: Vec<(usize, u8, Vec<usize>)> = Vec::new();
+        let mut levels: BTreeMap<(u32, u8), BTreeSet<usize>> = BTreeMap::new();
+        let anywhere = Matching { rank: u32::MAX, scope: 0, ways: &self.anywhere };
+        let mut known = BTreeSet::new();
         for Matching { rank, scope, ways } in self.hosts.matches(host).into_iter().chain([anywhere])
         {
-            let ways = ways.iter().filter(|way| !excluded.contains(way)).copied();
             // How a pattern matches counts only where an allow must name the host.
             let scope = if is_special { scope } else { 0 };
-            match levels.last_mut() {
-                Some(last) if (last.0, last.1) == (rank, scope) => last.2.extend(ways),
-                _ => levels.push((rank, scope, ways.collect())),
-            }
+            let ways = ways.iter().filter(|way| !excluded.contains(way));
+            // Elsewhere a way matches by its most specific pattern.
+            let ways = ways.filter(|way| is_special || known.insert(**way));
+            levels.entry((rank, scope)).or_default().extend(ways);
         }
-        let levels = levels.into_iter().map(|(_, scope, mut ways)| {
-            ways.sort_unstable();
-            ways.dedup();
-            (scope, ways)
+        levels.retain(|_, ways| !ways.is_empty());
+        let ranks: BTreeSet<u32> = levels.keys().map(|(rank, _)| *rank).collect();
+        let levels = levels.into_iter().map(|((rank, scope), ways)| Level {
+            place: ranks.range(..rank).count(),
+            scope,
+            ways: ways.into_iter().collect(),
         });
         Signature {
             is_special,
@@ -298,7 +323,7 @@ impl<'a> Index<'a> {
                 Host::Address(address) => is_forbidden(*address),
                 Host::Name(_) => is_special,
             },
-            levels: levels.filter(|(_, ways)| !ways.is_empty()).collect(),
+            levels: levels.collect(),
         }
     }
 }
@@ -309,64 +334,56 @@ impl<'a> Patterns<'a> {
             if let HostPattern::Block(block) = pattern {
                 self.block_lengths.insert(block.length());
             }
-            if let HostPattern::Glob(glob) = pattern
-                && !self.ways.contains_key(&pattern)
-            {
-                self.globs.push(glob);
+            let entry = self.ways.entry(pattern);
+            if let (Entry::Vacant(_), HostPattern::Glob(glob)) = (&entry, pattern) {
+                self.globs.add(glob);
             }
-            let ways = self.ways.entry(pattern).or_default();
+            let ways = entry.or_default();
             if ways.last() != Some(&way) {
                 ways.push(way);
             }
         }
     }
 
-    /// The ways of each pattern that matches, most specific first.
+    /// Each pattern that matches.
     fn matches<'s>(&'s self, host: &'s Host<'_>) -> Vec<Matching<'s>> {
-        const EXACT: usize = usize::MAX;
-        let patterns: Vec<(usize, u8, HostPattern<'_>)> = match host {
+        let patterns: Vec<(u32, u8, HostPattern<'_>)> = match host {
             Host::Name(name) => {
                 let name = name.as_str();
                 let parents =
                     std::iter::successors(Some(name), |it| it.split_once('.').map(|(_, up)| up));
                 let under = parents.skip(1).flat_map(|parent| {
-                    // The dot before the name is of the pattern, too.
-                    let rank = parent.len().saturating_add(1);
-                    [HostPattern::Under(parent), HostPattern::Tree(parent)].map(|it| (rank, 2, it))
+                    let rank = rank_of(parent.len().saturating_add(1));
+                    [HostPattern::Under(parent), HostPattern::Tree(parent)]
+                        .map(|pattern| (rank, 2, pattern))
                 });
-                let globs = self.globs.iter().filter(|glob| glob.matches(name));
-                let globs = globs.map(|glob| {
-                    let bytes = glob.as_str().bytes().filter(|byte| *byte != b'*').count();
-                    (bytes, 2, HostPattern::Glob(*glob))
-                });
-                let exact = [HostPattern::Name(name), HostPattern::Tree(name)];
-                let exact = exact.into_iter().zip([1, 2]).map(|(it, scope)| (EXACT, scope, it));
-                exact.chain(under).chain(globs).collect()
+                let globs = self.globs.matching(name).into_iter();
+                let globs =
+                    globs.map(|glob| (rank_of(literal_bytes(glob)), 2, HostPattern::Glob(glob)));
+                let exact = [(0, 1, HostPattern::Name(name)), (0, 2, HostPattern::Tree(name))];
+                exact.into_iter().chain(under).chain(globs).collect()
             }
             Host::Address(address) => {
                 let blocks = self.block_lengths.iter().filter_map(|&length| {
                     let block = Block::new(*address, length)?;
                     let scope = if block.is_within_forbidden_range() { 4 } else { 3 };
-                    Some((usize::from(length), scope, HostPattern::Block(block)))
+                    Some((rank_of(length.into()), scope, HostPattern::Block(block)))
                 });
-                [(EXACT, 1, HostPattern::Address(*address))].into_iter().chain(blocks).collect()
+                [(0, 1, HostPattern::Address(*address))].into_iter().chain(blocks).collect()
             }
         };
-        let matching =
+        let ways =
             |(rank, scope, pattern)| Some(Matching { rank, scope, ways: self.ways.get(&pattern)? });
-        let mut matching: Vec<_> = patterns.into_iter().filter_map(matching).collect();
-        matching.sort_by_key(|it| std::cmp::Reverse(it.rank));
+        let mut matching: Vec<_> = patterns.into_iter().filter_map(ways).collect();
+        matching.sort_by_key(|it| it.rank);
         matching
     }
 }
 
-/// A pattern that matches a host.
-struct Matching<'s> {
-    /// How specific it is, the more the greater.
-    rank: usize,
-    /// How it matches.
-    scope: u8,
-    ways: &'s [usize],
+/// The rank of a pattern that is not for exactly one host, by how much it says: so many bytes of a name, or
+/// bits of an address.
+fn rank_of(size: usize) -> u32 {
+    u32::try_from(size).map_or(1, |size| (u32::MAX - 1).saturating_sub(size))
 }
 
 /// What changes have in common that are told together.
@@ -389,7 +406,8 @@ impl Found<'_> {
         let host = &group.host;
         let mut cells: HashMap<Pair, (Cells, Verdict, Verdict)> = HashMap::new();
         for position in positions(axes.sizes()) {
-            let Some(request) = request(host, axes, position) else { continue };
+            let target = target(axes, position);
+            let Some(request) = request(host, axes, position, target.as_deref()) else { continue };
             if let Some((kind, before, after)) = self.judge(&request) {
                 let key = |it: Verdict| (it.action, it.reason.as_str(), it.rule);
                 let entry = cells.entry((kind, key(before), key(after)));
@@ -400,7 +418,8 @@ impl Found<'_> {
         for ((kind, ..), (cells, before, after)) in cells {
             for cell in put_together(cells) {
                 let first = cell.each_ref().map(|it| it.first().copied().unwrap_or_default());
-                let Some(request) = request(host, axes, first) else { continue };
+                let target = target(axes, first);
+                let Some(request) = request(host, axes, first, target.as_deref()) else { continue };
                 let example = Example::of(&request, axes.times.len() > 1);
                 self.add((kind, before, after), scope(axes, &cell), &group.labels, example);
             }
@@ -474,10 +493,20 @@ fn positions(sizes: [usize; AXES]) -> impl Iterator<Item = [usize; AXES]> {
     })
 }
 
-/// A request of this cell; `None` where there is none: a CONNECT whose authority has no port is
+/// The path of this cell, with its query.
+fn target(axes: &Axes, [_, _, _, _, path, query, _]: [usize; AXES]) -> Option<Cow<'_, str>> {
+    axes.target(path, query)
+}
+
+/// A request of this cell with its path; `None` where there is none: a CONNECT whose authority has no port is
 /// malformed, and of another class.
-fn request<'a>(host: &Host<'a>, axes: &'a Axes, at: [usize; AXES]) -> Option<Request<'a>> {
-    let [caller, server_name, port, method, path, time] = at;
+fn request<'a>(
+    host: &Host<'a>,
+    axes: &'a Axes,
+    at: [usize; AXES],
+    target: Option<&'a str>,
+) -> Option<Request<'a>> {
+    let [caller, server_name, port, method, _, _, time] = at;
     let (_, port) = axes.ports.get(port)?;
     let (_, method) = axes.methods.get(method)?;
     let is_connect = method.as_ref().is_some_and(|it| it.eq_ignore_ascii_case("CONNECT"));
@@ -488,7 +517,7 @@ fn request<'a>(host: &Host<'a>, axes: &'a Axes, at: [usize; AXES]) -> Option<Req
     Some(Request {
         authority: Ok(Authority { host: host.clone(), port }),
         method: method.as_ref().map(String::as_bytes),
-        path: axes.paths.get(path)?.1.as_ref().map(String::as_bytes),
+        path: target.map(str::as_bytes),
         cluster_port,
         principal: axes.callers.get(caller)?.1.as_deref(),
         server_name: axes.server_names.get(server_name)?.1.of_request(),
@@ -498,7 +527,7 @@ fn request<'a>(host: &Host<'a>, axes: &'a Axes, at: [usize; AXES]) -> Option<Req
 
 /// Puts cells together that differ on one axis only, axis by axis.
 fn put_together(mut cells: Cells) -> Cells {
-    for axis in [5, 1, 3, 2, 4, 0] {
+    for axis in [6, 1, 3, 2, 5, 4, 0] {
         let mut by_rest: BTreeMap<[Vec<usize>; AXES], Vec<usize>> = BTreeMap::new();
         for mut cell in cells {
             let taken = cell.get_mut(axis).map(std::mem::take).unwrap_or_default();
@@ -526,7 +555,8 @@ fn scope(axes: &Axes, cell: &[Vec<usize>; AXES]) -> Scope {
         ports: names(2),
         methods: names(3),
         paths: names(4),
-        times: names(5),
+        queries: names(5),
+        times: names(6),
     }
 }
 
@@ -565,7 +595,11 @@ mod tests {
 
     /// Nanoseconds since the Unix epoch.
     const AT: u64 = 1_800_000_000_000_000_000;
-    const HOSTS: [&str; 14] = [
+    const HOSTS: [&str; 18] = [
+        ".b.example.com",
+        "a*.example.com",
+        "*.b*.example.com",
+        "x.*.example.com",
         "a.example.com",
         "b.example.com",
         "*.example.com",
@@ -694,6 +728,10 @@ mod tests {
             "c.example.com:80",
             "x.b.example.com:8443",
             "y.x.b.example.com:9",
+            "ab.example.com",
+            "x.a.example.com:443",
+            "x.bb.example.com",
+            "b.example.com:80",
             "example.com",
             "other.test",
             "more.test:443",
@@ -817,6 +855,24 @@ mod tests {
         let [undecided] = &comparison.undecided[..] else { panic!("{:?}", comparison.undecided) };
         assert_eq!(undecided.hosts, ["a.example"]);
         assert!(comparison.changes.iter().any(|it| it.hosts == ["b.example"]));
+    }
+
+    /// Two rules that know the same hosts are named by the more specific of their globs.
+    #[test]
+    fn hosts_whose_globs_are_of_another_order_are_told_apart() {
+        let rule = |id: &str, hosts: &[&str]| json!({"id": id, "action": "allow", "to": [{"hosts": hosts}]});
+        let of_two = rule("r0", &["a*.x.test", "qqq*.x.test"]);
+        let new = json!({"policy": "p", "rules": [of_two]});
+        let old = json!({"policy": "p", "rules": [of_two, rule("r1", &["*bc.x.test"])]});
+        let comparison = compared(&old, &new);
+        let told: Vec<_> = comparison.changes.iter().map(|it| (it.kind, &*it.hosts)).collect();
+        assert_eq!(
+            told,
+            [
+                (Kind::Closes, &["*bc.x.test".to_owned()][..]),
+                (Kind::Renames, &["*bc.x.test and a*.x.test".to_owned()][..])
+            ]
+        );
     }
 
     #[test]

@@ -1,11 +1,16 @@
 //! `diff`: what a change of policy opens and what it closes.
 
+mod automaton;
 mod axes;
 mod callers;
 mod comparison;
+mod globs;
 mod hosts;
+mod names;
 mod paths;
+mod queries;
 mod subject;
+mod templates;
 mod traffic;
 mod ways;
 mod words;
@@ -29,17 +34,20 @@ use traffic::Traffic;
 /// Shows what a change of a policy opens and closes
 ///
 /// Without logs, `diff` sorts all requests into equivalence classes: no pattern of either policy
-/// distinguishes two requests of one class (by host, caller, server name, port, method, path, or time
-/// from now on). It decides one request of each class by both policies, and reports equal changes
+/// distinguishes two requests of one class (by host, caller, server name, port, method, path, query,
+/// or time from now on). It decides one request of each class by both policies, and reports equal changes
 /// together. The answer is exact. A class that cannot be decided is reported as `undecided`: its rules
 /// combine in more than 1,000,000 ways, or no example of it is found. Stamps, answers and log settings
 /// are not compared, nor is a proxy without a clock.
 ///
-/// How to read a change: `*.a.example` stands for the names below it that neither policy names more
-/// precisely. `/v1/*` stands for the paths that begin so and match no longer pattern of either policy,
-/// in both readings. A path whose two readings differ in their verdict is reported as `sent as … and
-/// read as …`. A method stands for the requests that are judged by it; a CONNECT without a port is
-/// malformed. A text of a policy with spaces is in quotes.
+/// How to read a change: `*.a.example` and `api-*.a.example` stand for the names that they match and that
+/// neither policy names more precisely, `api-*.a.example and *-eu.a.example` for those that both match.
+/// `/v1/*` stands for the paths that begin so and match no longer pattern of either policy, in both
+/// readings; a template stands for the paths that it and no other one matches. A path whose two readings
+/// differ in their verdict is reported as `sent as … and read as …`. A parameter of a query is `unclear`
+/// where readers may differ on its value. A method stands for the requests that are judged by it; a CONNECT
+/// without a port is malformed. A port is `unsaid` where neither authority nor route says it. A text of a
+/// policy with spaces is in quotes.
 ///
 /// `--connections` compares TLS connections that are not terminated; they show neither method nor path.
 /// Manifests of plugins for connections (`type: NETWORK`) are compared so too. Otherwise connections are
@@ -54,7 +62,7 @@ use traffic::Traffic;
 /// would-be decision changes. `renames`: another rule or reason leads to the same decision.
 ///
 /// `--format json` writes one object. Without logs: `old`, `new`, `exact`, `combinations`, `changes`
-/// [{kind, hosts, callers, server_names, ports, methods, paths, times, old, new, example}], where an
+/// [{kind, hosts, callers, server_names, ports, methods, paths, queries, times, old, new, example}], where an
 /// absent list means any; `undecided` [{hosts, combinations or without_example}]. With logs:
 /// `complete`, `old`, `new`, `requests`, `opens`, `closes`, `announces`, `renames`, `changes` [{kind,
 /// requests, method, host, port, path, principal, old, new, examples}], `unlisted`, `undated`, `lines`
@@ -242,6 +250,7 @@ impl<'a> OfPolicies<'a> {
                 ("ports", &scope.ports),
                 ("methods", &scope.methods),
                 ("paths", &scope.paths),
+                ("queries", &scope.queries),
                 ("times", &scope.times),
             ];
             for (name, values) in parts {

@@ -33,7 +33,8 @@ impl Path {
     }
 
     /// Whether both readings are the same text.
-    pub(super) fn is_of_one_reading(&self) -> bool {
+    #[cfg(test)]
+    fn is_of_one_reading(&self) -> bool {
         matches!(&self.readings, Some([sent, lenient]) if sent == lenient)
     }
 
@@ -57,6 +58,16 @@ pub(super) enum Label {
     One(String),
     /// Those whose readings match different ones.
     Two { sent: String, lenient: String },
+}
+
+impl Label {
+    /// The name of paths whose readings match the same patterns.
+    pub(super) fn of_one_reading(&self) -> Option<&String> {
+        match self {
+            Self::One(label) => Some(label),
+            Self::Unclear | Self::Two { .. } => None,
+        }
+    }
 }
 
 impl fmt::Display for Label {
