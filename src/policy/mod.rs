@@ -3,9 +3,9 @@
 //!
 //! A rule is found through its hosts: an exact host by one hash look-up, wildcards by one look-up
 //! for each suffix of the host that may be one, globs by a run of bytes of one label, blocks by one for
-//! each prefix length in use; rules without hosts stand apart. Where many rules share a host, they are found through their callers.
-//! Only these candidates are looked at. Of those that match, the one with the most specific host is
-//! named; ties go to the first id in alphabetical order.
+//! each prefix length in use; rules without hosts stand apart. Where many rules share a host, they are
+//! found through their callers. Only these candidates are looked at. Of those that match, the one with
+//! the most specific host is named; ties go to the first id in alphabetical order.
 //!
 //! Nothing here reads a clock, a header or a proxy: all facts come in with the [`Request`].
 
@@ -231,7 +231,7 @@ impl Policy {
                 return;
             };
             let Some(kind) = found.kind(rule, facts) else { return };
-            let counts = [rule.state != Some(State::DryRun), rule.state != Some(State::Retiring)];
+            let counts = rule.counts_per_view();
             let Candidate { destination, scope, rank, rule: index } = candidate;
             let is_better = |best: &Option<Named>, counts: bool, by: Match| {
                 counts && best.is_none_or(|best| Named { by, rank, rule: index } < best)

@@ -3,7 +3,7 @@
 //! Every condition is known to hold, known not to hold, or unknown. If it is unknown, an allow rule
 //! does not match and a deny rule does. This is so for a field and for its `not` form.
 
-use super::decision::Action;
+use super::decision::{Action, PerView};
 use super::host_map::{HostMap, Scope};
 use super::paths::PathSet;
 use super::query::Parameter;
@@ -90,6 +90,11 @@ impl Destination<'_> {
 }
 
 impl Rule {
+    /// Whether each view counts the rule.
+    pub(super) fn counts_per_view(&self) -> PerView<bool> {
+        [self.state != Some(State::DryRun), self.state != Some(State::Retiring)]
+    }
+
     /// Whether the rule is past its `until`. Without a clock an allow has ended and a deny has not.
     pub(super) fn has_ended(&self, facts: &Facts<'_>) -> bool {
         self.until.is_some_and(|until| match facts.now {
@@ -100,7 +105,7 @@ impl Rule {
 
     /// How the rule matches by one entry of its `to`, whose hosts were found to match by `scope`
     /// (`None`: it has no hosts), or by having no `to`. `None`: it does not.
-    pub(super) fn matches(
+    fn matches(
         &self,
         conditions: &Conditions,
         destination: Option<u32>,
@@ -195,21 +200,21 @@ pub struct FieldMiss {
 }
 
 impl Rule {
-    /// Why the rule does not match where [`Rule::matches`] says so; `None`: it matches.
-    pub(super) fn miss(
+    /// How the rule matches, as [`Rule::matches`] has it, or why it does not.
+    pub(super) fn outcome(
         &self,
         conditions: &Conditions,
         destination: Option<u32>,
         scope: Option<Scope>,
         facts: &Facts<'_>,
-    ) -> Option<Miss> {
-        if self.matches(conditions, destination, scope, facts).is_some() {
-            return None;
+    ) -> Result<Match, Miss> {
+        if let Some(found) = self.matches(conditions, destination, scope, facts) {
+            return Ok(found);
         }
         let condition = destination.and_then(|index| conditions.0.get(index as usize));
         if self.action == Action::Allow && !names_what_must_be_named(condition, scope, facts) {
             let is_host = !names_host(scope, facts);
-            return Some(if is_host { Miss::HostNotNamed } else { Miss::ConnectNotNamed });
+            return Err(if is_host { Miss::HostNotNamed } else { Miss::ConnectNotNamed });
         }
         let entry = destination.map_or(0, |index| index as usize);
         let mut misses: Vec<FieldMiss> = condition
@@ -229,7 +234,7 @@ impl Rule {
         if sources.iter().all(|misses| !misses.is_empty()) {
             misses.extend(sources.into_iter().flatten());
         }
-        Some(Miss::Fields(misses))
+        Err(Miss::Fields(misses))
     }
 
     /// The fields of a deny that hold only because what they ask about is unknown.

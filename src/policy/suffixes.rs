@@ -15,6 +15,7 @@ pub(super) struct Suffixes {
 }
 
 const FEW_LABELS: usize = 8;
+
 impl Suffixes {
     pub(super) fn of(name: &str) -> Self {
         let mut hasher = Hasher::default();

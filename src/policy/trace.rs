@@ -6,7 +6,7 @@
 use super::index::Candidate;
 use super::request::{Facts, Port};
 use super::rule::{FieldMiss, Match, Miss};
-use super::{Action, Decision, Policy, Reason, Request, Scope, State};
+use super::{Action, Decision, Policy, Reason, Request, Scope};
 
 /// A decision with what led to it.
 #[derive(Clone, Debug)]
@@ -72,23 +72,22 @@ impl Policy {
             let index = rule as usize;
             let (head, conditions) = self.rules.get(index).zip(self.conditions.get(index))?;
             let has_ended = head.has_ended(facts);
-            let miss = match (head.action, has_ended) {
-                (Action::Deny, true) => Some(Miss::Ended),
-                _ => head.miss(conditions, destination, scope, facts),
+            let outcome = match (head.action, has_ended) {
+                (Action::Deny, true) => Err(Miss::Ended),
+                _ => head.outcome(conditions, destination, scope, facts),
             };
             Some(Attempt {
                 rule: index,
                 destination: destination.map(|index| index as usize),
                 scope,
-                counts: [head.state != Some(State::DryRun), head.state != Some(State::Retiring)],
+                counts: head.counts_per_view(),
                 has_ended,
-                rests_on_unknown: miss.is_none()
-                    && head.matches(conditions, destination, scope, facts) == Some(Match::Unknown),
-                unspared: match miss {
-                    None => head.unspared(conditions, destination, facts),
-                    Some(_) => Vec::new(),
+                rests_on_unknown: outcome == Ok(Match::Unknown),
+                unspared: match outcome {
+                    Ok(_) => head.unspared(conditions, destination, facts),
+                    Err(_) => Vec::new(),
                 },
-                miss,
+                miss: outcome.err(),
             })
         };
         self.index.all(&facts.host_keys).into_iter().filter_map(attempt).collect()

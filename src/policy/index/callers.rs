@@ -1,8 +1,7 @@
 //! The callers that rules name, as numbers.
 //!
 //! A rule is found through its callers where each entry of its `from` asks for principals that are
-//! written out or begin so, or for namespaces or service accounts that are
-//! written out. A pattern such as
+//! written out or begin so, or for namespaces or service accounts that are written out. A pattern such as
 //! `cluster.local/ns/payments/*` is found through the longest directory that it begins with.
 
 use crate::key_table::{Hasher, KeyTable};
