@@ -7,7 +7,7 @@ use super::source::{Callers, Destinations, List, ParameterSource, RuleSource};
 use super::stamp;
 use super::tree::Node;
 use crate::key_table::KeyTable;
-use crate::policy::{Action, PathPattern, State, TextPattern};
+use crate::policy::{Action, PathPattern, State, TextPattern, with_slash};
 use crate::time::Time;
 use crate::token::is_token;
 
@@ -199,7 +199,7 @@ fn path(text: &str) -> Result<PathPattern<'_>, TextError> {
     if let Some(character) = text.chars().find(|c| "?#;\\".contains(*c)) {
         return Err(TextError::PathCharacter(character));
     }
-    let decoded = text.replace("%2f", "/").replace("%2F", "/");
+    let decoded = with_slash(text, "/");
     if decoded.contains('%') {
         return Err(TextError::PathEscape);
     }

@@ -25,7 +25,7 @@ mod trace;
 pub use decision::{Action, Decision, Reason, Verdict};
 pub use host_map::Scope;
 pub use path::readings as path_readings;
-pub use paths::{PathPattern, PathSet};
+pub use paths::{PathPattern, PathSet, with_slash};
 pub use query::Parameter;
 pub use request::{ClusterPort, Port, Request, judged_method, namespace_of};
 pub use rule::{Destination, FieldMiss, Miss, Rule, Source, SourceField, State};

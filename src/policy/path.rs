@@ -106,11 +106,11 @@ fn percent_decode(text: &str) -> Option<Cow<'_, str>> {
     if !text.contains('%') {
         return Some(Cow::Borrowed(text));
     }
-    String::from_utf8(decode_escapes(text.as_bytes())).ok().map(Cow::Owned)
+    String::from_utf8(decode_escapes(text.as_bytes(), |byte| byte)).ok().map(Cow::Owned)
 }
 
-/// The bytes with every `%XX` decoded once; what is no such escape stays.
-pub(super) fn decode_escapes(text: &[u8]) -> Vec<u8> {
+/// The bytes with every `%XX` decoded once; what is no such escape is read by `plain`.
+pub(super) fn decode_escapes(text: &[u8], plain: impl Fn(u8) -> u8) -> Vec<u8> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some((&byte, tail)) = rest.split_first() {
@@ -120,7 +120,7 @@ pub(super) fn decode_escapes(text: &[u8]) -> Vec<u8> {
             }
             _ => None,
         };
-        let (byte, after) = escape.unwrap_or((byte, tail));
+        let (byte, after) = escape.unwrap_or_else(|| (plain(byte), tail));
         decoded.push(byte);
         rest = after;
     }

@@ -2,6 +2,7 @@
 
 use super::path::Readings;
 use super::text::{Text, TextPattern, TextSet};
+use std::borrow::Cow;
 
 /// One pattern of a list of paths. It may have encoded slashes, `%2f`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -29,6 +30,14 @@ impl<'a> PathPattern<'a> {
     /// lenient reading.
     pub fn has_encoded_slash(self) -> bool {
         self.text().contains('%')
+    }
+}
+
+/// A text with this in the place of each encoded slash, `%2f` or `%2F`.
+pub fn with_slash<'t>(text: &'t str, slash: &str) -> Cow<'t, str> {
+    match text.contains('%') {
+        true => text.replace("%2f", slash).replace("%2F", slash).into(),
+        false => text.into(),
     }
 }
 
@@ -62,25 +71,27 @@ impl PathSet {
 
 impl<'a> FromIterator<PathPattern<'a>> for PathSet {
     fn from_iter<I: IntoIterator<Item = PathPattern<'a>>>(patterns: I) -> Self {
-        let (mut sent, mut lenient) = (Patterns::default(), Patterns::default());
-        let mut differ = false;
-        for pattern in patterns {
-            differ |= pattern.has_encoded_slash();
-            sent.insert(pattern, "%2f");
-            lenient.insert(pattern, "/");
+        let patterns: Vec<_> = patterns.into_iter().collect();
+        let differ = patterns.iter().any(|pattern| pattern.has_encoded_slash());
+        Self {
+            sent: Patterns::with_slash(&patterns, "%2f"),
+            lenient: differ.then(|| Patterns::with_slash(&patterns, "/")),
         }
-        Self { sent, lenient: differ.then_some(lenient) }
     }
 }
 
 impl Patterns {
-    /// Takes a pattern with this in the place of each encoded slash.
-    fn insert(&mut self, pattern: PathPattern<'_>, slash: &str) {
-        let text = pattern.text().replace("%2f", slash).replace("%2F", slash);
-        match pattern {
-            PathPattern::Text(form) => self.texts.insert(form.with(&text)),
-            PathPattern::Template(_) => self.templates.push(text.into()),
+    /// The patterns with this in the place of each encoded slash.
+    fn with_slash(patterns: &[PathPattern<'_>], slash: &str) -> Self {
+        let mut all = Self::default();
+        for pattern in patterns {
+            let text = with_slash(pattern.text(), slash);
+            match pattern {
+                PathPattern::Text(form) => all.texts.insert(form.with(&text)),
+                PathPattern::Template(_) => all.templates.push(text.into()),
+            }
         }
+        all
     }
 
     fn matches(&self, path: &Text<'_>) -> bool {

@@ -110,8 +110,7 @@ fn halves(part: &[u8]) -> (&[u8], &[u8]) {
 }
 
 fn decoded(text: &[u8]) -> Vec<u8> {
-    let spaced = text.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte });
-    decode_escapes(&spaced.collect::<Vec<u8>>())
+    decode_escapes(text, |byte| if byte == b'+' { b' ' } else { byte })
 }
 
 #[cfg(test)]

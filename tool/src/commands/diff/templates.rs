@@ -8,7 +8,7 @@
 use super::automaton::{Automaton, Element, State};
 use super::paths::Label;
 use super::words::{Pieces, fresh, literal};
-use egress_warden::policy::{PathPattern, TextPattern};
+use egress_warden::policy::{PathPattern, TextPattern, with_slash};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
 /// Most places of patterns that are looked at by one automaton.
@@ -96,7 +96,7 @@ struct Reading {
 impl Reading {
     /// The patterns with this in the place of each encoded slash.
     fn of(patterns: &[(&str, Form)], slash: &str) -> Self {
-        let text = |text: &str| text.replace("%2f", slash).replace("%2F", slash);
+        let text = |text| with_slash(text, slash).into_owned();
         Self { patterns: patterns.iter().map(|(it, form)| (text(it), *form)).collect() }
     }
 
