@@ -197,6 +197,7 @@ fn globs_that_share_a_suffix_do_not_add_up() {
     let middle = |index: usize| format!("*.h{index}.*.example.com");
     let start = |index: usize| format!("h{index}-*.example.com");
     let within = |index: usize| format!("*-h{index}-*.example.com");
+    let between = |index: usize| format!("a-*-h{index}-*-b.example.com");
     let figures = [
         (
             "1 glob, whole labels",
@@ -210,6 +211,8 @@ fn globs_that_share_a_suffix_do_not_add_up() {
         ("100,000 of them", 100_000, &start, "h54321-a.example.com", 39_232),
         ("1 glob, within a label", 1, &within, "a-h0-b.example.com", 36_708),
         ("100,000 of them", 100_000, &within, "a-h54321-b.example.com", 61_979),
+        ("1 glob, between equal ends", 1, &between, "a-x-h0-y-b.example.com", 35_854),
+        ("100,000 of them", 100_000, &between, "a-x-h54321-y-b.example.com", 81_103),
     ]
     .map(|(name, globs, glob, host, committed)| {
         (name, spent_on(&whole_job(globs, glob), Request::get(host)), committed)

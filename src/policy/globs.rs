@@ -158,12 +158,13 @@ impl Shape {
     }
 }
 
-/// The runs by which a glob may be found; those within a label only where there are no others.
+/// The runs by which a glob may be found, those at the ends of labels first: of runs that as few globs have
+/// the first is taken.
 fn runs(glob: Glob<'_>) -> Vec<(Shape, Hash)> {
     let suffix = glob.suffix();
     let (hasher, depth) = hash_name(suffix);
     let suffix = hasher.finish();
-    let mut anchored = Vec::new();
+    let mut ends = Vec::new();
     let mut within = Vec::new();
     for (label, position) in glob.labels().zip(1..).skip(depth) {
         let run = |part, run: &str| {
@@ -171,19 +172,20 @@ fn runs(glob: Glob<'_>) -> Vec<(Shape, Hash)> {
             (shape, shape.hash(suffix, run.as_bytes()))
         };
         let Some((start, rest)) = label.split_once('*') else {
-            anchored.push(run(Part::Whole, label));
+            ends.push(run(Part::Whole, label));
             continue;
         };
         let mut inner = rest.split('*');
         let end = inner.next_back().unwrap_or_default();
         if !start.is_empty() {
-            anchored.push(run(Part::Start(start.len()), start));
+            ends.push(run(Part::Start(start.len()), start));
         }
         if !end.is_empty() {
-            anchored.push(run(Part::End(end.len()), end));
+            ends.push(run(Part::End(end.len()), end));
         }
         let inner = inner.filter(|run| !run.is_empty());
         within.extend(inner.map(|text| run(Part::Within(text.len()), text)));
     }
-    if anchored.is_empty() { within } else { anchored }
+    ends.extend(within);
+    ends
 }
