@@ -31,8 +31,8 @@ impl<'a> Glob<'a> {
         behind.split_once('.').map_or(behind, |(_, suffix)| suffix)
     }
 
-    /// How many bytes are not `*`.
-    pub(crate) fn literal_bytes(self) -> usize {
+    /// How many bytes are not `*`: the more there are, the more specific the glob is.
+    pub fn literal_bytes(self) -> usize {
         self.0.bytes().filter(|byte| *byte != b'*').count()
     }
 

@@ -12,7 +12,7 @@ use crate::key_table::{Hash, Hasher, KeyTable};
 
 /// Numbers by glob.
 #[derive(Debug, Default)]
-pub(super) struct Globs {
+pub struct Globs {
     globs: Vec<Entry>,
     /// The place of each in `globs`, by its text.
     by_text: KeyTable,
@@ -56,7 +56,7 @@ enum Part {
 
 impl Globs {
     /// Takes globs, which may be there twice; the number of each is `initial`.
-    pub(super) fn new(globs: &[Glob<'_>], initial: u32) -> Self {
+    pub fn new(globs: &[Glob<'_>], initial: u32) -> Self {
         let mut uses = KeyTable::default();
         for (_, run) in globs.iter().flat_map(|glob| runs(*glob)) {
             if let Some((count, _)) = uses.entry(&run.to_bytes(), 0) {
@@ -92,7 +92,7 @@ impl Globs {
     }
 
     /// The place of a glob's number.
-    pub(super) fn get_mut(&mut self, glob: Glob<'_>) -> Option<&mut u32> {
+    pub fn get_mut(&mut self, glob: Glob<'_>) -> Option<&mut u32> {
         let place = self.by_text.get(glob.as_str().as_bytes())?;
         self.globs.get_mut(place as usize).map(|entry| &mut entry.number)
     }
@@ -100,6 +100,14 @@ impl Globs {
     /// Every number.
     pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut u32> {
         self.globs.iter_mut().map(|entry| &mut entry.number)
+    }
+
+    /// The numbers of all globs that match a canonical name, in no order. The one of a glob may be there
+    /// twice.
+    pub fn matching(&self, name: &str) -> Vec<u32> {
+        let mut numbers = Vec::new();
+        self.visit(name, &Suffixes::of(name), &mut |number, _| numbers.push(number));
+        numbers
     }
 
     /// Shows the numbers of all globs that match the name, and how many bytes of each are not `*`.

@@ -23,6 +23,7 @@ mod text;
 mod trace;
 
 pub use decision::{Action, Decision, Reason, Verdict};
+pub use globs::Globs;
 pub use host_map::Scope;
 pub use path::readings as path_readings;
 pub use paths::{PathPattern, PathSet, with_slash};

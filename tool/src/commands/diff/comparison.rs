@@ -8,7 +8,7 @@
 //! are too many cells, this is reported and never taken for "no change".
 
 use super::axes::{AXES, Axes, Demands, Gap, Port};
-use super::globs::{GlobIndex, literal_bytes};
+use super::globs::GlobIndex;
 use super::hosts::{self, HostClass};
 use super::subject::Subject;
 use super::ways::{Way, ways};
@@ -19,7 +19,6 @@ use egress_warden::policy::{Action, ClusterPort, Decision, Policy, Request, Verd
 use egress_warden::time::Time;
 use serde::Serialize;
 use std::borrow::Cow;
-use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Most combinations for one set of hosts.
@@ -287,6 +286,8 @@ impl<'a> Index<'a> {
                 index.not_hosts.add(&destination.not_hosts, number);
             }
         }
+        index.hosts.index_globs();
+        index.not_hosts.index_globs();
         index
     }
 
@@ -334,15 +335,20 @@ impl<'a> Patterns<'a> {
             if let HostPattern::Block(block) = pattern {
                 self.block_lengths.insert(block.length());
             }
-            let entry = self.ways.entry(pattern);
-            if let (Entry::Vacant(_), HostPattern::Glob(glob)) = (&entry, pattern) {
-                self.globs.add(glob);
-            }
-            let ways = entry.or_default();
+            let ways = self.ways.entry(pattern).or_default();
             if ways.last() != Some(&way) {
                 ways.push(way);
             }
         }
+    }
+
+    /// Lets the globs be found by a name.
+    fn index_globs(&mut self) {
+        let glob = |pattern: &HostPattern<'a>| match pattern {
+            HostPattern::Glob(glob) => Some(*glob),
+            _ => None,
+        };
+        self.globs = GlobIndex::new(self.ways.keys().filter_map(glob).collect());
     }
 
     /// Each pattern that matches.
@@ -359,7 +365,7 @@ impl<'a> Patterns<'a> {
                 });
                 let globs = self.globs.matching(name).into_iter();
                 let globs =
-                    globs.map(|glob| (rank_of(literal_bytes(glob)), 2, HostPattern::Glob(glob)));
+                    globs.map(|glob| (rank_of(glob.literal_bytes()), 2, HostPattern::Glob(glob)));
                 let exact = [(0, 1, HostPattern::Name(name)), (0, 2, HostPattern::Tree(name))];
                 exact.into_iter().chain(under).chain(globs).collect()
             }

@@ -1,68 +1,37 @@
 //! Globs by the names that they match, and which of them cover others.
 
 use egress_warden::host::Glob;
-use std::collections::{BTreeSet, HashMap};
+use egress_warden::policy::Globs;
+use std::collections::BTreeSet;
 
-/// Globs, each found through its suffix and what one of its other labels begins and ends with.
+/// Globs, found by a name.
 #[derive(Debug, Default)]
 pub(super) struct GlobIndex<'a> {
-    globs: HashMap<(Shape, [&'a str; 3]), Vec<Glob<'a>>>,
-    shapes: BTreeSet<Shape>,
-}
-
-/// Where a glob says most, beside its suffix.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-struct Shape {
-    /// How many labels the suffix has.
-    depth: usize,
-    /// The label's position from the end of the name; that of the last is 0.
-    position: usize,
-    /// How many bytes its beginning and its end have; `None`: it is the whole label.
-    ends: Option<[usize; 2]>,
+    globs: Vec<Glob<'a>>,
+    /// The place of each in `globs`.
+    places: Globs,
 }
 
 impl<'a> GlobIndex<'a> {
-    pub(super) fn add(&mut self, glob: Glob<'a>) {
-        let suffix = glob.suffix();
-        let depth = suffix.split('.').count();
-        let labels = glob.as_str().rsplit('.').enumerate().skip(depth);
-        let keys = labels.map(|(position, label)| match label.split_once('*') {
-            None => (Shape { depth, position, ends: None }, label, ""),
-            Some((start, rest)) => {
-                let end = rest.rsplit('*').next().unwrap_or_default();
-                let ends = Some([start.len(), end.len()]);
-                (Shape { depth, position, ends }, start, end)
+    pub(super) fn new(globs: Vec<Glob<'a>>) -> Self {
+        let mut places = Globs::new(&globs, 0);
+        for (glob, place) in globs.iter().zip(0..) {
+            if let Some(number) = places.get_mut(*glob) {
+                *number = place;
             }
-        });
-        let longest = keys.max_by_key(|(_, start, end)| start.len().saturating_add(end.len()));
-        // INVARIANT: a glob has labels before its suffix.
-        let Some((shape, start, end)) = longest else { return };
-        self.shapes.insert(shape);
-        self.globs.entry((shape, [suffix, start, end])).or_default().push(glob);
+        }
+        Self { globs, places }
+    }
+
+    /// The places of the globs that match a name, in ascending order.
+    pub(super) fn places(&self, name: &str) -> BTreeSet<usize> {
+        self.places.matching(name).into_iter().map(|place| place as usize).collect()
     }
 
     /// The globs that match a name, each once.
     pub(super) fn matching(&self, name: &str) -> Vec<Glob<'a>> {
-        let labels: Vec<&str> = name.rsplit('.').collect();
-        let found = self.shapes.iter().filter_map(|shape| {
-            let label = *labels.get(shape.position)?;
-            let before: usize = labels.get(shape.depth..)?.iter().map(|it| it.len() + 1).sum();
-            let suffix = name.get(before..)?;
-            let [start, end] = match shape.ends {
-                None => [label, ""],
-                Some([start, end]) => {
-                    [label.get(..start)?, label.get(label.len().checked_sub(end)?..)?]
-                }
-            };
-            self.globs.get(&(*shape, [suffix, start, end]))
-        });
-        found.flatten().copied().filter(|glob| glob.matches(name)).collect()
+        self.places(name).into_iter().filter_map(|place| self.globs.get(place).copied()).collect()
     }
-}
-
-/// How many bytes of a glob are not `*`: the more there are, the more specific it is.
-pub(super) fn literal_bytes(glob: Glob<'_>) -> usize {
-    glob.as_str().bytes().filter(|byte| *byte != b'*').count()
 }
 
 /// Those of some globs that all match one name which say it: without those that match whatever another of
@@ -94,8 +63,7 @@ mod tests {
     #[test]
     fn every_glob_that_matches_is_found() {
         let texts = ["*.s3.*.a.test", "b*.s3.*.a.test", "*b*.a.test", "sts.*.a.test", "a*b.c.test"];
-        let mut index = GlobIndex::default();
-        texts.into_iter().for_each(|text| index.add(glob(text)));
+        let index = GlobIndex::new(texts.map(glob).to_vec());
         for (name, expected) in [
             ("b.s3.eu.a.test", &["*.s3.*.a.test", "b*.s3.*.a.test"][..]),
             ("x.b.s3.eu.a.test", &["*.s3.*.a.test"]),

@@ -6,7 +6,7 @@
 //! one label can match is found by an automaton ([`label_classes`]), and the rest is read behind each.
 
 use super::automaton::{Automaton, Element, State};
-use super::globs::{GlobIndex, least, literal_bytes};
+use super::globs::{GlobIndex, least};
 use super::hosts::HostClass;
 use egress_warden::host::{Glob, Host, HostPattern, SPECIAL_NAMES};
 use std::cmp::Reverse;
@@ -119,8 +119,7 @@ impl<'a> Names<'a> {
             }
         }
         let globs: Vec<Glob<'_>> = globs.into_values().collect();
-        let mut index = GlobIndex::default();
-        globs.iter().for_each(|glob| index.add(*glob));
+        let index = GlobIndex::new(globs.clone());
         let labels = globs.iter().map(|glob| glob.as_str().rsplit('.').collect()).collect();
         Self { exact, under, globs, labels, index, children: HashMap::new() }
     }
@@ -144,12 +143,7 @@ impl<'a> Names<'a> {
 
     /// The globs that match a name, in ascending order.
     fn matching(&self, name: &str) -> Vec<usize> {
-        let place =
-            |glob: Glob<'_>| self.globs.binary_search_by(|it| it.as_str().cmp(glob.as_str())).ok();
-        let mut found: Vec<usize> =
-            self.index.matching(name).into_iter().filter_map(place).collect();
-        found.sort_unstable();
-        found
+        self.index.places(name).into_iter().collect()
     }
 
     /// A name below a wildcard that is none of the exact ones and below no longer wildcard; `None` where
@@ -269,7 +263,7 @@ impl<'a> Names<'a> {
         let globs: Vec<Glob<'_>> =
             globs.iter().filter_map(|it| self.globs.get(*it)).copied().collect();
         let mut named = least(&globs);
-        named.sort_by_key(|glob| (Reverse(literal_bytes(*glob)), glob.as_str()));
+        named.sort_by_key(|glob| (Reverse(glob.literal_bytes()), glob.as_str()));
         let is_of = |base: &str, glob: &Glob<'_>| {
             let before = glob.suffix().strip_suffix(base);
             before.is_some_and(|before| before.is_empty() || before.ends_with('.'))
