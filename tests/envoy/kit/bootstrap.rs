@@ -12,7 +12,7 @@ use super::certificates::Authority;
 /// The configuration an Envoy starts with.
 #[derive(Clone, Debug)]
 pub struct Bootstrap {
-    /// `sidecar`, `gateway`, `gateway-tls` or `external`: the file's name, and the Envoy's in what tests print.
+    /// `sidecar`, `gateway`, `gateway-tls` or `external`, the file's name, or `waypoint`: the Envoy's in what tests print.
     pub name: &'static str,
     /// How many workers it has.
     pub concurrency: usize,
@@ -99,9 +99,10 @@ impl Bootstrap {
             };
             for locality in elements(endpoints) {
                 for endpoint in elements(&mut locality["lb_endpoints"]) {
+                    // That of an internal listener has none.
                     let port_value =
-                        &mut endpoint["endpoint"]["address"]["socket_address"]["port_value"];
-                    if *port_value == port {
+                        endpoint.pointer_mut("/endpoint/address/socket_address/port_value");
+                    if let Some(port_value) = port_value.filter(|it| **it == port) {
                         *port_value = json!(other);
                     }
                 }
@@ -158,22 +159,7 @@ impl Bootstrap {
     }
 
     fn set_tls(&mut self, authority: &Authority, require_client_certificate: bool) -> Result<()> {
-        let server = authority.server()?;
-        let transport_socket = json!({
-            "name": "envoy.transport_sockets.tls",
-            "typed_config": {
-                "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
-                "require_client_certificate": require_client_certificate,
-                "common_tls_context": {
-                    "alpn_protocols": ["h2", "http/1.1"],
-                    "tls_certificates": [{
-                        "certificate_chain": {"inline_string": server.certificate_pem()},
-                        "private_key": {"inline_string": server.key_pem()},
-                    }],
-                    "validation_context": {"trusted_ca": {"inline_string": authority.certificate_pem()}},
-                },
-            },
-        });
+        let transport_socket = downstream_tls(authority, require_client_certificate)?;
         for listener in elements(&mut self.tree["static_resources"]["listeners"]) {
             // As in Istio's gateways: without it Envoy does not know the server name that the
             // caller asked for.
@@ -218,11 +204,35 @@ impl Bootstrap {
     }
 
     /// The configuration of the first listener's HTTP connection manager.
-    fn connection_manager(&mut self) -> &mut Value {
+    pub(crate) fn connection_manager(&mut self) -> &mut Value {
         &mut self.tree["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
     }
 }
 
+/// A transport socket with `authority`'s server certificate, for callers with a certificate of the same authority.
+pub(crate) fn downstream_tls(
+    authority: &Authority,
+    require_client_certificate: bool,
+) -> Result<Value> {
+    let server = authority.server()?;
+    Ok(json!({
+        "name": "envoy.transport_sockets.tls",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+            "require_client_certificate": require_client_certificate,
+            "common_tls_context": {
+                "alpn_protocols": ["h2", "http/1.1"],
+                "tls_certificates": [{
+                    "certificate_chain": {"inline_string": server.certificate_pem()},
+                    "private_key": {"inline_string": server.key_pem()},
+                }],
+                "validation_context": {"trusted_ca": {"inline_string": authority.certificate_pem()}},
+            },
+        },
+    }))
+}
+
+/// An internal listener has none.
 fn own_ports(tree: &mut Value) -> impl Iterator<Item = &mut Value> {
     let fields = tree.as_object_mut().into_iter().flatten();
     fields.flat_map(|(name, value)| {
@@ -231,7 +241,9 @@ fn own_ports(tree: &mut Value) -> impl Iterator<Item = &mut Value> {
             "static_resources" => elements(&mut value["listeners"]).collect(),
             _ => Vec::new(),
         };
-        owners.into_iter().map(|owner| &mut owner["address"]["socket_address"]["port_value"])
+        owners
+            .into_iter()
+            .filter_map(|owner| owner.pointer_mut("/address/socket_address/port_value"))
     })
 }
 

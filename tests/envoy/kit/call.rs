@@ -18,6 +18,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::certificates::{Authority, Identity};
+use super::hbone::Workload;
 
 /// How long an answer may take on a machine with much else to do.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -90,6 +91,16 @@ impl Call {
             self.send_http2(connector.connect(server_name, connect(address).await?).await?).await
         })
         .await
+    }
+
+    /// Sends it over HTTP/1.1 in a tunnel of `workload` to `dialled`, an `ADDRESS:PORT`.
+    pub async fn http1_by(&self, workload: &Workload, dialled: &str) -> Result<Answer> {
+        self.within_patience(async { self.send_http1(workload.dial(dialled).await?).await }).await
+    }
+
+    /// Sends it over HTTP/2 in a tunnel of `workload` to `dialled`, an `ADDRESS:PORT`.
+    pub async fn http2_by(&self, workload: &Workload, dialled: &str) -> Result<Answer> {
+        self.within_patience(async { self.send_http2(workload.dial(dialled).await?).await }).await
     }
 
     /// Sends all at once, as streams of one HTTP/2 connection in TLS with `sni` as the server's name;

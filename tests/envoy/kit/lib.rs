@@ -7,6 +7,7 @@
 pub mod bootstrap;
 pub mod call;
 pub mod certificates;
+pub mod hbone;
 pub mod passthrough;
 pub mod permissive;
 pub mod process;
@@ -14,6 +15,7 @@ pub mod testbed;
 pub mod tls;
 pub mod tls_service;
 pub mod versions;
+pub mod waypoint;
 pub mod wire;
 
 /// The fields of the gateway's access log that the reference path asks for; the filter's own come

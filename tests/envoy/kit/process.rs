@@ -52,6 +52,8 @@ impl Envoy {
             Call::get("admin").path("/listeners?format=json").http1(admin).await?.json()?;
         // An Envoy without listeners leaves the list out.
         let statuses = statuses["listener_statuses"].as_array().into_iter().flatten();
+        // An internal listener is on no socket.
+        let statuses = statuses.filter(|it| it["local_address"].get("socket_address").is_some());
         let listeners = statuses.map(listener_address).collect::<Result<_>>()?;
         Ok(Self { process, admin, listeners })
     }
