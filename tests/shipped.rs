@@ -156,6 +156,8 @@ fn every_manifest_fits_the_schema_of_its_kind() {
         "DestinationRule",
         "EnvoyFilter",
         "Gateway",
+        "Namespace",
+        "NetworkPolicy",
         "ServiceEntry",
         "Telemetry",
         "TrafficExtension",
@@ -203,11 +205,11 @@ fn the_local_policy_is_the_same_in_its_own_file_and_in_the_gateway() {
 
 #[test]
 fn the_plugins_are_the_same_for_both_generations_of_istio() {
-    for folder in ["", "tls/"] {
+    for folder in ["", "tls/", "ambient/"] {
         let old = document(&istio(&format!("{folder}wasm-plugin.yaml")));
         let new = document(&istio(&format!("{folder}traffic-extension.yaml")));
         assert_eq!(old["metadata"], new["metadata"], "{folder}");
-        for field in ["selector", "match", "phase", "priority"] {
+        for field in ["selector", "targetRefs", "match", "phase", "priority"] {
             assert_eq!(old["spec"][field], new["spec"][field], "{folder}{field}");
         }
         for field in ["url", "type", "pluginName", "pluginConfig"] {
@@ -568,6 +570,147 @@ fn the_service_entries_are_applied_last_and_the_guard_first() {
     assert!(place("delete -k envoy/istio/hosts") < place("delete -k envoy/istio"));
 }
 
+/// Until the waypoint is there, ztunnel dials a host that it knows by itself; and what it does not know it passes on.
+#[test]
+fn in_ambient_mode_the_network_closes_first_and_the_hosts_open_last() {
+    let [workloads, ambient, hosts] =
+        ["workloads", "", "hosts"].map(|step| format!("envoy/istio/ambient/{step}"));
+    let kinds = |folder: &str| kinds_of(folder, &kustomization(folder));
+    for folder in [&workloads, &ambient] {
+        assert_eq!(kustomization(folder)["sortOptions"], json!({"order": "fifo"}), "{folder}");
+    }
+    assert_eq!(kinds(&workloads), ["Namespace", "NetworkPolicy"]);
+    let expected = [
+        "Namespace",
+        "NetworkPolicy",
+        "EnvoyFilter",
+        "TrafficExtension",
+        "Telemetry",
+        "DestinationRule",
+        "Gateway",
+    ];
+    assert_eq!(kinds(&ambient), expected);
+    assert_eq!(kinds(&hosts), ["ServiceEntry"]);
+
+    let page = std::fs::read_to_string(repository().join("docs/ambient.md")).expect("a page");
+    let places = [
+        "apply -k envoy/istio/ambient/workloads",
+        "apply -k envoy/istio/ambient",
+        "apply -k envoy/istio/ambient/hosts",
+        "delete -k envoy/istio/ambient/hosts",
+        "delete -k envoy/istio/ambient",
+        "delete -k envoy/istio/ambient/workloads",
+    ]
+    .map(|command| page.find(&format!("`kubectl {command}`")).expect(command));
+    assert!(places.is_sorted(), "{places:?}");
+}
+
+/// A waypoint takes by `targetRefs` what a gateway takes by a selector, and each host must name the waypoint.
+#[test]
+fn everything_of_the_waypoint_names_it() {
+    let ambient = |file: &str| document(&istio(&format!("ambient/{file}")));
+    let waypoint = ambient("waypoint.yaml");
+    assert_eq!(waypoint["spec"]["gatewayClassName"], "istio-waypoint");
+    let (name, namespace) = (&waypoint["metadata"]["name"], &waypoint["metadata"]["namespace"]);
+    let target = json!([{"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": name}]);
+    for file in [
+        "guard.yaml",
+        "wasm-plugin.yaml",
+        "traffic-extension.yaml",
+        "telemetry.yaml",
+        "telemetry-1.29.yaml",
+    ] {
+        let manifest = ambient(file);
+        assert_eq!(manifest["spec"]["targetRefs"], target, "{file}");
+        assert_eq!(&manifest["metadata"]["namespace"], namespace, "{file}");
+        assert_eq!(manifest["spec"].get("selector"), None, "{file}");
+        assert_eq!(manifest["spec"].get("workloadSelector"), None, "{file}");
+    }
+    let own = ambient("namespace.yaml");
+    assert_eq!(&own["metadata"]["name"], namespace);
+    let entry = ambient("hosts/service-entry.yaml");
+    assert_eq!(&entry["metadata"]["namespace"], namespace);
+    for labels in [&own["metadata"]["labels"], &entry["metadata"]["labels"]] {
+        assert_eq!(&labels["istio.io/use-waypoint"], name);
+    }
+    // What is not HTTP no filter of requests meets.
+    for port in entry["spec"]["ports"].as_array().expect("ports") {
+        assert_eq!(port["protocol"], "HTTP");
+    }
+    let policy = ambient("network-policy.yaml");
+    let pods = &policy["spec"]["podSelector"]["matchLabels"];
+    assert_eq!(pods, &json!({"gateway.networking.k8s.io/gateway-name": name}));
+    let out = &policy["spec"]["egress"][2]["ports"];
+    assert_eq!(out[0]["port"], entry["spec"]["ports"][0]["targetPort"]);
+
+    let rule = ambient("destination-rule.yaml");
+    let host = &entry["spec"]["hosts"][0];
+    assert_eq!(&rule["spec"]["host"], host);
+    let tls = &rule["spec"]["trafficPolicy"]["tls"];
+    assert_eq!(tls, &json!({"mode": "SIMPLE", "sni": host, "subjectAltNames": [host]}));
+}
+
+/// Nothing is left to a workload but names, and tunnels to pods of the cluster.
+#[test]
+fn the_network_leaves_a_workload_dns_and_the_mesh() {
+    let spec = &document(&istio("ambient/workloads/network-policy.yaml"))["spec"];
+    assert_eq!((&spec["podSelector"], &spec["policyTypes"]), (&json!({}), &json!(["Egress"])));
+    let dns = json!([{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]);
+    let system = json!([
+        {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}},
+    ]);
+    let ways = json!([
+        {"to": system, "ports": dns},
+        {"to": [{"namespaceSelector": {}}], "ports": [{"port": 15008, "protocol": "TCP"}]},
+    ]);
+    assert_eq!(spec["egress"], ways);
+}
+
+/// One policy text at a gateway and at a waypoint, and the same guards: only where they stand differs.
+#[test]
+fn a_waypoint_has_the_policy_and_the_guards_of_a_gateway() {
+    let policy = |file: &str| document(&istio(file))["spec"]["pluginConfig"].clone();
+    assert_eq!(policy("ambient/wasm-plugin.yaml"), policy("wasm-plugin.yaml"));
+
+    let guard = document(&istio("ambient/guard.yaml"));
+    let patches = guard["spec"]["configPatches"].as_array().expect("patches");
+    assert_eq!(patches.len(), 2);
+    for (patch, original) in patches.iter().zip(["guard.yaml", "tls/guard.yaml"]) {
+        let original = &document(&istio(original))["spec"];
+        assert_eq!(guard["spec"]["priority"], original["priority"]);
+        let mut expected = original["configPatches"][0].clone();
+        expected["match"]["context"] = json!("SIDECAR_INBOUND");
+        expected["match"]["listener"]["name"] = json!("main_internal");
+        assert_eq!(patch, &expected);
+    }
+}
+
+#[test]
+fn the_access_log_of_a_waypoint_has_the_fields_of_the_gateways() {
+    let mesh = document(&istio("ambient/mesh-config.yaml"));
+    let provider = &mesh["meshConfig"]["extensionProviders"][0];
+    let mut expected = access_log(&gateway()).clone();
+    expected["source_principal"] = json!("%FILTER_STATE(io.istio.peer_principal:PLAIN)%");
+    expected["connection_termination_details"] = json!("%CONNECTION_TERMINATION_DETAILS%");
+    assert_eq!(provider["envoyFileAccessLog"]["logFormat"]["labels"], expected);
+
+    for (file, field) in [
+        ("telemetry.yaml", "disableContextPropagation"),
+        ("telemetry-1.29.yaml", "disableSpanReporting"),
+    ] {
+        let spec = &document(&istio(&format!("ambient/{file}")))["spec"];
+        assert_eq!(spec["tracing"], json!([{field: true}]), "{file}");
+        let providers = json!([{"providers": [{"name": provider["name"]}]}]);
+        assert_eq!(spec["accessLogging"], providers, "{file}");
+    }
+
+    let waypoint = document(&istio("ambient/waypoint.yaml"));
+    let settings = "proxy.istio.io/config";
+    let of_waypoint = &waypoint["spec"]["infrastructure"]["annotations"][settings];
+    let of_gateway = &document(&istio("gateway-values.yaml"))["podAnnotations"][settings];
+    assert_eq!(of_waypoint, of_gateway);
+}
+
 /// What `kubectl apply -k` reads in a folder.
 fn kustomization(folder: &str) -> Value {
     document(&repository().join(folder).join("kustomization.yaml"))
@@ -624,21 +767,24 @@ fn services_as_resolved() -> Option<Map<String, Value>> {
     Some(resolved[0]["services"].as_object().expect("services").clone())
 }
 
-/// The schemas of Istio's custom resources, by version and kind.
+/// The schemas of Istio's custom resources, and of what stands beside them, by version and kind.
 struct CustomResources(BTreeMap<[String; 2], Value>);
 
 impl CustomResources {
-    /// Reads the definitions from `tests/data/istio-crds.yaml`.
+    /// Reads the definitions from `tests/data/`.
     fn load() -> Self {
         let mut schemas = BTreeMap::new();
-        for definition in documents(&repository().join("tests/data/istio-crds.yaml")) {
+        let files = ["tests/data/istio-crds.yaml", "tests/data/kubernetes.yaml"];
+        for definition in files.iter().flat_map(|file| documents(&repository().join(file))) {
             let spec = &definition["spec"];
             let group = spec["group"].as_str().expect("a group");
             let kind = spec["names"]["kind"].as_str().expect("a kind");
             for version in spec["versions"].as_array().expect("versions") {
                 let name = version["name"].as_str().expect("a name");
-                let schema = closed_resource(&version["schema"]["openAPIV3Schema"]);
-                schemas.insert([format!("{group}/{name}"), kind.to_owned()], schema);
+                let name = format!("{group}/{name}").trim_start_matches('/').to_owned();
+                let schema = &version["schema"]["openAPIV3Schema"];
+                let schema = closed_resource(schema, spec["scope"] == "Namespaced");
+                schemas.insert([name, kind.to_owned()], schema);
             }
         }
         Self(schemas)
@@ -649,7 +795,7 @@ impl CustomResources {
         let name = ["apiVersion", "kind"]
             .map(|field| manifest[field].as_str().unwrap_or_default().to_owned());
         let Some(schema) = self.0.get(&name) else {
-            return vec![format!("Istio has no {name:?}")];
+            return vec![format!("no schema of {name:?}")];
         };
         let schema = jsonschema::validator_for(schema).expect("a schema");
         schema
@@ -660,15 +806,23 @@ impl CustomResources {
 }
 
 /// A resource's schema with what Kubernetes adds to every one, and closed against unknown fields.
-fn closed_resource(schema: &Value) -> Value {
+fn closed_resource(schema: &Value, is_namespaced: bool) -> Value {
     let mut schema = schema.clone();
     schema["properties"]["apiVersion"] = json!({"type": "string"});
     schema["properties"]["kind"] = json!({"type": "string"});
     schema["properties"]["metadata"] = json!({
         "type": "object",
-        "properties": {"name": {"type": "string"}, "namespace": {"type": "string"}},
-        "required": ["name", "namespace"],
+        "properties": {
+            "name": {"type": "string"},
+            "namespace": {"type": "string"},
+            "labels": {"type": "object", "additionalProperties": {"type": "string"}},
+        },
+        "required": ["name"],
     });
+    match is_namespaced {
+        true => schema["properties"]["metadata"]["required"] = json!(["name", "namespace"]),
+        false => schema["properties"]["metadata"]["properties"]["namespace"] = json!(false),
+    }
     close(&mut schema);
     schema
 }
@@ -697,11 +851,22 @@ fn close(schema: &mut Value) {
     }
 }
 
+/// The folders of `envoy/istio/` with manifests.
+const FOLDERS: [&str; 7] = [
+    "envoy/istio",
+    "envoy/istio/hosts",
+    "envoy/istio/tls",
+    "envoy/istio/tls/hosts",
+    "envoy/istio/ambient",
+    "envoy/istio/ambient/workloads",
+    "envoy/istio/ambient/hosts",
+];
+
 /// The files of `envoy/istio/` that are applied to a cluster. The others are lists of them, and values for Istio's Helm
 /// charts.
 fn manifests() -> Vec<PathBuf> {
     let mut files = Vec::new();
-    for folder in ["envoy/istio", "envoy/istio/hosts", "envoy/istio/tls", "envoy/istio/tls/hosts"] {
+    for folder in FOLDERS {
         let entries = std::fs::read_dir(repository().join(folder)).expect("a directory");
         files.extend(entries.map(|entry| entry.expect("a file").path()));
     }
