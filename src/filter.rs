@@ -12,9 +12,10 @@ use crate::header_map::HeaderMap;
 use crate::policy::{
     Action, ClusterPort, Decision, Request, Trace, Verdict, judged_method, namespace_of,
 };
-use crate::proxy::{Downstream, Failed, Flow, Proxy, header_value};
+use crate::proxy::{Downstream, Failed, Flow, Proxy};
 use crate::record::{Details, Record};
 use crate::stamp::{MAX_REQUEST_ID, ORIGINAL_URL, Operation, Placeholder, Values};
+use crate::token::header_value;
 use std::sync::Arc;
 
 /// What the filter asks of the proxy about a request, beside what it asks for connections too.

@@ -2,6 +2,7 @@
 
 use crate::counters::Counter;
 use crate::time::Time;
+use crate::token::header_value;
 use std::cell::OnceCell;
 
 /// What requests and connections both need of the proxy. A call returns an error where its failure
@@ -62,7 +63,7 @@ impl<'a, P: Proxy> Downstream<'a, P> {
     /// from a header. A SPIFFE id holds no comma; what does may be two that somebody joined.
     pub(crate) fn principal(&self) -> Option<&str> {
         let id = self.certificate_uri()?.strip_prefix(b"spiffe://")?;
-        text_of(id, |byte| is_printable(byte) && byte != b',')
+        header_value(id).filter(|id| !id.contains(','))
     }
 
     fn property<'s>(
@@ -73,18 +74,4 @@ impl<'a, P: Proxy> Downstream<'a, P> {
         let read = || self.proxy.property(&["connection", attribute]).ok().flatten();
         cell.get_or_init(|| read().filter(|value| !value.is_empty())).as_deref()
     }
-}
-
-/// Bytes that may stand in a header value as they are: printable ASCII, and not empty.
-pub(crate) fn header_value(bytes: &[u8]) -> Option<&str> {
-    text_of(bytes, is_printable)
-}
-
-fn text_of(bytes: &[u8], may_hold: impl Fn(u8) -> bool) -> Option<&str> {
-    let is_text = !bytes.is_empty() && bytes.iter().all(|byte| may_hold(*byte));
-    is_text.then(|| std::str::from_utf8(bytes).ok()).flatten()
-}
-
-fn is_printable(byte: u8) -> bool {
-    (0x20..=0x7e).contains(&byte)
 }

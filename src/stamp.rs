@@ -6,8 +6,7 @@
 
 use crate::header_map::HeaderMap;
 use crate::key_table::KeyTable;
-use crate::proxy::header_value;
-use crate::token::is_token;
+use crate::token::{header_value, is_token};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
