@@ -338,12 +338,13 @@ struct Message<'a> {
     /// The values of `:protocol` and of every `upgrade`.
     protocols: Vec<&'a [u8]>,
     is_grpc: bool,
-    headers: Option<&'a HeaderMap>,
+    /// The values of every `x-forwarded-client-cert`.
+    client_certificates: Vec<&'a [u8]>,
 }
 
 impl<'a> Message<'a> {
     fn read(headers: &'a HeaderMap) -> Self {
-        let mut message = Self { headers: Some(headers), ..Self::default() };
+        let mut message = Self::default();
         for (name, value) in headers.iter() {
             match name {
                 b":authority" => message.authority = message.authority.or(Some(value)),
@@ -353,6 +354,7 @@ impl<'a> Message<'a> {
                 b":protocol" | b"upgrade" => message.protocols.push(value),
                 name if name == ORIGINAL_URL.as_bytes() => message.has_original_url = true,
                 b"content-type" => message.is_grpc |= is_grpc(value),
+                b"x-forwarded-client-cert" => message.client_certificates.push(value),
                 _ => {}
             }
         }
@@ -364,9 +366,7 @@ impl<'a> Message<'a> {
     /// says nothing else; a caller who forges it loses only its own identity.
     fn principal<'c, P: Proxy>(&self, connection: &'c Downstream<'_, P>) -> Option<&'c str> {
         let principal = connection.principal()?;
-        let mut headers = self.headers.into_iter().flat_map(HeaderMap::iter);
-        let has_several = headers
-            .any(|(name, value)| name == b"x-forwarded-client-cert" && has_several_uris(value));
+        let has_several = self.client_certificates.iter().copied().any(has_several_uris);
         (!has_several).then_some(principal)
     }
 
