@@ -78,6 +78,11 @@ impl<'a> Host<'a> {
     }
 }
 
+/// The same of a host as policies and logs write it; what is no host is not special.
+pub fn is_special(text: &str) -> bool {
+    Host::parse(text.as_bytes()).is_ok_and(|host| host.is_special())
+}
+
 /// Reads what stands between the brackets of an IPv6 literal.
 fn parse_v6(literal: &[u8]) -> Result<IpAddr, Malformed> {
     let address: Option<Ipv6Addr> =

@@ -4,7 +4,7 @@ use super::denials::MOST;
 use super::{Surroundings, contradictions};
 use crate::cover::{Patterns, widening};
 use crate::policy_file::{Destinations, RuleSource, Source};
-use egress_warden::host::{Host, HostPattern};
+use egress_warden::host::{HostPattern, is_special};
 use egress_warden::policy::Action;
 use std::collections::HashMap;
 
@@ -65,7 +65,7 @@ impl<'p> Allowances<'p> {
     /// Whether some request to a name passes, as far as no deny rule speaks of it.
     pub(super) fn let_pass_to(&self, name: &str) -> bool {
         let host = HostPattern::Name(name);
-        if Host::parse(name.as_bytes()).is_ok_and(|host| host.is_special()) {
+        if is_special(name) {
             // No wildcard names it.
             return self.lists(host, host);
         }

@@ -4,7 +4,7 @@ use super::Surroundings;
 use super::warning::Contradiction;
 use crate::cover::{Pattern, Patterns, excludes_itself};
 use crate::policy_file::{Callers, Destinations, List, RuleSource};
-use egress_warden::host::{Host, HostPattern};
+use egress_warden::host::{HostPattern, is_special};
 use egress_warden::policy::{
     Action, Mode, PathPattern, Settings, State, TextPattern, namespace_of,
 };
@@ -43,13 +43,13 @@ pub(super) fn of_destination(entry: &Destinations<'_>, action: Action) -> Option
     if excludes_any(&entry.paths, &entry.not_paths, PathPattern::Text(TextPattern::Prefix("/"))) {
         return Some(Contradiction::Not("notPaths"));
     }
-    let is_special = |host: &HostPattern<'_>| match host {
+    let is_special_only = |host: &HostPattern<'_>| match host {
         HostPattern::Under(apex) => is_special_under(apex),
         HostPattern::Glob(glob) => is_special_under(glob.suffix()),
         _ => false,
     };
     let hosts = entry.hosts.as_ref()?.patterns();
-    hosts.iter().all(is_special).then_some(Contradiction::SpecialNames)
+    hosts.iter().all(is_special_only).then_some(Contradiction::SpecialNames)
 }
 
 /// Why no request matches an entry of `from`. An unknown caller matches a deny, where such a caller is
@@ -145,6 +145,5 @@ fn excludes_methods(methods: &List<'_, &str>, not: &List<'_, &str>) -> bool {
 
 /// Whether every name under this one must be named to be allowed.
 fn is_special_under(apex: &str) -> bool {
-    let below = format!("x.{apex}");
-    Host::parse(below.as_bytes()).is_ok_and(|host| host.is_special())
+    is_special(&format!("x.{apex}"))
 }

@@ -7,7 +7,7 @@ use super::warning::Warning;
 use crate::diagnostics::{Diagnostic, fix};
 use crate::policy_file::{List, Node, PolicyFile, Source, path_of};
 use egress_warden::config::{Item, Listed};
-use egress_warden::host::{Host, HostPattern};
+use egress_warden::host::{HostPattern, is_special};
 use std::collections::{HashMap, HashSet};
 
 /// Every warning about a name and what is below it in the lists of hosts. The fix takes two rounds:
@@ -73,6 +73,5 @@ fn half_of(pattern: HostPattern<'_>) -> Option<(&str, HostPattern<'_>)> {
         HostPattern::Under(name) => (name, HostPattern::Name(name)),
         _ => return None,
     };
-    let is_special = Host::parse(apex.as_bytes()).is_ok_and(|host| host.is_special());
-    (!is_special).then_some((apex, other))
+    (!is_special(apex)).then_some((apex, other))
 }

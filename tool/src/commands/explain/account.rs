@@ -1,6 +1,7 @@
 //! What there is to say of one request or connection, in the order in which it came about.
 
-use crate::policy_file::{Node, PolicyFile};
+use super::matched::{self, Patterns};
+use crate::policy_file::{Node, PolicyFile, RuleSource};
 use egress_warden::config::Config;
 use egress_warden::policy::{
     Action, Attempt, Decision, FieldMiss, Miss, Port, Reason, Scope, Trace, Verdict,
@@ -15,7 +16,7 @@ pub(super) struct Account<'a> {
     pub(super) file: &'a PolicyFile,
     pub(super) config: &'a Config,
     /// Rules as they are written, by their ids: a policy keeps its rules in an order of its own.
-    pub(super) rules: &'a HashMap<&'a str, &'a Node>,
+    pub(super) rules: &'a HashMap<&'a str, &'a RuleSource<'a>>,
     pub(super) subject: &'a Subject,
     /// As which a connection is judged.
     pub(super) connections: Connections,
@@ -36,7 +37,7 @@ pub(super) const STEPS: [&str; 7] = [
     "default",
 ];
 
-impl Account<'_> {
+impl<'a> Account<'a> {
     pub(super) fn trace(&self) -> Option<&Trace> {
         self.trace.as_ref()
     }
@@ -62,20 +63,53 @@ impl Account<'_> {
 
     /// `FILE:LINE:COLUMN` of a rule.
     pub(super) fn place(&self, rule: usize) -> String {
-        let node = self.rules.get(self.id(rule));
-        node.map(|node| self.file.at(node.span.start)).unwrap_or_default()
+        let rule = self.rules.get(self.id(rule));
+        rule.map(|rule| self.file.at(rule.node.span.start)).unwrap_or_default()
     }
 
     /// What a rule asks in a field, as it is written, cut.
     pub(super) fn asked(&self, rule: usize, miss: &FieldMiss) -> String {
         const SHOWN: usize = 100;
-        let node = self.rules.get(self.id(rule)).and_then(|rule| rule.get(miss.list));
+        let node = self.rules.get(self.id(rule)).and_then(|rule| rule.node.get(miss.list));
         let node = node.and_then(|node| node.items().get(miss.entry)?.get(miss.field));
         let json = node.map(Node::to_json).unwrap_or_default();
         match json.char_indices().nth(SHOWN) {
             Some((end, _)) => format!("{}…", json.get(..end).unwrap_or_default()),
             None => json,
         }
+    }
+
+    /// The patterns by which each of the trace's attempts matches, in their order.
+    pub(super) fn patterns(&self) -> Vec<Patterns<'a>> {
+        let authority = self.subject.authority(self.connections).and_then(Result::ok);
+        let Some((trace, authority)) = self.trace().zip(authority) else { return Vec::new() };
+        let path = match self.subject {
+            Subject::Request(request) => Some(request.path()),
+            Subject::Connection(_) => None,
+        };
+        matched::of_attempts(&trace.attempts, &authority.host, path, |rule| {
+            self.rules.get(self.id(rule)).copied()
+        })
+    }
+
+    /// What the named rule asks about that is unknown, where it matches only for that, each once, in
+    /// words.
+    pub(super) fn unknown(&self, verdict: &Verdict) -> Vec<&'static str> {
+        let attempts = self.trace().map(|trace| &*trace.attempts).unwrap_or_default();
+        let is_named = |attempt: &&Attempt| {
+            verdict.reason == Reason::Unknown
+                && verdict.rule == Some(attempt.rule)
+                && attempt.rests_on_unknown
+        };
+        let mut facts = Vec::new();
+        // The first is the one that is named.
+        for miss in attempts.iter().find(is_named).into_iter().flat_map(|it| &it.unspared) {
+            let fact = fact(miss.field);
+            if !facts.contains(&fact) {
+                facts.push(fact);
+            }
+        }
+        facts
     }
 
     pub(super) fn to_json(&self) -> Value {
@@ -91,6 +125,13 @@ impl Account<'_> {
         put("would", recorded("would"));
         put("would_rule", recorded("would_rule"));
         put("would_reason", recorded("would_reason"));
+        let decision = self.trace().map(|trace| trace.decision);
+        let unknown = |verdict: Option<Verdict>| {
+            let facts = verdict.map(|verdict| self.unknown(&verdict)).unwrap_or_default();
+            (!facts.is_empty()).then(|| json!(facts))
+        };
+        put("unknown", unknown(decision.map(|decision| decision.verdict)));
+        put("would_unknown", unknown(decision.and_then(|decision| decision.would)));
         match self.subject {
             Subject::Request(_) => put("request", Some(self.request_json())),
             Subject::Connection(_) => put("connection", Some(self.connection_json())),
@@ -158,7 +199,7 @@ impl Account<'_> {
     }
 
     fn candidates_json(&self, trace: &Trace) -> Value {
-        let candidate = |candidate: &Attempt| {
+        let candidate = |(candidate, patterns): (&Attempt, Patterns<'_>)| {
             let misses = match &candidate.miss {
                 None => json!([]),
                 Some(Miss::Ended) => json!([{ "condition": "until" }]),
@@ -177,14 +218,17 @@ impl Account<'_> {
                 "place": self.place(candidate.rule),
                 "entry": candidate.destination,
                 "by": by(candidate.scope),
+                "hosts": patterns.hosts,
+                "paths": patterns.paths,
                 "counts": { "now": now, "next": next },
                 "ended": candidate.has_ended,
                 "matches": candidate.miss.is_none(),
+                "rests_on_unknown": candidate.rests_on_unknown,
                 "misses": misses,
                 "unspared": candidate.unspared.iter().map(field_json).collect::<Vec<_>>(),
             })
         };
-        trace.attempts.iter().map(candidate).collect()
+        trace.attempts.iter().zip(self.patterns()).map(candidate).collect()
     }
 }
 
@@ -198,6 +242,20 @@ pub(super) fn step(verdict: &Verdict) -> usize {
         (Reason::ForbiddenAddress | Reason::IpLiteral | Reason::Connect, _) => 5,
         (Reason::Expired, _) => 6,
         (Reason::Default | Reason::Monitor, _) => 7,
+    }
+}
+
+/// What a field asks about.
+fn fact(field: &str) -> &'static str {
+    match field {
+        "principals" | "notPrincipals" => "the caller",
+        "namespaces" | "notNamespaces" => "the caller's namespace",
+        "serviceAccounts" | "notServiceAccounts" => "the caller's service account",
+        "ports" | "notPorts" => "the port",
+        "methods" | "notMethods" => "the method",
+        "query" | "notQuery" => "the query",
+        // Hosts are always known.
+        _ => "the path",
     }
 }
 

@@ -2,12 +2,13 @@
 
 mod account;
 mod curl;
+mod matched;
 mod text;
 
 use crate::console::{Console, Format};
 use crate::failure::{Failure, Outcome};
 use crate::input;
-use crate::policy_file::{Node, PolicyFile, Source};
+use crate::policy_file::{PolicyFile, RuleSource, Source};
 use crate::root_id::RootId;
 use crate::trust_domain;
 use account::Account;
@@ -89,18 +90,18 @@ pub(crate) struct Args {
 /// Yes where it passes.
 pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure> {
     let (file, config) = PolicyFile::load(&args.policy)?;
-    let rules = file.tree().and_then(|root| root.get("rules")).map(Node::items);
-    let rules = rules.unwrap_or_default().iter();
+    let source = file.source();
     let connections = args.root_id.connections(Some(&file));
     let connections = Connections { port: args.port.unwrap_or(connections.port), ..connections };
     let is_local =
-        |policy: Source<'_>| trust_domain::named_by(&policy).contains(trust_domain::LOCAL);
+        |policy: &Source<'_>| trust_domain::named_by(policy).contains(trust_domain::LOCAL);
+    let rules = source.iter().flat_map(|source| &source.rules);
     let explainer = Explainer {
-        names_local_domain: file.source().is_some_and(is_local),
+        names_local_domain: source.as_ref().is_some_and(is_local),
         file: &file,
         filters: Filters::new(config, connections),
         connections,
-        rules: rules.filter_map(|rule| Some((rule.get("id")?.text()?, rule))).collect(),
+        rules: rules.map(|rule| (rule.id, rule)).collect(),
         at: args.at,
     };
     match &args.requests {
@@ -141,7 +142,7 @@ struct Explainer<'f> {
     file: &'f PolicyFile,
     filters: Filters,
     connections: Connections,
-    rules: HashMap<&'f str, &'f Node>,
+    rules: HashMap<&'f str, &'f RuleSource<'f>>,
     at: Time,
     /// Whether a principal of the policy is in the trust domain `cluster.local`.
     names_local_domain: bool,

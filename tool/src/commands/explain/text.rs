@@ -2,7 +2,8 @@
 
 use super::account::{Account, STEPS, by, step};
 use crate::console::{BAD, FRAME, GOOD, NAME, ODD, styled};
-use egress_warden::policy::{Action, Attempt, FieldMiss, Miss, Port, Reason};
+use crate::document::quoted;
+use egress_warden::policy::{Action, Attempt, FieldMiss, Miss, Port, Reason, Scope, Verdict};
 use egress_warden_simulate::{Headers, Subject, shown};
 use std::fmt::Display;
 
@@ -49,11 +50,21 @@ fn verdict(account: &Account<'_>, page: &mut Page) {
         };
         Some(format!("{} {by}", styled(style, decision)))
     };
+    let unknown = |verdict: Option<Verdict>| {
+        let facts = account.unknown(&verdict?);
+        (!facts.is_empty()).then(|| {
+            let facts = facts.join(", ");
+            format!("  unknown: {facts} (if a condition cannot be evaluated, a deny rule matches)")
+        })
+    };
+    let judged = account.trace().map(|trace| trace.decision);
     let policy = account.simulated.recorded("policy").unwrap_or_default();
     let decision = said("").unwrap_or_default();
     page.0.push(format!("{decision}  ({policy})"));
+    page.0.extend(unknown(judged.map(|judged| judged.verdict)));
     if let Some(would) = said("would") {
         page.0.push(format!("{} {would}", styled(ODD, "would be:")));
+        page.0.extend(unknown(judged.and_then(|judged| judged.would)));
     }
 }
 
@@ -144,11 +155,20 @@ fn in_words(action: Action, reason: Reason) -> String {
 fn candidates(account: &Account<'_>, page: &mut Page) {
     let Some(trace) = account.trace().filter(|trace| !trace.attempts.is_empty()) else { return };
     page.head("rules for this host");
-    for candidate in trace.attempts.iter().take(SHOWN) {
+    for (candidate, patterns) in trace.attempts.iter().zip(account.patterns()).take(SHOWN) {
         let id = account.id(candidate.rule);
-        let entry = match candidate.destination {
-            Some(entry) => format!("to[{entry}], {}", by(candidate.scope)),
-            None => by(candidate.scope).to_owned(),
+        let entry = match (candidate.destination, candidate.scope) {
+            (Some(entry), None | Some(Scope::Exact)) => {
+                format!("to[{entry}], {}", by(candidate.scope))
+            }
+            (Some(entry), scope) => {
+                format!(
+                    "to[{entry}], {} {}",
+                    by(scope),
+                    cut(&patterns.hosts, |host| format!("`{host}`"))
+                )
+            }
+            (None, scope) => by(scope).to_owned(),
         };
         let state = match candidate.counts {
             [true, false] => ", retiring",
@@ -160,7 +180,8 @@ fn candidates(account: &Account<'_>, page: &mut Page) {
             account.action(candidate.rule).as_str(),
             styled(FRAME, account.place(candidate.rule)),
         ));
-        page.0.extend(outcome(account, candidate).into_iter().map(|line| format!("    {line}")));
+        let lines = outcome(account, candidate, &patterns.paths);
+        page.0.extend(lines.into_iter().map(|line| format!("    {line}")));
     }
     let more = trace.attempts.len().saturating_sub(SHOWN);
     if more > 0 {
@@ -169,7 +190,7 @@ fn candidates(account: &Account<'_>, page: &mut Page) {
 }
 
 /// Whether a rule matches and why, a line for each of its conditions that has a part in that.
-fn outcome(account: &Account<'_>, candidate: &Attempt) -> Vec<String> {
+fn outcome(account: &Account<'_>, candidate: &Attempt, paths: &[&str]) -> Vec<String> {
     let field = |miss: &FieldMiss| {
         let why = match (miss.is_unknown, account.action(candidate.rule)) {
             (false, _) => "no",
@@ -183,13 +204,24 @@ fn outcome(account: &Account<'_>, candidate: &Attempt) -> Vec<String> {
         None if candidate.has_ended => vec!["would match, but has ended".to_owned()],
         None => {
             let matches = std::iter::once(styled(GOOD, "matches").to_string());
-            matches.chain(candidate.unspared.iter().map(field)).collect()
+            let entry = candidate.destination.filter(|_| !paths.is_empty());
+            let paths =
+                entry.map(|entry| format!("to[{entry}].paths: {}: yes", cut(paths, quoted)));
+            matches.chain(paths).chain(candidate.unspared.iter().map(field)).collect()
         }
         Some(Miss::Ended) => vec!["has ended".to_owned()],
         Some(Miss::HostNotNamed) => vec!["does not name this address or special name".to_owned()],
         Some(Miss::ConnectNotNamed) => vec!["does not name CONNECT under `methods`".to_owned()],
         Some(Miss::Fields(misses)) => misses.iter().map(field).collect(),
     }
+}
+
+/// Texts, of many only the first.
+fn cut(texts: &[&str], quote: impl Fn(&str) -> String) -> String {
+    const SHOWN: usize = 3;
+    let shown: Vec<_> = texts.iter().take(SHOWN).map(|it| quote(it)).collect();
+    let more = if texts.len() > SHOWN { ", …" } else { "" };
+    format!("{}{more}", shown.join(", "))
 }
 
 fn consequences(account: &Account<'_>, page: &mut Page) {

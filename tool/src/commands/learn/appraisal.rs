@@ -1,7 +1,7 @@
 //! Which destinations are ordinary, and what is odd about the others.
 
 use super::sightings::{Port, is_address};
-use egress_warden::host::Host;
+use egress_warden::host::is_special;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -104,7 +104,7 @@ pub(super) fn oddity(host: &str, port: Port, is_connect: bool) -> Option<Oddity>
     if is_address(host) {
         return Some(Oddity::Address);
     }
-    if Host::parse(host.as_bytes()).is_ok_and(|host| host.is_special()) {
+    if is_special(host) {
         return Some(Oddity::SpecialName);
     }
     if host.split('.').any(|label| label.starts_with("xn--")) {
