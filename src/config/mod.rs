@@ -21,7 +21,7 @@ pub use error::{
     Error, ErrorKind, Errors, Found, Place, Required, Step, Suggestion, TextError, Type,
 };
 pub use reader::{Item, Listed};
-pub use source::{Callers, Destinations, List, RuleSource, Source};
+pub use source::{Callers, Destinations, List, RuleSource, Source, account_in_principal};
 pub use tree::{Node, Value};
 pub use words::path_step;
 
@@ -61,6 +61,13 @@ pub struct Config {
     pub answer: Answer,
     /// Which requests leave a JSON line in the proxy's log.
     pub log: LogRequests,
+}
+
+/// Whether a policy or a rule may have this name.
+pub fn is_name(text: &str) -> bool {
+    let is_name_byte =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    !text.is_empty() && text.len() <= MAX_NAME && text.bytes().all(is_name_byte)
 }
 
 /// Reads a policy in JSON. A text with any error makes no policy, and all of them are told. Its secrets

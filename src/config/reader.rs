@@ -217,9 +217,7 @@ impl Reader {
     /// A name of a policy or a rule.
     pub(super) fn name<'n, N: Node>(&mut self, node: &'n N, path: &Path<'_>) -> Option<&'n str> {
         let name = self.text(node, path)?;
-        let is_name_byte =
-            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        if name.is_empty() || name.len() > super::MAX_NAME || !name.bytes().all(is_name_byte) {
+        if !super::is_name(name) {
             self.error(path, ErrorKind::Name { name: name.into() });
             return None;
         }

@@ -188,11 +188,16 @@ impl<'n, N> Destinations<'n, N> {
     }
 }
 
-/// `NAMESPACE/ACCOUNT` as it stands in a principal.
+/// `NAMESPACE/ACCOUNT`, as policies write a service account, as it ends a principal:
+/// `NAMESPACE/sa/ACCOUNT`.
+pub fn account_in_principal(account: &str) -> String {
+    account.replacen('/', "/sa/", 1)
+}
+
 fn service_accounts<N>(list: Listed<'_, N, &str>) -> TextSet {
     let mut set = TextSet::default();
     for account in list.patterns {
-        set.insert(TextPattern::Exact(&account.replacen('/', "/sa/", 1)));
+        set.insert(TextPattern::Exact(&account_in_principal(account)));
     }
     set
 }

@@ -28,7 +28,7 @@ pub use authority::Authority;
 pub(crate) use authority::parse_port;
 pub use glob::Glob;
 pub(crate) use name::suffixes;
-pub use name::{Name, SPECIAL_NAMES};
+pub use name::{MAX_LABEL, MAX_NAME, Name, SPECIAL_NAMES};
 pub use pattern::{HostPattern, PatternError};
 pub use server_name::ServerNameForm;
 

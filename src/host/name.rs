@@ -4,9 +4,9 @@ use super::{Malformed, punycode};
 use std::borrow::Cow;
 
 /// Longest name, in bytes of its text without the trailing dot (RFC 1035, section 2.3.4).
-const MAX_NAME: usize = 253;
+pub const MAX_NAME: usize = 253;
 /// Longest label, in bytes (RFC 1035, section 2.3.4).
-pub(super) const MAX_LABEL: usize = 63;
+pub const MAX_LABEL: usize = 63;
 
 /// Names that stand for the machine itself or for a cloud's metadata service, beside those under
 /// `localhost`.

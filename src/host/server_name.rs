@@ -7,6 +7,7 @@
 //! them different ways.
 
 use super::authority::parse_port;
+use super::name::MAX_LABEL;
 use super::{Authority, Host, Malformed};
 
 /// The one form of server names that the ways out behind a plugin are chosen by.
@@ -57,7 +58,7 @@ fn port_and_name(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 /// Istio takes labels of RFC 1123 for subsets, and nothing else.
 fn is_subset(subset: &[u8]) -> bool {
     let is_label_byte = |byte: &u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
-    subset.len() <= 63 && subset.iter().all(is_label_byte)
+    subset.len() <= MAX_LABEL && subset.iter().all(is_label_byte)
 }
 
 fn split_once(bytes: &[u8]) -> Option<(&[u8], &[u8])> {

@@ -18,6 +18,7 @@
 //! runtime's lines, [`Parts`] tells which are not whole.
 
 use super::unread::Problem;
+use egress_warden::host::{MAX_LABEL, MAX_NAME};
 use std::fmt;
 
 /// What stood before a record.
@@ -274,14 +275,14 @@ fn is_pod(name: &str) -> bool {
 
 /// A name of a pod: labels joined by dots (RFC 1123).
 fn is_name(name: &str) -> bool {
-    name.len() <= 253 && name.split('.').all(is_label)
+    name.len() <= MAX_NAME && name.split('.').all(is_label)
 }
 
 /// A name of a namespace or a container: one label (RFC 1123).
 fn is_label(label: &str) -> bool {
     let is_inner = |it: u8| it.is_ascii_lowercase() || it.is_ascii_digit() || it == b'-';
     let is_outer = |it: Option<char>| it.is_some_and(|it| it.is_ascii_alphanumeric());
-    label.len() <= 63
+    label.len() <= MAX_LABEL
         && label.bytes().all(is_inner)
         && is_outer(label.chars().next())
         && is_outer(label.chars().next_back())

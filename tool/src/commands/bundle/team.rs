@@ -3,7 +3,7 @@
 use crate::cover::Pattern;
 use crate::document::Document;
 use crate::failure::Failure;
-use egress_warden::config::MAX_NAME;
+use egress_warden::config::{self, ErrorKind};
 use egress_warden::policy::TextPattern;
 use serde::{Deserialize, Deserializer};
 use std::path::Path;
@@ -63,11 +63,9 @@ impl TeamFile {
     /// The team, or what is wrong and what to write instead.
     fn into_team(self, above: Option<&Team>) -> Result<Team, (String, String)> {
         let Self { team: name, namespaces } = self;
-        let is_name_byte =
-            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        if name.is_empty() || name.len() > MAX_NAME || !name.bytes().all(is_name_byte) {
-            let remedy = "write 1 to 63 of a-z, 0-9 and `-`";
-            return Err((format!("the name `{name}`"), remedy.to_owned()));
+        if !config::is_name(&name) {
+            let error = ErrorKind::Name { name: name.into() };
+            return Err((error.problem().into_owned(), error.remedy().into_owned()));
         }
         if namespaces.as_ref().is_some_and(Vec::is_empty) {
             let remedy =

@@ -10,7 +10,7 @@ use crate::policy_file::{
     Callers, Member, Node, PolicyFile, RuleSource, Source, path_of, place_of,
 };
 use crate::trust_domain;
-use egress_warden::config::{Item, Listed};
+use egress_warden::config::{Item, Listed, account_in_principal};
 use egress_warden::host::HostPattern;
 use egress_warden::policy::{Action, TextPattern};
 use std::borrow::Cow;
@@ -336,9 +336,10 @@ fn domains_of(entry: &Callers<'_>, domains: &BTreeSet<&str>) -> (Vec<String>, bo
         TextPattern::Prefix(start) => (*start).to_owned(),
         _ => String::new(),
     };
-    let of_account = |account: &&str| account.replacen('/', "/sa/", 1);
     let starts: Vec<_> = match (&entry.namespaces, &entry.service_accounts) {
-        (_, Some(accounts)) => accounts.patterns().iter().map(of_account).collect(),
+        (_, Some(accounts)) => {
+            accounts.patterns().iter().map(|account| account_in_principal(account)).collect()
+        }
         (Some(namespaces), None) => namespaces.patterns().iter().map(of_namespace).collect(),
         (None, None) => vec![String::new()],
     };

@@ -8,13 +8,10 @@
 use super::automaton::{Automaton, Element, State};
 use super::globs::{GlobIndex, least};
 use super::hosts::HostClass;
-use egress_warden::host::{Glob, Host, HostPattern, SPECIAL_NAMES};
+use egress_warden::host::{Glob, Host, HostPattern, MAX_LABEL, MAX_NAME, SPECIAL_NAMES};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
-/// Longest label and longest name, in bytes.
-const MAX_LABEL: usize = 63;
-const MAX_NAME: usize = 253;
 /// Most places of patterns that are looked at for one label.
 const MAX_WORK_OF_LABEL: usize = 10_000_000;
 /// Most labels that are looked at in all.

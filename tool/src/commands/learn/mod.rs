@@ -202,10 +202,7 @@ fn count(count: usize, noun: &str) -> String {
 }
 
 fn name(text: &str) -> Result<String, String> {
-    let is_name_byte = |it: u8| it.is_ascii_lowercase() || it.is_ascii_digit() || it == b'-';
-    let is_name =
-        !text.is_empty() && text.len() <= config::MAX_NAME && text.bytes().all(is_name_byte);
-    match is_name {
+    match config::is_name(text) {
         true => Ok(text.to_owned()),
         false => Err("write a name of `a-z 0-9 -`, such as `payments-egress`".to_owned()),
     }
