@@ -21,6 +21,7 @@ pub use error::{
     Error, ErrorKind, Errors, Found, Place, Required, Step, Suggestion, TextError, Type,
 };
 pub use reader::{Item, Listed};
+pub use rule::{principal_pattern, text_pattern};
 pub use source::{Callers, Destinations, List, RuleSource, Source, account_in_principal};
 pub use tree::{Node, Value};
 pub use words::path_step;

@@ -108,10 +108,10 @@ fn callers<'n, N: Node>(
     let mut list = |key, read| patterns(reader, entry.get(key), read);
     Some(Callers {
         node,
-        principals: list("principals", principal),
-        not_principals: list("notPrincipals", principal),
-        namespaces: list("namespaces", plain),
-        not_namespaces: list("notNamespaces", plain),
+        principals: list("principals", principal_pattern),
+        not_principals: list("notPrincipals", principal_pattern),
+        namespaces: list("namespaces", text_pattern),
+        not_namespaces: list("notNamespaces", text_pattern),
         service_accounts: reader.each(entry.get("serviceAccounts"), service_account),
         not_service_accounts: reader.each(entry.get("notServiceAccounts"), service_account),
     })
@@ -183,16 +183,18 @@ fn patterns<'n, N: Node, T>(
     })
 }
 
-fn plain(text: &str) -> Result<TextPattern<'_>, TextError> {
+/// Reads a pattern of namespaces, or of a parameter's values.
+pub fn text_pattern(text: &str) -> Result<TextPattern<'_>, TextError> {
     let error = if text.is_empty() { TextError::Empty } else { TextError::Wildcard };
     TextPattern::parse(text).ok_or(error)
 }
 
-fn principal(text: &str) -> Result<TextPattern<'_>, TextError> {
+/// Reads a pattern of principals.
+pub fn principal_pattern(text: &str) -> Result<TextPattern<'_>, TextError> {
     if without_scheme(text) != text {
         return Err(TextError::Scheme);
     }
-    plain(text)
+    text_pattern(text)
 }
 
 fn path(text: &str) -> Result<PathPattern<'_>, TextError> {
@@ -214,7 +216,7 @@ fn path(text: &str) -> Result<PathPattern<'_>, TextError> {
     }
     match text.contains(['{', '}']) {
         true => template(text),
-        false => plain(text).map(PathPattern::Text).map_err(|error| match error {
+        false => text_pattern(text).map(PathPattern::Text).map_err(|error| match error {
             TextError::Wildcard => TextError::PathWildcard,
             error => error,
         }),
@@ -253,7 +255,7 @@ fn query<'n, N: Node>(
         if name.is_empty() || name.contains(['%', ';']) || name.contains(char::is_control) {
             reader.key_error(&path, ErrorKind::ParameterName { name: name.into() });
         }
-        let values = patterns(reader, Some((N::member_value(member), path)), plain);
+        let values = patterns(reader, Some((N::member_value(member), path)), text_pattern);
         parameters.extend(values.map(|values| ParameterSource { name, values }));
     }
     Some(parameters)

@@ -2,9 +2,10 @@
 //!
 //! Every answer `true` is certain; `false` also stands for what cannot be told.
 
+use crate::classes::callers::service_account_of;
 use crate::policy_file::{Callers, Destinations, List};
 use egress_warden::host::{Block, HostPattern};
-use egress_warden::policy::{PathPattern, TextPattern};
+use egress_warden::policy::{Action, PathPattern, TextPattern, namespace_of};
 use std::cell::OnceCell;
 use std::net::IpAddr;
 
@@ -353,6 +354,20 @@ impl<'p, T: Pattern + Copy> Field<'p, T> {
         Self { listed: listed.is_some().then(|| Patterns::of(listed)), not: Patterns::of(not) }
     }
 
+    /// Whether an exact value matches; the second where there is none, and one is asked for.
+    fn admits<'v>(&'v self, value: Option<T>, if_unknown: bool) -> bool
+    where
+        'p: 'v,
+    {
+        match value {
+            Some(value) => {
+                self.listed.as_ref().is_none_or(|listed| listed.covers(&value))
+                    && !self.not.covers(&value)
+            }
+            None => (self.listed.is_none() && self.not.listed.is_empty()) || if_unknown,
+        }
+    }
+
     fn covers(&self, other: &Self) -> bool {
         let admits = match (&self.listed, &other.listed) {
             (None, _) => true,
@@ -451,6 +466,17 @@ impl<'p> CallerDemands<'p> {
             namespaces: Field::of(&entry.namespaces, &entry.not_namespaces),
             service_accounts: Field::of(&entry.service_accounts, &entry.not_service_accounts),
         }
+    }
+
+    /// Whether a verified caller meets them in a rule that so acts. A namespace that its id does not say
+    /// is unknown: that matches in a deny rule only.
+    pub(crate) fn are_met_by(&self, principal: &str, action: Action) -> bool {
+        let if_unknown = action == Action::Deny;
+        let namespace = namespace_of(principal).map(TextPattern::Exact);
+        let account = service_account_of(principal);
+        self.principals.admits(Some(TextPattern::Exact(principal)), if_unknown)
+            && self.namespaces.admits(namespace, if_unknown)
+            && self.service_accounts.admits(account.as_deref(), if_unknown)
     }
 
     /// Whether all of the other's callers are among these.

@@ -15,6 +15,7 @@
     clippy::unwrap_used
 )]
 
+mod classes;
 mod commands;
 mod console;
 mod cover;

@@ -8,7 +8,7 @@ const PACKAGE: &str = env!("CARGO_MANIFEST_DIR");
 const COMMANDS: &str = "src/commands";
 
 /// The rooms of the tool, the lowest first; above the commands the same as functions for tests.
-const ROOMS: [&str; 15] = [
+const ROOMS: [&str; 16] = [
     "failure",
     "finding",
     "input",
@@ -19,6 +19,7 @@ const ROOMS: [&str; 15] = [
     "trust_domain",
     "root_id",
     "judgement",
+    "classes",
     "cover",
     "logs",
     "diagnostics",

@@ -47,14 +47,16 @@ pub(super) enum BundleError {
 pub(super) enum Trespass {
     /// It has a field that is not known to be held.
     Field,
-    /// It is for any caller; the team's namespaces.
-    AnyCaller { namespaces: String },
+    /// It is for any caller; the fields of entries for the team's own.
+    AnyCaller { fields: Vec<String> },
     /// An entry is for callers of others too.
-    OtherCallers { namespaces: String },
+    OtherCallers { fields: Vec<String> },
+    /// An entry may be for callers of others too.
+    TooManyCallers,
     /// It refuses callers who are not verified.
     Denial,
-    /// It refuses ids that have no namespace.
-    DenialByNamespace,
+    /// It refuses ids that have no namespace, by the field of this name.
+    DenialByNamespace { key: &'static str },
     /// It sets a header that the policy's own stamp sets.
     StampedHeader,
     /// It sets a header that is thereby taken from all requests.
@@ -103,7 +105,8 @@ impl Message for BundleError {
 }
 
 /// Who may say what no team can.
-const FOR_EVERYBODY: &str = "leave it to a policy whose team has no `namespaces`";
+const FOR_EVERYBODY: &str =
+    "leave it to a policy whose team has neither `namespaces` nor `principals`";
 
 impl Trespass {
     fn problem(&self, team: &str) -> String {
@@ -113,14 +116,16 @@ impl Trespass {
             }
             Self::AnyCaller { .. } => format!("a rule of team `{team}` for any caller"),
             Self::OtherCallers { .. } => format!("callers outside team `{team}`"),
+            Self::TooManyCallers => format!(
+                "more combinations of patterns than can be compared with the callers of team \
+                 `{team}`"
+            ),
             Self::Denial => format!(
                 "a deny rule of team `{team}`, which refuses every caller who is not verified too"
             ),
-            Self::DenialByNamespace => {
-                "callers of a deny rule by `namespaces`, which matches every \
-                                        id without a namespace too"
-                    .to_owned()
-            }
+            Self::DenialByNamespace { key } => format!(
+                "callers of a deny rule by `{key}`, which matches every id without a namespace too"
+            ),
             Self::StampedHeader => {
                 format!("a header of team `{team}` that the policy's own stamp sets")
             }
@@ -133,16 +138,19 @@ impl Trespass {
     fn remedy(&self) -> Cow<'_, str> {
         match self {
             Self::Field => FOR_EVERYBODY.into(),
-            Self::AnyCaller { namespaces } => {
-                format!("write `from: [{{namespaces: [{namespaces}]}}]`").into()
+            Self::AnyCaller { fields } => {
+                let entries: Vec<_> = fields.iter().map(|field| format!("{{{field}}}")).collect();
+                format!("write `from: [{}]`", entries.join(", ")).into()
             }
-            Self::OtherCallers { namespaces } => {
-                format!("write `namespaces: [{namespaces}]`, or fewer").into()
+            Self::OtherCallers { fields } => {
+                format!("write `{}`, or fewer", fields.join("` or `")).into()
             }
+            Self::TooManyCallers => "split the entry into several with fewer patterns".into(),
             Self::Denial => "leave the destination out of the team's allow rules, or set \
-                             `identity: required` in a policy whose team has no `namespaces`"
+                             `identity: required` in a policy whose team has neither \
+                             `namespaces` nor `principals`"
                 .into(),
-            Self::DenialByNamespace => {
+            Self::DenialByNamespace { .. } => {
                 "write `principals`, such as \"cluster.local/ns/NAMESPACE/*\"".into()
             }
             Self::StampedHeader | Self::ReservedHeader => {

@@ -1,20 +1,21 @@
-//! What keeps the rules of a team with `namespaces` to that team's own callers.
+//! What keeps the rules of a team with callers of its own to these ([`Own`]).
 //!
-//! Own callers have a verified id that begins `DOMAIN/ns/NAMESPACE/` with a namespace of the team. A rule
-//! that would change anything for another caller, or for one who is not verified, is an error:
+//! A rule that would change anything for another caller, or for one who is not verified, is an error:
 //!
-//! - `from` must name own callers in every entry;
+//! - every entry of `from` must name own callers only;
 //! - a deny rule matches what is unknown, so it also refuses callers who are not verified, and with
-//!   `namespaces` those whose id has no namespace. It needs `identity: required`, which refuses callers
-//!   who are not verified anyway, and `principals`;
+//!   `namespaces` or `serviceAccounts` those whose id has no namespace. It needs `identity: required`,
+//!   which refuses callers who are not verified anyway, and `principals`;
 //! - a header named `x-…` that any rule sets is removed from every request, and one that the policy's
 //!   own stamp sets would have another value than on all other requests;
 //! - for a field that is not listed here, it is not known whether it affects other callers.
 
 use super::error::Trespass;
-use super::team::Team;
-use crate::policy_file::{Callers, Node, RuleSource, Source, place_of};
-use egress_warden::policy::{Action, TextPattern};
+use super::own::{Own, Reach};
+use crate::classes::callers::service_account_of;
+use crate::cover::Pattern;
+use crate::policy_file::{Callers, List, Node, RuleSource, Source, place_of};
+use egress_warden::policy::{Action, TextPattern, namespace_of};
 use egress_warden::stamp::Stamp;
 use std::collections::HashSet;
 
@@ -48,15 +49,15 @@ impl Common {
 
 /// Every such error of the rule at `path`.
 pub(super) fn trespasses<'r>(
-    team: &Team,
+    own: &Own,
     common: &Common,
     path: &str,
     rule: &RuleSource<'r>,
 ) -> Vec<(Place<'r>, Trespass)> {
     let mut found = Vec::new();
-    of_callers(team, path, rule, &mut found);
+    of_callers(own, path, rule, &mut found);
     if rule.action == Action::Deny {
-        of_denial(team, common, path, rule, &mut found);
+        of_denial(own, common, path, rule, &mut found);
     }
     of_stamp(common, path, rule, &mut found);
     let members = rule.node.members().iter().filter(|member| !HELD.contains(&&*member.key));
@@ -67,25 +68,53 @@ pub(super) fn trespasses<'r>(
 }
 
 fn of_callers<'r>(
-    team: &Team,
+    own: &Own,
     path: &str,
     rule: &RuleSource<'r>,
     found: &mut Vec<(Place<'r>, Trespass)>,
 ) {
     if rule.from.is_empty() {
         let place = (path.to_owned(), place_of(rule));
-        found.push((place, Trespass::AnyCaller { namespaces: team.list() }));
+        found.push((place, Trespass::AnyCaller { fields: own.fields() }));
     }
     for (index, entry) in rule.from.iter().enumerate() {
-        if !names_own_namespaces(team, entry) && !names_own_principals(team, entry) {
-            let place = (format!("{path}.from[{index}]"), entry.node);
-            found.push((place, Trespass::OtherCallers { namespaces: team.list() }));
-        }
+        let path = format!("{path}.from[{index}]");
+        found.extend(match own.reach(entry, Action::Allow) {
+            Reach::Own => None,
+            Reach::Beyond(caller) => {
+                let place = place_of_caller(path, entry, &caller);
+                Some((place, Trespass::OtherCallers { fields: own.fields() }))
+            }
+            Reach::Unknown => Some(((path, entry.node), Trespass::TooManyCallers)),
+        });
     }
 }
 
+/// The pattern by which an entry names a caller; the entry where that has none.
+fn place_of_caller<'r>(path: String, entry: &Callers<'r>, caller: &str) -> Place<'r> {
+    let account = service_account_of(caller);
+    let account = account.as_deref().and_then(|it| item(&entry.service_accounts, &it));
+    let namespace = namespace_of(caller).map(TextPattern::Exact);
+    let namespace = namespace.and_then(|it| item(&entry.namespaces, &it));
+    let principal = item(&entry.principals, &TextPattern::Exact(caller));
+    let items =
+        [("serviceAccounts", account), ("namespaces", namespace), ("principals", principal)];
+    let found = items.into_iter().find_map(|(key, item)| item.map(|item| (key, item)));
+    match found {
+        Some((key, (index, node))) => (format!("{path}.{key}[{index}]"), node),
+        None => (path, entry.node),
+    }
+}
+
+/// The first item of a list that matches a value, with its position.
+fn item<'r, T: Pattern + Copy>(list: &List<'r, T>, value: &T) -> Option<(usize, &'r Node)> {
+    let mut items = list.as_ref()?.iter().enumerate();
+    let (index, item) = items.find(|(_, item)| item.pattern.covers(value))?;
+    Some((index, item.node))
+}
+
 fn of_denial<'r>(
-    team: &Team,
+    own: &Own,
     common: &Common,
     path: &str,
     rule: &RuleSource<'r>,
@@ -97,11 +126,27 @@ fn of_denial<'r>(
         return;
     }
     for (index, entry) in rule.from.iter().enumerate() {
-        if names_own_namespaces(team, entry) && !names_own_principals(team, entry) {
-            let place = (format!("{path}.from[{index}]"), entry.node);
-            found.push((place, Trespass::DenialByNamespace));
+        if own.reach(entry, Action::Allow) != Reach::Own {
+            // That is an error already.
+            continue;
         }
+        let trespass = match own.reach(entry, Action::Deny) {
+            Reach::Own => continue,
+            Reach::Beyond(_) => Trespass::DenialByNamespace { key: key_by_namespace(entry) },
+            Reach::Unknown => Trespass::TooManyCallers,
+        };
+        found.push(((format!("{path}.from[{index}]"), entry.node), trespass));
     }
+}
+
+/// The first field that an id without a namespace leaves unknown.
+fn key_by_namespace(entry: &Callers<'_>) -> &'static str {
+    let fields = [
+        ("namespaces", entry.namespaces.is_some()),
+        ("serviceAccounts", entry.service_accounts.is_some()),
+        ("notNamespaces", entry.not_namespaces.is_some()),
+    ];
+    fields.iter().find(|(_, is_asked)| *is_asked).map_or("notServiceAccounts", |(key, _)| key)
 }
 
 fn of_stamp<'r>(
@@ -131,26 +176,4 @@ fn of_stamp<'r>(
 /// The folded names that a stamp sets.
 fn names_set(stamp: &Stamp) -> impl Iterator<Item = String> {
     stamp.set.iter().map(|(name, _)| name.folded().to_owned())
-}
-
-fn names_own_namespaces(team: &Team, entry: &Callers<'_>) -> bool {
-    let namespaces = entry.namespaces.as_ref().map(|list| list.patterns());
-    namespaces.is_some_and(|patterns| patterns.iter().all(|it| team.has(*it)))
-}
-
-fn names_own_principals(team: &Team, entry: &Callers<'_>) -> bool {
-    let principals = entry.principals.as_ref().map(|list| list.patterns());
-    principals.is_some_and(|patterns| patterns.iter().all(|it| is_own_principal(team, *it)))
-}
-
-fn is_own_principal(team: &Team, pattern: TextPattern<'_>) -> bool {
-    let (TextPattern::Exact(start) | TextPattern::Prefix(start)) = pattern else { return false };
-    let mut segments = start.split('/');
-    // With a fourth segment the namespace is whole.
-    match (segments.next(), segments.next(), segments.next(), segments.next()) {
-        (Some(_), Some("ns"), Some(namespace), Some(_)) => {
-            TextPattern::parse(namespace).is_some_and(|namespace| team.has(namespace))
-        }
-        _ => false,
-    }
 }

@@ -5,6 +5,7 @@
 
 mod error;
 mod hold;
+mod own;
 #[cfg(test)]
 mod promise;
 mod sources;
@@ -34,17 +35,19 @@ Example:
 
 Rule ids get the team's name as prefix. A folder stands for the policies in it
 and below. A team.yaml describes the team of its folder and all folders below:
-  team: payments          # the prefix. Default: the name of each policy
-  namespaces: [payments]  # whose callers the rules may name. Default: anyone's
+  team: payments                           # default: the name of each policy
+  namespaces: [payments]                   # the team's own callers: these and
+  principals: [\"example.org/build/pay/*\"]  # those. Default of both: any caller
 
 The nearest team.yaml counts, also one above the named folder. A team.yaml below
-a team with `namespaces` can only narrow it. Symbolic links in a folder are
-errors.
+a team with callers of its own can only narrow it. Symbolic links in a folder
+are errors.
 
-The rules of a team with `namespaces` affect only its own callers. What cannot
-be limited so is an error: settings, a rule for other callers, a deny rule
-without `identity: required` and `principals`, a stamp under a name `x-...`.
-Whoever can change a team.yaml decides for whom its team speaks.
+The rules of a team with `namespaces` or `principals` affect only its own
+callers. They may name some of these by any field of `from`. What cannot be
+limited so is an error: settings, a rule for other callers, a deny rule without
+`identity: required` and `principals`, a stamp under a name `x-...`. Whoever can
+change a team.yaml decides for whom its team speaks.
 
 Settings that differ between two policies are conflicts. The output is canonical
 JSON (RFC 8785) with rules sorted by id. Equal policies have equal hashes.
@@ -182,7 +185,7 @@ impl<'s> Bundle<'s> {
             for member in members.filter(|it| !NO_SETTINGS.contains(&&*it.key)) {
                 bundle.set(source, policy, member);
             }
-            if source.holder().is_none() {
+            if source.own().is_none() {
                 bundle.common.add(policy);
             }
         }
@@ -196,7 +199,7 @@ impl<'s> Bundle<'s> {
     fn add_team(&mut self, source: &'s Source) {
         let first = *self.teams.entry(source.team()).or_insert(source);
         let (Some(name), Some(other)) = (source.name_node(), first.name_node()) else { return };
-        if source.holder() != first.holder() {
+        if source.own() != first.own() {
             let place = first.file.at(other.span.start);
             let error = BundleError::OtherCallers { team: source.team().to_owned(), place };
             self.error(&source.file, ("$.policy".to_owned(), name), error);
@@ -207,7 +210,7 @@ impl<'s> Bundle<'s> {
         let file = &source.file;
         let Member { key, value: node, .. } = member;
         let place = (format!("$.{key}"), node);
-        if source.holder().is_some() && !is_default(policy, member) {
+        if source.own().is_some() && !is_default(policy, member) {
             let team = source.team().to_owned();
             return self.error(file, place, BundleError::Setting { team });
         }
@@ -225,9 +228,9 @@ impl<'s> Bundle<'s> {
         let id = format!("{team}-{}", rule.id);
         let node = place_of(rule);
         let place = (format!("{path}.id"), node);
-        if let Some(holder) = source.holder() {
-            for (place, trespass) in hold::trespasses(holder, &self.common, &path, rule) {
-                let error = BundleError::Trespass { team: holder.name.to_owned(), trespass };
+        if let Some(own) = source.own() {
+            for (place, trespass) in hold::trespasses(own, &self.common, &path, rule) {
+                let error = BundleError::Trespass { team: team.to_owned(), trespass };
                 self.error(file, place, error);
             }
             let reads_as = |other: &&str| {

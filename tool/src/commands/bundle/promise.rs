@@ -1,7 +1,9 @@
-//! What a bundle promises: whatever a team with `namespaces` adds, the requests and connections of
+//! What a bundle promises: whatever a team with callers of its own adds, the requests and connections of
 //! other callers, and of those who are not verified, come to the same end as before.
 
 use super::Bundle;
+use super::own::Own;
+use super::own::tests::{is_own, own};
 use super::sources::Source;
 use super::team::Team;
 use crate::policy_file::PolicyFile;
@@ -28,7 +30,7 @@ const HOSTS: [&str; 8] = [
 ];
 const PATHS: [&str; 4] = ["/v1/*", "/admin", "*", "*/end"];
 const METHODS: [&str; 3] = ["GET", "POST", "CONNECT"];
-const PRINCIPALS: [&str; 9] = [
+const PRINCIPALS: [&str; 14] = [
     "cluster.local/ns/pay/sa/api",
     "cluster.local/ns/pay/sa/*",
     "cluster.local/ns/pay/*",
@@ -38,8 +40,14 @@ const PRINCIPALS: [&str; 9] = [
     "*/sa/api",
     "cluster.local/vm/*",
     "*",
+    "example.org/build/pay/*",
+    "example.org/build/pay/ci",
+    "example.org/build/*",
+    "example.org/build/shop/*",
+    "*/ci",
 ];
 const NAMESPACES: [&str; 5] = ["pay", "pay-*", "shop", "*-eu", "*"];
+const ACCOUNTS: [&str; 5] = ["pay/api", "pay-eu/api", "shop/api", "pay/ci", "build/pay"];
 const HEADERS: [&str; 9] = [
     "x-gateway",
     "x-pay",
@@ -51,8 +59,11 @@ const HEADERS: [&str; 9] = [
     "cookie",
     "x.debug",
 ];
-/// None of them is in the namespaces of team `pay`.
-const OTHER_CALLERS: [&str; 10] = [
+/// Some of them are callers of team `pay`, whichever of its forms that has.
+const CALLERS: [&str; 19] = [
+    "spiffe://cluster.local/ns/pay/sa/api",
+    "spiffe://cluster.local/ns/pay/sa/ci",
+    "spiffe://cluster.local/ns/pay-eu/sa/api",
     "spiffe://cluster.local/ns/shop/sa/api",
     "spiffe://cluster.local/ns/shop-eu/sa/api",
     "spiffe://cluster.local/ns/payx/sa/api",
@@ -60,10 +71,26 @@ const OTHER_CALLERS: [&str; 10] = [
     "spiffe://cluster.local/vm/ns/pay/sa/api",
     "spiffe://cluster.local/vm/api",
     "spiffe://cluster.local/sa/api",
+    "spiffe://example.org/build/pay/ci",
+    "spiffe://example.org/build/pay",
+    "spiffe://example.org/build/shop/ci",
+    "spiffe://example.org/build/payx/ci",
+    "spiffe://other.org/build/pay/ci",
+    "spiffe://other.org/ns/pay/sa/ci",
     "spiffe://pay",
     "https://cluster.local/ns/pay/sa/api",
     "",
 ];
+
+/// The ways in which team `pay` has callers of its own.
+fn forms() -> [Own; 4] {
+    [
+        own(&["pay", "pay-*"], &[]),
+        own(&[], &["example.org/build/pay/*", "cluster.local/ns/pay/sa/api"]),
+        own(&["pay"], &["example.org/build/pay/*"]),
+        own(&[], &["*/ns/pay/sa/api", "*/ci"]),
+    ]
+}
 
 type Pairs = BTreeMap<&'static str, Value>;
 
@@ -91,12 +118,19 @@ fn callers() -> impl Strategy<Value = Value> {
         json!({"principals": ["cluster.local/ns/pay/sa/*"]}),
         json!({"principals": ["cluster.local/ns/pay/*"], "namespaces": ["*"]}),
         json!({"namespaces": ["pay-eu"], "notPrincipals": ["cluster.local/ns/shop/sa/*"]}),
+        json!({"principals": ["example.org/build/pay/*"]}),
+        json!({"principals": ["example.org/build/pay/ci", "cluster.local/ns/pay/sa/api"]}),
+        json!({"serviceAccounts": ["pay/api"]}),
+        json!({"serviceAccounts": ["pay/ci", "pay/api"], "notNamespaces": ["shop"]}),
+        json!({"serviceAccounts": ["pay/api"], "principals": ["cluster.local/ns/pay/*"]}),
     ]);
     let any = lists(&[
         ("principals", &PRINCIPALS),
         ("notPrincipals", &PRINCIPALS),
         ("namespaces", &NAMESPACES),
         ("notNamespaces", &NAMESPACES),
+        ("serviceAccounts", &ACCOUNTS),
+        ("notServiceAccounts", &ACCOUNTS),
     ]);
     prop_oneof![2 => own, 1 => any]
 }
@@ -203,8 +237,12 @@ fn common() -> impl Strategy<Value = Value> {
     })
 }
 
-fn subjects() -> Vec<Subject> {
-    let callers = OTHER_CALLERS.map(|uri| (!uri.is_empty()).then(|| uri.into()));
+/// Requests and connections of callers that are not these.
+fn subjects(own: &Own) -> Vec<Subject> {
+    let is_other =
+        |uri: &&str| uri.strip_prefix("spiffe://").is_none_or(|caller| !is_own(own, caller));
+    let callers = CALLERS.into_iter().filter(is_other);
+    let callers = callers.map(|uri| (!uri.is_empty()).then(|| uri.into()));
     let hosts =
         ["a.test", "x.a.test:443", "10.0.0.1", "localhost", "169.254.169.254", "c.test", "?"];
     let mut subjects = Vec::new();
@@ -251,14 +289,8 @@ fn source(policy: &Value, team: Option<Team>) -> Source {
     Source::new(file, team.map(Rc::new))
 }
 
-fn held(
-    policy: &str,
-    rule: &Value,
-    setting: Option<&(&str, Value)>,
-    namespaces: &[&str],
-) -> Source {
-    let namespaces = namespaces.iter().map(|name| (*name).to_owned()).collect();
-    let team = Team { name: policy.to_owned(), namespaces: Some(namespaces) };
+fn held(policy: &str, rule: &Value, setting: Option<&(&str, Value)>, own: Own) -> Source {
+    let team = Team { name: policy.to_owned(), own: Some(own) };
     let mut text = json!({ "policy": policy, "rules": [rule] });
     if let Some((key, value)) = setting {
         text[key] = value.clone();
@@ -287,30 +319,39 @@ fn no_rule_of_a_held_team_changes_anything_for_other_callers() {
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[7; 32]);
     let mut runner = TestRunner::new_with_rng(Config::default(), rng);
     let strategy = (common(), rule("maps"), rule("new"), setting());
-    let subjects = subjects();
+    let forms = forms().map(|own| (subjects(&own), own));
     let (mut allows, mut denies, mut stamps) = (0, 0, 0);
+    // Rules that were taken, by form and field.
+    let mut taken = [[0; 3]; 4];
     for case in 0..CASES {
         let (common, shop, pay, setting) = strategy.new_tree(&mut runner).unwrap().current();
         let platform = || source(&common, None);
-        let shop_source = || held("shop", &shop, None, &["shop", "*-eu"]);
+        let shop_source = || held("shop", &shop, None, own(&["shop", "*-eu"], &[]));
         // A rule of the other team that is an error is left out.
         let has_shop = bundled(&[platform(), shop_source()]).is_some();
         let others = || [platform()].into_iter().chain(has_shop.then(shop_source));
         let before: Vec<_> = others().collect();
+        let form = case % forms.len();
+        let (subjects, own) = &forms[form];
         let after: Vec<_> =
-            others().chain([held("pay", &pay, setting.as_ref(), &["pay", "pay-*"])]).collect();
+            others().chain([held("pay", &pay, setting.as_ref(), own.clone())]).collect();
         let (Some(before), Some(after)) = (bundled(&before), bundled(&after)) else { continue };
         match pay["action"].as_str() {
             Some("deny") => denies += 1,
             _ => allows += 1,
         }
         stamps += usize::from(pay["stamp"]["set"].is_object());
+        for (index, key) in ["principals", "namespaces", "serviceAccounts"].into_iter().enumerate()
+        {
+            let entries = pay["from"].as_array().into_iter().flatten();
+            taken[form][index] += usize::from(entries.into_iter().any(|it| it[key].is_array()));
+        }
         let some = subjects.iter().cycle().skip(case * ASKED % subjects.len()).take(ASKED);
         for subject in some {
             assert_eq!(
                 end(&after, subject),
                 end(&before, subject),
-                "{subject:?}\n{common}\n{shop}\n{pay} {setting:?}"
+                "{subject:?}\n{own:?}\n{common}\n{shop}\n{pay} {setting:?}"
             );
         }
     }
@@ -318,4 +359,6 @@ fn no_rule_of_a_held_team_changes_anything_for_other_callers() {
         allows > 500 && denies > 25 && stamps > 50,
         "{allows} {denies} {stamps} rules were taken"
     );
+    let is_taken = |count: &usize| *count > 10;
+    assert!(taken.iter().all(|fields| fields.iter().all(is_taken)), "{taken:?} rules were taken");
 }

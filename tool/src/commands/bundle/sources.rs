@@ -1,5 +1,6 @@
 //! The policies that a bundle is made of, each with its team.
 
+use super::own::Own;
 use super::team::Team;
 use crate::failure::Failure;
 use crate::input;
@@ -32,9 +33,9 @@ impl Source {
         self.team.as_ref().map_or(&self.name, |team| &team.name)
     }
 
-    /// The team, where it may speak for its own callers only.
-    pub(super) fn holder(&self) -> Option<&Team> {
-        self.team.as_deref().filter(|team| team.namespaces.is_some())
+    /// The callers that it may speak for; absent: any.
+    pub(super) fn own(&self) -> Option<&Own> {
+        self.team.as_deref()?.own.as_ref()
     }
 
     /// Where it says its own name; the whole text where it does not.
@@ -193,7 +194,7 @@ mod tests {
     fn teams(root: &TempDir, paths: &[&str]) -> Result<Vec<(String, String)>, String> {
         let paths: Vec<_> = paths.iter().map(|path| root.path().join(path)).collect();
         let sources = read(&paths).map_err(|failure| failure.to_string())?;
-        let held = |source: &Source| source.holder().map(|team| team.name.clone());
+        let held = |source: &Source| source.own().map(|_| source.team().to_owned());
         Ok(sources.iter().map(|it| (it.name.clone(), held(it).unwrap_or_default())).collect())
     }
 

@@ -1,10 +1,9 @@
 //! `team.yaml`: whose the policies in its folder and below are, and for whom they may speak.
 
-use crate::cover::Pattern;
+use super::own::Own;
 use crate::document::Document;
 use crate::failure::Failure;
 use egress_warden::config::{self, ErrorKind};
-use egress_warden::policy::TextPattern;
 use serde::{Deserialize, Deserializer};
 use std::path::Path;
 
@@ -16,8 +15,8 @@ const MAX_FILE: usize = 1 << 20;
 pub(super) struct Team {
     /// What ids are prefixed by.
     pub(super) name: String,
-    /// Patterns of the namespaces whose callers it may speak for, never none; absent: any caller.
-    pub(super) namespaces: Option<Vec<String>>,
+    /// The callers it may speak for; absent: any.
+    pub(super) own: Option<Own>,
 }
 
 /// What a file says.
@@ -27,6 +26,8 @@ struct TeamFile {
     team: String,
     #[serde(default, deserialize_with = "some")]
     namespaces: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "some")]
+    principals: Option<Vec<String>>,
 }
 
 /// A key that is there needs a list: `null` is none.
@@ -38,66 +39,57 @@ impl Team {
     /// Reads a file. `above` is the team of the folder above, which this one may only narrow.
     pub(super) fn read(path: &Path, above: Option<&Self>) -> Result<Self, Failure> {
         let document = Document::read(path, MAX_FILE, "a team's file")?;
-        let file: TeamFile = document
-            .read_as("write `team: NAME`, and `namespaces: [NAME]` if the team has its own")?;
+        let file: TeamFile = document.read_as(
+            "write `team: NAME`, and `namespaces` or `principals` if it has callers of its own",
+        )?;
         file.into_team(above)
             .map_err(|(problem, remedy)| Failure::new(document.name(), problem, remedy))
-    }
-
-    /// The patterns as a policy would write them.
-    pub(super) fn list(&self) -> String {
-        let list: Vec<_> =
-            self.namespaces.iter().flatten().map(|name| format!("\"{name}\"")).collect();
-        list.join(", ")
-    }
-
-    /// Whether every namespace of a pattern is the team's.
-    pub(super) fn has(&self, pattern: TextPattern<'_>) -> bool {
-        let Some(namespaces) = &self.namespaces else { return true };
-        let mut own = namespaces.iter().filter_map(|own| TextPattern::parse(own));
-        own.any(|own| own.covers(&pattern))
     }
 }
 
 impl TeamFile {
     /// The team, or what is wrong and what to write instead.
     fn into_team(self, above: Option<&Team>) -> Result<Team, (String, String)> {
-        let Self { team: name, namespaces } = self;
+        let own = self.own()?;
+        let name = self.team;
         if !config::is_name(&name) {
             let error = ErrorKind::Name { name: name.into() };
             return Err((error.problem().into_owned(), error.remedy().into_owned()));
         }
-        if namespaces.as_ref().is_some_and(Vec::is_empty) {
-            let remedy =
-                "list the team's namespaces; without `namespaces` it speaks for any caller";
-            return Err(("`namespaces` without an entry".to_owned(), remedy.to_owned()));
-        }
-        if let Some(bad) =
-            namespaces.iter().flatten().find(|text| TextPattern::parse(text).is_none())
-        {
-            let remedy = "write it out, or as `prefix*` or `*suffix`";
-            return Err((format!("the namespace `{bad}`"), remedy.to_owned()));
-        }
-        let Some(above) = above.filter(|above| above.namespaces.is_some()) else {
-            return Ok(Team { name, namespaces });
+        let Some(Team { name: name_above, own: Some(own_above) }) = above else {
+            return Ok(Team { name, own });
         };
-        let is_part = name.strip_prefix(&above.name).is_some_and(|rest| rest.starts_with('-'));
-        if name != above.name && !is_part {
-            let problem = format!("the name `{name}` in a folder of team `{}`", above.name);
-            let remedy = format!("write `{0}`, or a name that begins `{0}-`", above.name);
+        let is_part = name.strip_prefix(name_above).is_some_and(|rest| rest.starts_with('-'));
+        if name != *name_above && !is_part {
+            let problem = format!("the name `{name}` in a folder of team `{name_above}`");
+            let remedy = format!("write `{name_above}`, or a name that begins `{name_above}-`");
             return Err((problem, remedy));
         }
-        let is_foreign =
-            |text: &&String| !TextPattern::parse(text).is_some_and(|pattern| above.has(pattern));
-        if let Some(foreign) = namespaces.iter().flatten().find(is_foreign) {
+        let Some(own) = own else { return Ok(Team { name, own: Some(own_above.clone()) }) };
+        if let Some((noun, text)) = own_above.first_beyond(&own) {
             let problem = format!(
-                "the namespace `{foreign}` in a folder of team `{}`, which does not have it",
-                above.name
+                "the {noun} `{text}` in a folder of team `{name_above}`, which does not have it"
             );
-            return Err((problem, format!("name some of [{}]", above.list())));
+            let fields = own_above.fields().join("` or `");
+            return Err((problem, format!("write `{fields}`, or less")));
         }
-        let namespaces = namespaces.or_else(|| above.namespaces.clone());
-        Ok(Team { name, namespaces })
+        Ok(Team { name, own: Some(own) })
+    }
+
+    fn own(&self) -> Result<Option<Own>, (String, String)> {
+        let lists = [("namespaces", &self.namespaces), ("principals", &self.principals)];
+        if let Some((key, _)) =
+            lists.iter().find(|(_, list)| list.as_ref().is_some_and(Vec::is_empty))
+        {
+            let remedy =
+                "list some; a team without `namespaces` and `principals` speaks for any caller";
+            return Err((format!("`{key}` without an entry"), remedy.to_owned()));
+        }
+        if lists.iter().all(|(_, list)| list.is_none()) {
+            return Ok(None);
+        }
+        let [namespaces, principals] = lists.map(|(_, list)| list.clone().unwrap_or_default());
+        Own::new(namespaces, principals).map(Some)
     }
 }
 
@@ -105,9 +97,14 @@ impl TeamFile {
 mod tests {
     use super::*;
 
-    fn team(name: &str, namespaces: Option<&[&str]>) -> Team {
-        let list = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        Team { name: name.to_owned(), namespaces: namespaces.map(list) }
+    fn team(name: &str, namespaces: &[&str], principals: &[&str]) -> Team {
+        let list = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        let own = Own::new(list(namespaces), list(principals)).unwrap();
+        Team { name: name.to_owned(), own: Some(own) }
+    }
+
+    fn free(name: &str) -> Team {
+        Team { name: name.to_owned(), own: None }
     }
 
     fn read(text: &str, above: Option<&Team>) -> Result<Team, String> {
@@ -118,23 +115,41 @@ mod tests {
     }
 
     #[test]
-    fn namespaces_that_are_written_are_never_none() {
-        assert_eq!(read("team: pay", None), Ok(team("pay", None)));
-        assert_eq!(read("team: pay\nnamespaces: [pay]", None), Ok(team("pay", Some(&["pay"]))));
-        for text in
-            ["team: pay\nnamespaces: []", "team: pay\nnamespaces:", "team: pay\nnamespaces: ~"]
-        {
-            read(text, None).expect_err(text);
+    fn lists_that_are_written_are_never_none() {
+        assert_eq!(read("team: pay", None), Ok(free("pay")));
+        assert_eq!(read("team: pay\nnamespaces: [pay]", None), Ok(team("pay", &["pay"], &[])));
+        let both = "team: pay\nnamespaces: [pay]\nprincipals: [\"example.org/build/*\"]";
+        assert_eq!(read(both, None), Ok(team("pay", &["pay"], &["example.org/build/*"])));
+        for key in ["namespaces", "principals"] {
+            for list in [" []", "", " ~", " [\"\"]", " [\"a*b\"]", " pay"] {
+                let text = format!("team: pay\n{key}:{list}");
+                read(&text, None).expect_err(&text);
+            }
+        }
+        let empty_beside = "team: pay\nnamespaces: []\nprincipals: [a]";
+        read(empty_beside, None).expect_err(empty_beside);
+    }
+
+    #[test]
+    fn what_can_never_match_gets_what_does() {
+        for (text, remedy) in [
+            ("team: a\nprincipals: [\"spiffe://d/build/*\"]", "use \"d/build/*\""),
+            ("team: a\nnamespaces: [\"d/build/*\"]", "as `principals`"),
+        ] {
+            let failure = read(text, None).expect_err(text);
+            assert!(failure.contains(remedy), "{failure}");
         }
     }
 
     #[test]
     fn a_folder_below_a_held_team_can_only_narrow_it() {
-        let held = team("pay", Some(&["pay", "eu-*"]));
+        let held = team("pay", &["pay", "eu-*"], &["d/build/*"]);
         for (text, expected) in [
-            ("team: pay", team("pay", Some(&["pay", "eu-*"]))),
-            ("team: pay-a", team("pay-a", Some(&["pay", "eu-*"]))),
-            ("team: pay-a\nnamespaces: [eu-1, \"eu-a*\"]", team("pay-a", Some(&["eu-1", "eu-a*"]))),
+            ("team: pay", team("pay", &["pay", "eu-*"], &["d/build/*"])),
+            ("team: pay-a", team("pay-a", &["pay", "eu-*"], &["d/build/*"])),
+            ("team: pay-a\nnamespaces: [eu-1, \"eu-a*\"]", team("pay-a", &["eu-1", "eu-a*"], &[])),
+            ("team: pay\nprincipals: [d/build/a]", team("pay", &[], &["d/build/a"])),
+            ("team: pay\nprincipals: [\"d/ns/pay/*\"]", team("pay", &[], &["d/ns/pay/*"])),
         ] {
             assert_eq!(read(text, Some(&held)), Ok(expected), "{text}");
         }
@@ -144,13 +159,14 @@ mod tests {
             "team: pay\nnamespaces: [shop]",
             "team: pay\nnamespaces: [pay, \"*\"]",
             "team: pay\nnamespaces: [\"eu*\"]",
+            "team: pay\nprincipals: [\"d/*\"]",
+            "team: pay\nprincipals: [\"*/build/a\"]",
         ] {
             read(text, Some(&held)).expect_err(text);
         }
-        let free = team("platform", None);
         assert_eq!(
-            read("team: pay\nnamespaces: [pay]", Some(&free)),
-            Ok(team("pay", Some(&["pay"])))
+            read("team: pay\nnamespaces: [pay]", Some(&free("platform"))),
+            Ok(team("pay", &["pay"], &[]))
         );
     }
 }

@@ -5,13 +5,13 @@
 //! A class has one of its values as example. Classes are found by asking the lists about values, never by
 //! names; the names are made from the values afterwards.
 
-use super::callers::{Callers, service_account_of};
 use super::paths::{self, Label};
 use super::queries::{Asked, Queries};
 use super::subject::Subject;
 use super::templates;
 use super::ways::Way;
-use super::words::Pieces;
+use crate::classes::callers::{Callers, service_account_of};
+use crate::classes::texts::Pieces;
 use crate::policy_file::{Callers as Sources, Destinations, List};
 use egress_warden::policy::{ClusterPort, PathPattern, TextPattern, TextSet, namespace_of};
 use egress_warden::time::Time;

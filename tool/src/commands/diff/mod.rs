@@ -2,7 +2,6 @@
 
 mod automaton;
 mod axes;
-mod callers;
 mod comparison;
 mod globs;
 mod hosts;
@@ -13,7 +12,6 @@ mod subject;
 mod templates;
 mod traffic;
 mod ways;
-mod words;
 
 use crate::console::{BAD, Console, FRAME, Format, GOOD, NAME, ODD, counted, styled};
 use crate::failure::{Failure, Outcome};

@@ -14,7 +14,7 @@
 //!
 //! So the list is complete.
 
-use super::words::{Pieces, fresh};
+use crate::classes::texts::{Pieces, fresh};
 use egress_warden::policy::path_readings;
 use std::fmt;
 

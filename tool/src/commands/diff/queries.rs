@@ -3,7 +3,7 @@
 //! A parameter is absent, unclear, or has a value; values are sorted as texts are (see [`Pieces::ends`]).
 //! What one parameter is says nothing of another, so the classes are all combinations.
 
-use super::words::{Pieces, fresh, literal};
+use crate::classes::texts::{Pieces, fresh, literal};
 use egress_warden::policy::{TextPattern, TextSet};
 use std::collections::BTreeMap;
 

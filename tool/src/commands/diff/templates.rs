@@ -7,7 +7,7 @@
 
 use super::automaton::{Automaton, Element, State};
 use super::paths::Label;
-use super::words::{Pieces, fresh, literal};
+use crate::classes::texts::{Pieces, fresh, literal};
 use egress_warden::policy::{PathPattern, TextPattern, with_slash};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 

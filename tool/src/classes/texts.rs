@@ -6,10 +6,10 @@ use std::collections::{BTreeSet, HashSet};
 
 /// What the patterns of some lists are made of.
 #[derive(Debug, Default)]
-pub(super) struct Pieces<'a> {
-    pub(super) exact: BTreeSet<&'a str>,
-    pub(super) prefixes: BTreeSet<&'a str>,
-    pub(super) suffixes: BTreeSet<&'a str>,
+pub(crate) struct Pieces<'a> {
+    pub(crate) exact: BTreeSet<&'a str>,
+    pub(crate) prefixes: BTreeSet<&'a str>,
+    pub(crate) suffixes: BTreeSet<&'a str>,
 }
 
 /// Characters for a text that no pattern has, those first that read well in an example.
@@ -18,7 +18,7 @@ const FRESH: &str = "~_!+@=,^zqjxkwvyZQJXKWVY0987654321";
 const STRUCTURAL: &str = "/.*?#%;\\{}";
 
 impl<'a> Pieces<'a> {
-    pub(super) fn of(lists: &[Vec<TextPattern<'a>>]) -> Self {
+    pub(crate) fn of(lists: &[Vec<TextPattern<'a>>]) -> Self {
         let mut pieces = Self::default();
         for pattern in lists.iter().flatten() {
             match *pattern {
@@ -31,12 +31,12 @@ impl<'a> Pieces<'a> {
         pieces
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// How many there are.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         let sets = [&self.exact, &self.prefixes, &self.suffixes];
         sets.iter().map(|set| set.len()).sum()
     }
@@ -46,19 +46,19 @@ impl<'a> Pieces<'a> {
     /// A text that no pattern is exactly matches the prefixes that its longest one begins with, and
     /// the suffixes that its longest one ends with. So each such text is in the class of one of these
     /// pairs, joined by a character that is in no pattern.
-    pub(super) fn ends(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
+    pub(crate) fn ends(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
         let prefixes = || self.prefixes.iter().copied().chain([""]);
         let suffixes = self.suffixes.iter().copied().chain([""]);
         suffixes.flat_map(move |suffix| prefixes().map(move |prefix| (prefix, suffix)))
     }
 
     /// How many pairs that is.
-    pub(super) fn count_of_ends(&self) -> usize {
+    pub(crate) fn count_of_ends(&self) -> usize {
         self.prefixes.len().saturating_add(1).saturating_mul(self.suffixes.len().saturating_add(1))
     }
 
     /// The prefixes that this text begins with, the shortest first.
-    pub(super) fn prefixes_of(&self, text: &str) -> impl Iterator<Item = &'a str> {
+    pub(crate) fn prefixes_of(&self, text: &str) -> impl Iterator<Item = &'a str> {
         let starts = (1..=text.len()).filter_map(|end| text.get(..end));
         starts.filter_map(|start| self.prefixes.get(start).copied())
     }
@@ -66,7 +66,7 @@ impl<'a> Pieces<'a> {
     /// The name of the class of this text: the text itself if it is an exact pattern; otherwise the texts
     /// with the same longest prefix and longest suffix that are not exact patterns. `None`: the texts that
     /// no pattern matches.
-    pub(super) fn label(&self, text: &str) -> Option<String> {
+    pub(crate) fn label(&self, text: &str) -> Option<String> {
         if self.exact.contains(text) {
             return Some(literal(text).into_owned());
         }
@@ -84,7 +84,7 @@ impl<'a> Pieces<'a> {
 
 /// A character that stands in no pattern of these, so that no pattern reaches over it; `None` where
 /// they have every one.
-pub(super) fn fresh(pieces: &[&Pieces<'_>]) -> Option<char> {
+pub(crate) fn fresh(pieces: &[&Pieces<'_>]) -> Option<char> {
     let all = pieces.iter().flat_map(|it| [&it.exact, &it.prefixes, &it.suffixes]).flatten();
     let used: HashSet<char> = all.flat_map(|text| text.chars()).collect();
     let is_plain = |it: &char| !it.is_control() && !STRUCTURAL.contains(*it);
@@ -94,7 +94,7 @@ pub(super) fn fresh(pieces: &[&Pieces<'_>]) -> Option<char> {
 
 /// A text of a policy as answers have it: in quotes where it could be taken for words of the answer,
 /// which have spaces, or would not show as it is.
-pub(super) fn literal(text: &str) -> Cow<'_, str> {
+pub(crate) fn literal(text: &str) -> Cow<'_, str> {
     let is_plain = |it: char| !it.is_whitespace() && !it.is_control() && it != '"';
     match text.chars().all(is_plain) {
         true => Cow::Borrowed(text),

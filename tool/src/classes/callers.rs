@@ -1,6 +1,6 @@
 //! Example callers of two policies: one for each way in which all their patterns can match.
 
-use super::words::{Pieces, fresh, literal};
+use super::texts::{Pieces, fresh, literal};
 use egress_warden::policy::namespace_of;
 
 /// Istio's form of a SPIFFE id: `domain/ns/NAMESPACE/sa/ACCOUNT`. What is `None` is free.
@@ -8,17 +8,17 @@ const FORM: [Option<&str>; 5] = [None, Some("ns"), None, Some("sa"), None];
 
 /// The patterns that distinguish callers.
 #[derive(Debug)]
-pub(super) struct Callers<'a> {
-    pub(super) principals: Pieces<'a>,
+pub(crate) struct Callers<'a> {
+    pub(crate) principals: Pieces<'a>,
     /// `None`: nobody asks for namespaces or service accounts.
-    pub(super) namespaces: Option<Pieces<'a>>,
+    pub(crate) namespaces: Option<Pieces<'a>>,
     /// All exact, as `NAMESPACE/ACCOUNT`.
-    pub(super) accounts: Pieces<'a>,
+    pub(crate) accounts: Pieces<'a>,
 }
 
 impl Callers<'_> {
     /// How many principals [`Callers::principals`] finds at most.
-    pub(super) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         let in_namespaces = self.namespaces.as_ref().map_or(0, |namespaces| {
             let count = namespaces.exact.len().saturating_add(namespaces.count_of_ends());
             count.saturating_add(self.accounts.len())
@@ -35,7 +35,7 @@ impl Callers<'_> {
     /// prefix and suffix. Here is one with the same
     /// ends: what these and the form leave open is filled with a character that no pattern reaches
     /// over, so that it matches what that principal matches and nothing else.
-    pub(super) fn principals(&self) -> Option<Vec<String>> {
+    pub(crate) fn principals(&self) -> Option<Vec<String>> {
         let none = Pieces::default();
         let namespaces = self.namespaces.as_ref();
         let fresh =
@@ -61,7 +61,7 @@ impl Callers<'_> {
     }
 
     /// The name of the class of this caller: no two classes have a caller in common.
-    pub(super) fn label(&self, principal: &str) -> String {
+    pub(crate) fn label(&self, principal: &str) -> String {
         if self.principals.exact.contains(principal) {
             return literal(principal).into_owned();
         }
@@ -89,7 +89,7 @@ impl Callers<'_> {
 }
 
 /// The service account of a principal of Istio's form, as policies write it.
-pub(super) fn service_account_of(principal: &str) -> Option<String> {
+pub(crate) fn service_account_of(principal: &str) -> Option<String> {
     let (_, account) = principal.rsplit_once('/')?;
     Some(format!("{}/{account}", namespace_of(principal)?))
 }
