@@ -2,7 +2,7 @@
 
 use crate::commands::check::{Surroundings, mended};
 use crate::commands::diff::{OfPolicies, Subject, compared};
-use crate::policy_file::PolicyFile;
+use crate::policy_file::{Policies, PolicyFile};
 use egress_warden::time::Time;
 
 /// What `check --fix` makes of a policy's text.
@@ -24,17 +24,19 @@ pub struct Fixed {
 ///
 /// The message of `check --fix` where the new text would not be the old one with what was promised.
 pub fn fix(text: &str, at: Time) -> Result<Fixed, String> {
-    let file = PolicyFile::of_text("p".to_owned(), text.to_owned(), false);
-    let was_valid = file.config().is_ok();
+    let file = Policies::of_text("p".to_owned(), text.to_owned(), false);
+    let is_valid = |file: &Policies| file.files().iter().all(|policy| policy.config().is_ok());
+    let was_valid = is_valid(&file);
     let surroundings = Surroundings {
         at,
         has_mutual_tls: true,
         is_dynamic_forward_proxy: false,
         judges_connections: false,
     };
-    let (fixed, count) = mended(file, surroundings).map_err(|error| error.to_string())?;
-    let is_valid = fixed.config().is_ok();
-    Ok(Fixed { text: fixed.text().to_owned(), count, was_valid, is_valid })
+    let (fixed, counts) = mended(file, surroundings).map_err(|error| error.to_string())?;
+    let count = counts.iter().sum();
+    let is_valid = is_valid(&fixed);
+    Ok(Fixed { text: fixed.document().text().to_owned(), count, was_valid, is_valid })
 }
 
 /// What `diff --format json` answers about two valid policies, as JSON text.

@@ -31,7 +31,7 @@ fn no_file_makes_it_panic() {
         file("binary", &(0..=255).cycle().take(10_000).collect::<Vec<u8>>()),
         file("latin1.yaml", b"policy: t\ndefault: deny\nrules: [{note: \"\xe9\"}]\n"),
         file("utf16.yaml", b"\xff\xfep\0o\0l\0"),
-        file("mark.yaml", b"\xef\xbb\xbfpolicy: t\ndefault: deny\n"),
+        file("mark.yaml", b"\xef\xbb\xbfpolicy: t\ndefault: den\n"),
         file("deep.yaml", "[".repeat(100_000).as_bytes()),
         file("deep.json", r#"{"a":"#.repeat(100_000).as_bytes()),
         file("keys.yaml", b"? [a, b]\n: c\n"),
@@ -91,6 +91,7 @@ fn what_readers_of_yaml_take_differently_is_refused_by_every_command() {
         ("# \u{2028}\nKEY: p\n", 1),
         ("%YAML 1.1\n---\nKEY: p\n", 1),
         ("KEY: p\n---#x:\n  KEY: q\n", 2),
+        ("KEY: p\n...\nKEY: q\n", 3),
     ] {
         let [bad, bad_cases, bad_team] =
             kinds.map(|(key, rest)| format!("{}{rest}", odd.replace("KEY", key)));

@@ -4,7 +4,7 @@ use crate::console::{BAD, Console, FRAME, Format, NAME, counted, styled};
 use crate::failure::{Failure, Outcome};
 use crate::judgement::Judgement;
 use crate::logs::{self, Choice, Ending, Group, Logged, LoggedVerdict, Place, Requests, Tally};
-use crate::policy_file::PolicyFile;
+use crate::policy_file::{PolicyFile, Which};
 use egress_warden::config::Config;
 use egress_warden::policy::{
     Action, Attempt, ClusterPort, FieldMiss, Miss, Policy, Reason, Request, Verdict,
@@ -64,6 +64,8 @@ Example:
 pub(crate) struct Args {
     /// The policy in YAML or JSON
     policy: PathBuf,
+    #[command(flatten)]
+    which: Which,
     /// The logs. `-` is standard input
     #[arg(required = true)]
     logs: Vec<PathBuf>,
@@ -72,7 +74,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure> {
-    let (file, config) = PolicyFile::load(&args.policy)?;
+    let (file, config) = PolicyFile::load(&args.policy, args.which.name(), console)?;
     let connections = args.choice.root_id.connections(Some(&file));
     let mut totals = Totals::default();
     let tally = logs::scan(

@@ -6,7 +6,7 @@
 use crate::document::{self, Document, Node, Notation, Span, TextError, Value, quoted};
 use crate::failure::Failure;
 use crate::finding::Finding;
-use crate::policy_file::{PolicyError, PolicyFile};
+use crate::policy_file::{Policies, PolicyError, PolicyFile};
 use egress_warden::config::Suggestion;
 use std::collections::HashMap;
 
@@ -28,6 +28,8 @@ enum Change {
     Number(u16),
     /// The item at this place leaves its list.
     Removal(Span),
+    /// No part of the tree: the byte-order mark before the text goes.
+    Mark,
 }
 
 /// The edit that mends an error, where it is certain what was meant.
@@ -56,6 +58,11 @@ pub(super) fn of_error(file: &PolicyFile, error: &Finding<PolicyError>) -> Optio
             Edit { span, replacement: number.to_string(), change: Change::Number(number) }
         }
     })
+}
+
+/// The edit that takes a byte-order mark away.
+pub(super) fn of_mark() -> Edit {
+    Edit { span: 0..0, replacement: String::new(), change: Change::Mark }
 }
 
 /// The edit that makes a scalar another text.
@@ -93,23 +100,29 @@ fn one_line_scalar<'d>(document: &'d Document, span: &Span) -> Option<&'d str> {
     (is_one_line && !document.is_laid_out(span)).then_some(source)
 }
 
-/// Applies edits, each once; returns the file and how many there were. Where the new text does not
-/// read as what the edits say, there is no new file.
-pub(crate) fn apply(
-    file: &PolicyFile,
-    mut edits: Vec<Edit>,
-) -> Result<(PolicyFile, usize), Failure> {
+/// Edits in the order of the text, each once.
+pub(crate) fn distinct(mut edits: Vec<Edit>) -> Vec<Edit> {
     edits.sort_by_key(|edit| (edit.span.start, edit.span.end));
     edits.dedup();
-    let fixed = file.rewritten(text_with(file.text(), &edits));
-    let is_as_promised = tree_with(file.document().root(), &edits)
-        .zip(fixed.document().root())
-        .is_some_and(|(promised, read)| promised.to_json() == read.to_json());
-    let stays_valid = file.config().is_err() || fixed.config().is_ok();
+    edits
+}
+
+/// Applies edits of all policies of a file. Where the new text does not read as what the edits say, there
+/// is no new file.
+pub(crate) fn apply(file: &Policies, edits: Vec<Edit>) -> Result<Policies, Failure> {
+    let edits = distinct(edits);
+    let document = file.document();
+    let fixed = file.rewritten(text_with(document.text(), &edits));
+    let json = |roots: &[Node]| roots.iter().map(Node::to_json).collect::<Vec<_>>();
+    let is_as_promised = trees_with(document.roots(), &edits)
+        .is_some_and(|promised| json(&promised) == json(fixed.document().roots()));
+    let mut pairs = file.files().iter().zip(fixed.files());
+    let stays_valid = file.files().len() == fixed.files().len()
+        && pairs.all(|(old, new)| old.config().is_err() || new.config().is_ok());
     if is_as_promised && stays_valid {
-        return Ok((fixed, edits.len()));
+        return Ok(fixed);
     }
-    let place = file.at(edits.first().map_or(0, |edit| edit.span.start));
+    let place = document.at(edits.first().map_or(0, |edit| edit.span.start));
     let problem = "what `--fix` would write does not read as it should, so nothing is written";
     Err(Failure::new(place, problem, "change it by hand, and please report it with the file"))
 }
@@ -126,21 +139,23 @@ fn text_with(text: &str, edits: &[Edit]) -> String {
     out
 }
 
-/// The tree as the edits change it; `None` where the place of one is not in it, or more than once.
-fn tree_with(root: Option<&Node>, edits: &[Edit]) -> Option<Node> {
+/// The trees as the edits change them; `None` where the place of one is in none of them, or more than
+/// once.
+fn trees_with(roots: &[Node], edits: &[Edit]) -> Option<Vec<Node>> {
     let mut changes: HashMap<Span, &Change> = HashMap::new();
     for edit in edits {
         let place = match &edit.change {
             Change::Removal(item) => item,
             Change::Text(_) | Change::Number(_) => &edit.span,
+            Change::Mark => continue,
         };
         if changes.insert(place.clone(), &edit.change).is_some() {
             return None;
         }
     }
-    let mut root = root?.clone();
-    change(&mut root, &mut changes);
-    changes.is_empty().then_some(root)
+    let mut roots = roots.to_vec();
+    roots.iter_mut().for_each(|root| change(root, &mut changes));
+    changes.is_empty().then_some(roots)
 }
 
 fn change(node: &mut Node, changes: &mut HashMap<Span, &Change>) {
@@ -170,7 +185,7 @@ fn change(node: &mut Node, changes: &mut HashMap<Span, &Change>) {
                 *scalar = Value::Number(f64::from(*number));
                 changes.remove(&node.span);
             }
-            Some(Change::Removal(_)) | None => {}
+            Some(Change::Removal(_) | Change::Mark) | None => {}
         },
     }
 }

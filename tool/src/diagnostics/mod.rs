@@ -45,6 +45,11 @@ impl Diagnostic {
         Self { kind, edit, ..Self::error(finding.clone()) }
     }
 
+    /// The error of a byte-order mark before the text.
+    pub(crate) fn of_mark(finding: Finding<TextError>) -> Self {
+        Self { edit: Some(fix::of_mark()), ..Self::error(finding) }
+    }
+
     /// An error that nothing mends.
     pub(crate) fn error(finding: Finding<impl Message + 'static>) -> Self {
         let finding = finding.map(|kind| Rc::new(kind) as Rc<dyn Message>);

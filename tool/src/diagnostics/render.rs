@@ -30,7 +30,8 @@ pub(crate) fn json(file: &PolicyFile, diagnostics: &[Diagnostic], fixed: usize) 
         diagnostics.iter().map(|diagnostic| one_json(file, diagnostic)).collect();
     json!({
         "file": file.name(),
-        "policy": file.config().ok().map(|config| &*config.revision),
+        "document": file.document_name(),
+        "policy": revision(file, diagnostics),
         "fixed": fixed,
         "findings": findings,
     })
@@ -111,9 +112,9 @@ fn sum(file: &PolicyFile, diagnostics: &[Diagnostic], fixed: usize) -> String {
     let count = |level| diagnostics.iter().filter(|diagnostic| diagnostic.level == level).count();
     let (errors, warnings) = (count(Level::Error), count(Level::Warning));
     let fixable = diagnostics.iter().filter(|diagnostic| diagnostic.edit.is_some()).count();
-    let mut said = vec![file.config().map_or_else(
-        |_| styled(BAD, "refused").to_string(),
-        |config| styled(GOOD, &config.revision).to_string(),
+    let mut said = vec![revision(file, diagnostics).map_or_else(
+        || styled(BAD, "refused").to_string(),
+        |revision| styled(GOOD, revision).to_string(),
     )];
     said.extend((errors > 0).then(|| counted(errors as u64, "error")));
     said.push(if warnings == 0 {
@@ -123,7 +124,13 @@ fn sum(file: &PolicyFile, diagnostics: &[Diagnostic], fixed: usize) -> String {
     });
     said.extend((fixed > 0).then(|| format!("{fixed} fixed")));
     said.extend((fixable > 0).then(|| format!("`--fix` mends {fixable}")));
-    format!("{}: {}", styled(NAME, file.name()), said.join(", "))
+    format!("{}: {}", styled(NAME, file.title()), said.join(", "))
+}
+
+/// The policy's revision; absent where there is an error, be it in the policy or around it.
+fn revision<'f>(file: &'f PolicyFile, diagnostics: &[Diagnostic]) -> Option<&'f str> {
+    let is_refused = diagnostics.iter().any(|diagnostic| diagnostic.level == Level::Error);
+    file.config().ok().filter(|_| !is_refused).map(|config| &*config.revision)
 }
 
 impl Diagnostic {

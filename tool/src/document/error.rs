@@ -20,6 +20,8 @@ pub(crate) enum TextError {
     Separator,
     Directive,
     SecondDocument,
+    /// Behind `...`.
+    DocumentWithoutSeparator,
     /// The mark of a template that is not rendered.
     Template,
     /// In the indentation.
@@ -35,6 +37,8 @@ pub(crate) enum TextError {
     Doubtful(Doubt, String),
     /// A block of text that ends with the file.
     BlockAtEnd,
+    /// A block of text that ends with its document.
+    BlockBeforeSeparator,
     /// A plain scalar that begins with `?`.
     QuestionMark,
     KeyWithoutValue,
@@ -63,6 +67,7 @@ impl Message for TextError {
             }
             Self::Directive => "a directive, by which YAML is read otherwise".into(),
             Self::SecondDocument => "a second document".into(),
+            Self::DocumentWithoutSeparator => "a document that no `---` begins".into(),
             Self::Template => "a template that is not rendered".into(),
             Self::Tab => "a tab in the indentation, where YAML has none".into(),
             Self::Tag => "a tag, which readers of YAML take differently".into(),
@@ -79,6 +84,11 @@ impl Message for TextError {
             Self::Doubtful(doubt, text) => format!("`{}`, {}", cut(text), doubt.taken_for()).into(),
             Self::BlockAtEnd => {
                 "a text that ends with the file, to which some readers add a line break".into()
+            }
+            Self::BlockBeforeSeparator => {
+                "a text that ends with its document, of which some readers \
+                                           leave out the last line break"
+                    .into()
             }
             Self::QuestionMark => {
                 "a text that begins with `?`, which some readers of YAML leave out".into()
@@ -107,7 +117,8 @@ impl Message for TextError {
             Self::Character(_) => "take it away, or write it as an escape in double quotes".into(),
             Self::Separator => "put spaces before it, or `---` on a line of its own".into(),
             Self::Directive => "take it away".into(),
-            Self::SecondDocument => "keep one policy in a file".into(),
+            Self::SecondDocument => "keep one document in the file".into(),
+            Self::DocumentWithoutSeparator => "write `---` before it, on a line of its own".into(),
             Self::Template => RENDER.into(),
             Self::Tab => "write spaces".into(),
             Self::Tag => "take the tag away; write a text in quotes".into(),
@@ -117,6 +128,7 @@ impl Message for TextError {
             Self::TooManyValues(_) => "write the values out".into(),
             Self::Doubtful(doubt, text) => doubt.remedy(&quoted(&cut(text))).into(),
             Self::BlockAtEnd => "end the file with a line break".into(),
+            Self::BlockBeforeSeparator => "write `|-` or `>-`, or another key behind it".into(),
             Self::QuestionMark => "write it in quotes".into(),
             Self::KeyWithoutValue => "write its value, or `null`".into(),
             Self::KeyWithAnchor => "take the anchor away".into(),

@@ -28,14 +28,17 @@ use std::path::Path;
 #[derive(Debug)]
 pub(crate) struct Document {
     name: String,
+    /// Without a byte-order mark.
     text: String,
+    has_mark: bool,
     notation: Notation,
-    /// Absent where the text is neither YAML nor JSON.
-    root: Option<Node>,
+    /// One value of JSON; of YAML the documents that are not empty. None where the text is neither.
+    roots: Vec<Node>,
     /// Plain scalars that readers take differently are texts in the tree, as they are written.
     errors: Vec<Finding<TextError>>,
     /// Blocks of text, and nodes that aliases may stand for; none is within another.
     laid_out: Vec<Span>,
+    has_aliases: bool,
     /// Where lines and columns are, once somebody asked.
     places: OnceCell<Places>,
 }
@@ -92,6 +95,9 @@ pub(crate) struct Position {
     pub(crate) column: usize,
 }
 
+/// A byte-order mark.
+const MARK: &str = "\u{feff}";
+
 impl Document {
     /// Reads a file of at most `max` bytes; `-` is standard input. `what` it should be is for the
     /// message where it is not even text.
@@ -108,14 +114,20 @@ impl Document {
     }
 
     /// Takes a text apart; one that is valid JSON is read as JSON whatever its name.
-    pub(crate) fn of_text(name: String, text: String, is_json_by_name: bool) -> Self {
+    pub(crate) fn of_text(name: String, mut text: String, is_json_by_name: bool) -> Self {
+        let has_mark = text.starts_with(MARK);
+        if has_mark {
+            text.drain(..MARK.len());
+        }
         let mut document = Self {
             name,
             text,
+            has_mark,
             notation: Notation::Json,
-            root: None,
+            roots: Vec::new(),
             errors: Vec::new(),
             laid_out: Vec::new(),
+            has_aliases: false,
             places: OnceCell::new(),
         };
         document.take_apart(is_json_by_name);
@@ -123,11 +135,6 @@ impl Document {
     }
 
     fn take_apart(&mut self, is_json_by_name: bool) {
-        if let Some(rest) = self.text.strip_prefix('\u{feff}') {
-            let span = 0..self.text.len().saturating_sub(rest.len());
-            self.errors.push(Finding::whole(span, TextError::ByteOrderMark));
-            return;
-        }
         if self.text.trim_start().is_empty() {
             self.errors.push(Finding::whole(0..0, TextError::Empty));
             return;
@@ -136,7 +143,7 @@ impl Document {
             match json::parse(&self.text) {
                 Ok(root) => {
                     self.errors = duplicates::of(&root);
-                    self.root = Some(root);
+                    self.roots.push(root);
                     return;
                 }
                 Err(finding) if is_json_by_name => return self.errors.push(finding),
@@ -147,10 +154,11 @@ impl Document {
         match yaml::parse(&self.text) {
             Ok(read) => {
                 self.errors = read.errors;
-                self.errors.extend(duplicates::of(&read.root));
+                self.errors.extend(read.roots.iter().flat_map(duplicates::of));
                 self.errors.sort_by_key(|error| error.span.start);
-                self.root = Some(read.root);
+                self.roots = read.roots;
                 self.laid_out = read.laid_out;
+                self.has_aliases = read.has_aliases;
             }
             Err(finding) => self.errors.push(finding),
         }
@@ -161,10 +169,14 @@ impl Document {
         Self::of_text(self.name.clone(), text, self.notation == Notation::Json)
     }
 
-    /// What the document says, read as `T`. `remedy` is for what is no `T`.
+    /// What the only document of the text says, read as `T`. `remedy` is for what is no `T`.
     pub(crate) fn read_as<T: DeserializeOwned>(&self, remedy: &str) -> Result<T, Failure> {
-        let Some(root) = self.root.as_ref().filter(|_| self.errors.is_empty()) else {
-            return Err(self.failure(&self.errors, ""));
+        let second = self.roots.get(1).map(|root| root.span.clone());
+        let second = second.map(|span| Finding::whole(span, TextError::SecondDocument));
+        let errors = self.mark().into_iter().chain(self.errors.iter().cloned()).chain(second);
+        let errors: Vec<_> = errors.collect();
+        let Some(root) = self.roots.first().filter(|_| errors.is_empty()) else {
+            return Err(self.failure(&errors, ""));
         };
         T::deserialize(root).map_err(|mismatch| {
             let span = mismatch.span.unwrap_or_default();
@@ -199,14 +211,30 @@ impl Document {
         self.notation
     }
 
-    /// The whole document; absent where it cannot be taken apart.
-    pub(crate) fn root(&self) -> Option<&Node> {
-        self.root.as_ref()
+    /// The documents of the text that are not empty; none where it cannot be taken apart.
+    pub(crate) fn roots(&self) -> &[Node] {
+        &self.roots
     }
 
-    /// What keeps the document from being used, in the order of the text.
-    pub(crate) fn errors(&self) -> &[Finding<TextError>] {
-        &self.errors
+    /// Whether some value stands for what lies elsewhere in its document.
+    pub(crate) fn has_aliases(&self) -> bool {
+        self.has_aliases
+    }
+
+    /// Takes out what keeps the documents from being used, in the order of the text.
+    pub(crate) fn take_errors(&mut self) -> Vec<Finding<TextError>> {
+        std::mem::take(&mut self.errors)
+    }
+
+    /// The error of a byte-order mark, if there is one. What is behind it was read.
+    pub(crate) fn mark(&self) -> Option<Finding<TextError>> {
+        self.has_mark.then(|| Finding::whole(0..0, TextError::ByteOrderMark))
+    }
+
+    /// The bytes of the file: the text with its byte-order mark.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        let mark = if self.has_mark { MARK } else { "" };
+        [mark.as_bytes(), self.text.as_bytes()].concat()
     }
 
     /// Whether a place lies in a block of text, or in what aliases may stand for: then it is not to be

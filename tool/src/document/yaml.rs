@@ -16,14 +16,16 @@ use std::collections::{HashMap, HashSet};
 /// What a YAML text holds.
 #[derive(Debug)]
 pub(super) struct Yaml {
-    pub(super) root: Node,
+    /// Its documents, without empty ones; never none.
+    pub(super) roots: Vec<Node>,
     pub(super) errors: Vec<Finding<TextError>>,
     /// Nodes that are laid out on purpose, or stand elsewhere too: blocks of text, and what aliases
     /// may stand for. In the order of the text; none is within another.
     pub(super) laid_out: Vec<Span>,
+    pub(super) has_aliases: bool,
 }
 
-/// Reads the one document of a text, or says why there is none.
+/// Reads the documents of a text, or says why they cannot be read.
 pub(super) fn parse(text: &str) -> Result<Yaml, Finding<TextError>> {
     if let Some(finding) = odd_character(text).or_else(|| odd_separator(text)) {
         return Err(finding);
@@ -44,10 +46,11 @@ pub(super) fn parse(text: &str) -> Result<Yaml, Finding<TextError>> {
         nodes: 0,
         errors: Vec::new(),
         laid_out: Vec::new(),
+        has_aliases: false,
     };
-    let root = builder.document().map_err(|finding| meant(text, finding))?;
-    let Builder { errors, laid_out, .. } = builder;
-    Ok(Yaml { root, errors, laid_out: outermost(laid_out) })
+    let roots = builder.documents().map_err(|finding| meant(text, finding))?;
+    let Builder { errors, laid_out, has_aliases, .. } = builder;
+    Ok(Yaml { roots, errors, laid_out: outermost(laid_out), has_aliases })
 }
 
 /// Leaves out spans within others.
@@ -137,22 +140,37 @@ struct Builder<'t> {
     nodes: usize,
     errors: Vec<Finding<TextError>>,
     laid_out: Vec<Span>,
+    has_aliases: bool,
 }
 
 impl<'t> Builder<'t> {
-    fn document(&mut self) -> Result<Node, Finding<TextError>> {
-        let mut root = None;
+    fn documents(&mut self) -> Result<Vec<Node>, Finding<TextError>> {
+        let mut roots = Vec::new();
+        let mut is_first = true;
         while let Some((event, span)) = self.next()? {
             match event {
-                Event::StreamStart | Event::DocumentStart(..) | Event::DocumentEnd => {}
-                Event::StreamEnd => break,
-                _ if root.is_some() => {
-                    return Err(Finding::whole(span, TextError::SecondDocument));
+                Event::StreamStart | Event::DocumentEnd => {}
+                // Behind `...`. Readers that split a file at `---` take it for the same document.
+                Event::DocumentStart(false, _) if !is_first => {
+                    return Err(Finding::whole(span, TextError::DocumentWithoutSeparator));
                 }
-                event => root = Some(self.node(event, span)?),
+                Event::DocumentStart(..) => {
+                    is_first = false;
+                    self.anchors.clear();
+                    self.names.clear();
+                }
+                Event::StreamEnd => break,
+                event => {
+                    let root = self.node(event, span)?;
+                    let is_empty = root.value == Value::Null && root.span.is_empty();
+                    roots.extend((!is_empty).then_some(root));
+                }
             }
         }
-        root.ok_or_else(|| Finding::whole(0..0, TextError::Empty))
+        match roots.is_empty() {
+            true => Err(Finding::whole(0..0, TextError::Empty)),
+            false => Ok(roots),
+        }
     }
 
     /// The next event of the document's own; names of anchors are looked at on the way.
@@ -237,6 +255,7 @@ impl<'t> Builder<'t> {
     fn alias(&mut self, anchor: usize, span: Span) -> Result<Node, Finding<TextError>> {
         let name = self.text.get(span.start.saturating_add(1)..span.end).unwrap_or_default();
         self.refuse_anchor_name(name, &span);
+        self.has_aliases = true;
         let Some((node, size)) = self.anchors.get(&anchor) else {
             return Err(Finding::whole(span, TextError::AliasLoop));
         };
@@ -259,14 +278,27 @@ impl<'t> Builder<'t> {
             },
             ScalarStyle::Literal | ScalarStyle::Folded => {
                 self.laid_out.push(span.clone());
-                let behind = self.text.get(span.end..).unwrap_or_default();
-                if text.ends_with('\n') && !self.text.ends_with('\n') && behind.trim().is_empty() {
-                    self.error(span.clone(), TextError::BlockAtEnd);
+                let error = text.ends_with('\n').then(|| self.ending(span.end)).flatten();
+                if let Some(error) = error {
+                    self.error(span.clone(), error);
                 }
                 Value::Text(text.into())
             }
             _ => Value::Text(text.into()),
         }
+    }
+
+    /// The error of a block of text with a last line break that some readers do not see: it is missing at
+    /// the end of the file, and those that split a file at `---` take it for a part of the separator.
+    fn ending(&self, end: usize) -> Option<TextError> {
+        let behind = self.text.get(end..).unwrap_or_default();
+        let next = behind.trim_start();
+        let blank = behind.strip_suffix(next).unwrap_or_default();
+        if next.is_empty() {
+            return (!self.text.ends_with('\n')).then_some(TextError::BlockAtEnd);
+        }
+        (blank.ends_with('\n') && next.starts_with("---"))
+            .then_some(TextError::BlockBeforeSeparator)
     }
 
     /// In a flow collection some readers take the `?` of `?x` for the mark of a key.
@@ -366,7 +398,8 @@ mod tests {
     fn read(text: &str) -> Node {
         let yaml = parse(text).unwrap_or_else(|error| panic!("{text}: {error:?}"));
         assert!(yaml.errors.is_empty(), "{text}: {:?}", yaml.errors);
-        yaml.root
+        let [root] = yaml.roots.try_into().expect(text);
+        root
     }
 
     /// Places and problems, of errors that let the rest be read too.
@@ -459,13 +492,36 @@ mod tests {
             ("yes: a\n", 0, "a key that some readers"),
             ("~: a\n", 0, "a key that some readers"),
             ("a: |\n  b", 7, "to which some readers add a line break"),
+            ("a: |\n  b\n---\n", 7, "of which some readers leave out the last line break"),
+            ("a: |\n  b\n\n--- # c\nd: e\n", 7, "leave out the last line break"),
         ] {
             let errors = errors(text);
             assert_eq!(errors.len(), 1, "{text}: {errors:?}");
             assert!(errors[0].0 == at && errors[0].1.contains(problem), "{text}: {errors:?}");
             assert!(parse(text).is_ok(), "{text}");
         }
-        assert_eq!(errors("a: |-\n  b"), []);
+        for text in
+            ["a: |-\n  b", "a: |-\n  b\n---\n", "a: |\n  b\n# c\n---\n", "a: |\n  b\n--x: c\n"]
+        {
+            assert_eq!(errors(text), [], "{text}");
+        }
+    }
+
+    #[test]
+    fn each_document_is_read_by_itself_and_empty_ones_are_none() {
+        for (text, roots) in [
+            ("a: 1\n---\nb: 2\n", &[r#"{"a":1}"#, r#"{"b":2}"#][..]),
+            ("---\n---\n# c\n---\na: 1\n---\n", &[r#"{"a":1}"#]),
+            ("a: 1\r\n---\r\n...\r\n---\r\nb: 2\r\n", &[r#"{"a":1}"#, r#"{"b":2}"#]),
+            ("a: &x 1\nb: *x\n---\na: &x 2\nb: *x\n", &[r#"{"a":1,"b":1}"#, r#"{"a":2,"b":2}"#]),
+            ("--- # a\n{\"a\": [1]}\n---\n- b\n", &[r#"{"a":[1]}"#, r#"["b"]"#]),
+        ] {
+            let yaml = parse(text).unwrap_or_else(|error| panic!("{text}: {error:?}"));
+            assert_eq!(yaml.errors, [], "{text}");
+            assert_eq!(yaml.roots.iter().map(Node::to_json).collect::<Vec<_>>(), roots, "{text}");
+        }
+        let error = parse("a: &x 1\n---\nb: *x\n").unwrap_err();
+        assert!(matches!(error.kind, TextError::NotYaml(_)), "{error:?}");
     }
 
     #[test]
@@ -473,7 +529,8 @@ mod tests {
         for (text, at, problem) in [
             ("", 0, "an empty text"),
             ("# nothing\n", 0, "an empty text"),
-            ("a: 1\n---\nb: 2\n", 9, "a second document"),
+            ("a: 1\n...\nb: 2\n", 9, "a document that no `---` begins"),
+            ("---\n# nothing\n---\n", 0, "an empty text"),
             ("[a]: 1\n", 0, "a key that is not a string"),
             ("a: &x [*x]\n", 7, "an alias inside what it stands for"),
             ("%YAML 1.1\n---\na: b\n", 0, "a directive, by which YAML is read otherwise"),

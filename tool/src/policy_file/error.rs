@@ -2,6 +2,7 @@
 
 use super::Node;
 use super::advice::Advice;
+use super::foreign::Foreign;
 use crate::document::TextError;
 use crate::finding::{Finding, Message};
 use egress_warden::config::{self, ErrorKind, MAX_DEPTH, Suggestion};
@@ -16,8 +17,8 @@ pub(crate) enum PolicyError {
     /// What the policy's reader says, and what the tool knows to advise beyond it.
     Policy(ErrorKind, Option<Advice>),
     Nesting,
-    EnvoyConfiguration,
-    ManifestWithoutPolicy,
+    /// No policy, but something that may be taken for one.
+    Foreign(Foreign),
     /// A key that no manifest has.
     ManifestKey(Box<str>),
     /// `type: NETWORK` with a name that judges no connections.
@@ -69,8 +70,7 @@ impl Message for PolicyError {
             Self::Text(error) => error.problem(),
             Self::Policy(kind, _) => kind.problem(),
             Self::Nesting => format!("nesting over {MAX_DEPTH} levels").into(),
-            Self::EnvoyConfiguration => "an Envoy configuration".into(),
-            Self::ManifestWithoutPolicy => "a manifest that carries no policy".into(),
+            Self::Foreign(what) => what.problem(),
             Self::ManifestKey(key) => {
                 format!("the key `{}`, which no manifest has", key.escape_debug()).into()
             }
@@ -89,14 +89,7 @@ impl Message for PolicyError {
             Self::Policy(_, Some(advice)) => advice.remedy(),
             Self::Policy(kind, None) => kind.remedy(),
             Self::Nesting => "write a policy".into(),
-            Self::EnvoyConfiguration => {
-                "give the policy that stands in it under `configuration`, in a file of its own"
-                    .into()
-            }
-            Self::ManifestWithoutPolicy => {
-                "give a WasmPlugin or a TrafficExtension with `pluginConfig`, or the policy itself"
-                    .into()
-            }
+            Self::Foreign(what) => what.remedy(),
             Self::ManifestKey(_) => {
                 "leave it out: kubectl may read another policy than the one under `spec`".into()
             }

@@ -2,22 +2,31 @@
 //!
 //! The tree of the text is what [`egress_warden::config::read_tree`] reads, as it does in the proxy: so an
 //! error has its place in the file, down to line and column. A manifest of Istio that carries a policy
-//! (WasmPlugin, TrafficExtension) stands for that policy.
+//! (WasmPlugin, TrafficExtension) stands for that policy. A text may hold more than that: [`Policies`]
+//! finds the policies in it.
 
 mod advice;
+mod carrier;
 mod error;
+pub(crate) mod folder;
+mod foreign;
+mod policies;
 
 pub(crate) use crate::document::{Member, Node, Value};
 pub(crate) use error::PolicyError;
+pub(crate) use policies::{Policies, Which, one_of};
 
+use crate::console::Console;
 use crate::document::{Document, Position, TextError};
 use crate::failure::Failure;
 use crate::finding::Finding;
+use carrier::Place;
 use egress_warden::config::{self, Config, MAX_DEPTH};
 use egress_warden::root_id::Connections;
 use std::cell::OnceCell;
 use std::collections::HashSet;
 use std::path::Path;
+use std::rc::Rc;
 
 /// A policy as it is written, each pattern with its node.
 pub(crate) type Source<'n> = config::Source<'n, Node>;
@@ -33,17 +42,15 @@ pub(crate) type List<'n, T> = config::List<'n, Node, T>;
 /// A policy's text, and where in it everything stands.
 #[derive(Debug)]
 pub(crate) struct PolicyFile {
-    document: Document,
-    manifest: Option<Manifest>,
+    document: Rc<Document>,
+    /// Where in it the policy is; absent where the text has none that could be.
+    place: Option<Place>,
+    /// Errors of the text that may change what is read of the policy.
+    errors: Vec<Finding<TextError>>,
+    /// Whether it is the only policy of the text.
+    is_alone: bool,
     /// What the policy's reader says, once it was asked.
     reading: OnceCell<Reading>,
-}
-
-/// A manifest that loads the filter with a policy in it.
-#[derive(Clone, Copy, Debug)]
-struct Manifest {
-    /// Keys from the top to the policy.
-    keys: &'static [&'static str],
 }
 
 /// A policy as it was read.
@@ -57,35 +64,50 @@ struct Reading {
 }
 
 impl PolicyFile {
-    /// Reads a file; `-` is standard input. What is text has no failure here, be it a policy or not.
+    fn new(
+        document: &Rc<Document>,
+        place: Option<Place>,
+        errors: Vec<Finding<TextError>>,
+        is_alone: bool,
+    ) -> Self {
+        Self { document: Rc::clone(document), place, errors, is_alone, reading: OnceCell::new() }
+    }
+
+    /// Reads the only policy of a file; `-` is standard input.
     pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
-        Document::read(path, config::MAX_TEXT, "a policy").map(Self::of)
+        let policies = Policies::read(path)?;
+        let mark = policies.document().mark();
+        let mut file = policies.only(None)?;
+        file.errors.splice(0..0, mark);
+        Ok(file)
     }
 
-    /// Takes a text apart; one that is valid JSON is read as JSON whatever its name.
+    /// Takes apart a text that holds one policy; a second one is an error. What is valid JSON is read as
+    /// JSON whatever its name.
     pub(crate) fn of_text(name: String, text: String, is_json_by_name: bool) -> Self {
-        Self::of(Document::of_text(name, text, is_json_by_name))
+        Policies::of_text(name, text, is_json_by_name).into_one()
     }
 
-    fn of(document: Document) -> Self {
-        let manifest = document.root().and_then(Manifest::of);
-        Self { document, manifest, reading: OnceCell::new() }
+    /// Reads a policy that is to be used: errors are a failure, which says how to see them all. What is
+    /// beside the policy is told.
+    pub(crate) fn load(
+        path: &Path,
+        name: Option<&str>,
+        console: &mut Console,
+    ) -> Result<(Self, Config), Failure> {
+        let policies = Policies::read(path)?;
+        policies.tell(console);
+        policies.only(name)?.into_valid()
     }
 
-    /// The same file with another text.
-    pub(crate) fn rewritten(&self, text: String) -> Self {
-        Self::of(self.document.rewritten(text))
-    }
-
-    /// Reads a policy that is to be used: errors are a failure, which says how to see them all.
-    pub(crate) fn load(path: &Path) -> Result<(Self, Config), Failure> {
-        let mut file = Self::read(path)?;
-        let reading = file.reading.take().unwrap_or_else(|| file.ask());
+    /// The policy, where it is valid.
+    pub(crate) fn into_valid(mut self) -> Result<(Self, Config), Failure> {
+        let reading = self.reading.take().unwrap_or_else(|| self.ask());
         match reading.config {
-            Ok(config) => Ok((file, config)),
+            Ok(config) => Ok((self, config)),
             Err(errors) => {
                 let where_all = ": `egress-warden check` shows them all";
-                Err(file.document.failure(&errors, where_all))
+                Err(self.document.failure(&errors, where_all))
             }
         }
     }
@@ -110,25 +132,13 @@ impl PolicyFile {
     }
 
     fn ask(&self) -> Reading {
-        let mut findings: Vec<_> =
-            self.document.errors().iter().map(|it| self.within(it)).collect();
-        if let Some(plugin) = self.plugin()
-            && let Err(kind) = connections_of(plugin)
-        {
-            let place = plugin.get("pluginName").unwrap_or(plugin);
-            findings.push(Finding::whole(place.span.clone(), kind));
+        let mut findings: Vec<_> = self.errors.iter().map(|it| self.within(it)).collect();
+        if let Some(place) = &self.place {
+            findings.extend(place.errors(&self.document));
         }
-        findings.extend(
-            self.document
-                .root()
-                .filter(|_| self.manifest.is_some())
-                .map(odd_keys)
-                .into_iter()
-                .flatten(),
-        );
         let read = match self.tree() {
             Some(tree) => read(tree),
-            None => Err(self.something_else().into_iter().collect()),
+            None => Err(carrier::not_policies(&self.document)),
         };
         let is_policy_sound = read.is_ok();
         let config = match read {
@@ -161,22 +171,64 @@ impl PolicyFile {
 
     /// What a manifest that puts the filter before connections (`type: NETWORK`) has it judge.
     pub(crate) fn connections(&self) -> Option<Connections> {
-        connections_of(self.plugin()?).ok().flatten()
-    }
-
-    /// What of a manifest loads the filter.
-    fn plugin(&self) -> Option<&Node> {
-        let (_, way) = self.manifest?.keys.split_last()?;
-        way.iter().try_fold(self.document.root()?, |node, key| node.get(key))
+        self.place.as_ref()?.connections(&self.document)
     }
 
     /// The policy, taken apart; absent where the text has none that could be.
     pub(crate) fn tree(&self) -> Option<&Node> {
-        let root = self.document.root()?;
-        match self.manifest {
-            Some(manifest) => manifest.keys.iter().try_fold(root, |node, key| node.get(key)),
-            None => something_else(root).is_none().then_some(root),
+        self.place.as_ref()?.policy(&self.document)
+    }
+
+    /// The object that kubectl applies: the policy with the manifest around it.
+    pub(crate) fn carrier(&self) -> Option<&Node> {
+        self.place.as_ref()?.carrier(&self.document)
+    }
+
+    /// The policy's name, or its manifest with its kind, as messages name it among others.
+    pub(crate) fn label(&self) -> String {
+        match (self.carrier(), self.policy_name()) {
+            (Some(carrier), _) if self.is_in_manifest() => foreign::told(carrier),
+            (_, Some(name)) => format!("policy {}", foreign::shown(name)),
+            _ => "a policy without a name".to_owned(),
         }
+    }
+
+    /// Its name for `--document`, where a manifest carries it; else the policy's own.
+    pub(crate) fn document_name(&self) -> Option<String> {
+        let carrier = self.carrier().filter(|_| self.is_in_manifest());
+        let metadata = carrier.and_then(|it| it.get("metadata"));
+        let of_manifest = |key| metadata?.get(key)?.text();
+        match (of_manifest("namespace"), of_manifest("name")) {
+            (Some(namespace), Some(name)) => {
+                Some(format!("{}/{}", foreign::shown(namespace), foreign::shown(name)))
+            }
+            (None, Some(name)) => Some(foreign::shown(name)),
+            (_, None) => self.policy_name().map(foreign::shown),
+        }
+    }
+
+    /// How messages name the policy: by its file, and by its label where that holds several.
+    pub(crate) fn title(&self) -> String {
+        match self.is_alone {
+            true => self.name().to_owned(),
+            false => format!("{} ({})", self.name(), self.label()),
+        }
+    }
+
+    /// Whether the policy has a name, or its manifest has it, alone or behind its namespace.
+    fn is_named(&self, name: &str) -> bool {
+        let document = self.document_name();
+        let without_namespace =
+            document.as_deref().map(|it| it.split_once('/').map_or(it, |(_, name)| name));
+        [self.policy_name(), document.as_deref(), without_namespace].contains(&Some(name))
+    }
+
+    fn policy_name(&self) -> Option<&str> {
+        self.tree()?.get("policy")?.text()
+    }
+
+    fn is_in_manifest(&self) -> bool {
+        self.place.as_ref().is_some_and(Place::is_in_manifest)
     }
 
     /// Line and column of an offset.
@@ -189,22 +241,16 @@ impl PolicyFile {
         self.document.at(offset)
     }
 
-    fn something_else(&self) -> Option<Finding<PolicyError>> {
-        let root = self.document.root()?;
-        Some(Finding::whole(root.span.clone(), something_else(root)?))
-    }
-
-    /// An error of the document; paths in the policy begin at the policy.
+    /// An error of the text; paths in the policy begin at the policy.
     fn within(&self, error: &Finding<TextError>) -> Finding<PolicyError> {
         let is_inside = |policy: &Node| {
             policy.span.start <= error.span.start && error.span.end <= policy.span.end
         };
         let mut error = error.clone().map(PolicyError::Text);
-        if let Some(manifest) = self.manifest.filter(|_| self.tree().is_some_and(is_inside)) {
-            let start = format!("$.{}", manifest.keys.join("."));
-            if let Some(rest) = error.path.strip_prefix(&start) {
-                error.path = format!("${rest}");
-            }
+        if let Some(place) = self.place.as_ref().filter(|_| self.tree().is_some_and(is_inside))
+            && let Some(rest) = error.path.strip_prefix(&place.path())
+        {
+            error.path = format!("${rest}");
         }
         error
     }
@@ -230,57 +276,4 @@ fn read(tree: &Node) -> Result<Config, Vec<Finding<PolicyError>>> {
         Err(errors) => errors,
     };
     Err(errors.iter().map(|error| PolicyError::at_its_place(error, tree)).collect())
-}
-
-impl Manifest {
-    fn of(root: &Node) -> Option<Self> {
-        let keys: &[&str] = match root.get("kind")?.text()? {
-            "WasmPlugin" => &["spec", "pluginConfig"],
-            "TrafficExtension" => &["spec", "wasm", "pluginConfig"],
-            _ => return None,
-        };
-        let (_, way) = keys.split_last()?;
-        let plugin = way.iter().try_fold(root, |node, key| node.get(key))?;
-        plugin.get("pluginConfig")?;
-        Some(Self { keys })
-    }
-}
-
-/// Keys that no manifest has. kubectl takes an object with `items` for a list, whatever its kind, and
-/// drops what stands around it.
-fn odd_keys(manifest: &Node) -> Vec<Finding<PolicyError>> {
-    const KEYS: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
-    let Value::Object(members) = &manifest.value else { return Vec::new() };
-    let odd = members.iter().filter(|member| !KEYS.contains(&&*member.key));
-    odd.map(|member| {
-        let kind = PolicyError::ManifestKey(member.key.clone());
-        Finding::whole(member.key_span.clone(), kind)
-    })
-    .collect()
-}
-
-/// The connections that a plugin of a manifest judges, `None` where it judges requests; or why it
-/// would judge neither. Istio gives a plugin's name as its root id.
-fn connections_of(plugin: &Node) -> Result<Option<Connections>, PolicyError> {
-    let name = plugin.get("pluginName");
-    let root_id = name.and_then(Node::text).unwrap_or_default();
-    let is_network = plugin.get("type").and_then(Node::text) == Some("NETWORK");
-    match (is_network, Connections::of_root_id(root_id.as_bytes())) {
-        (true, Ok(Some(connections))) => Ok(Some(connections)),
-        (false, Ok(None)) => Ok(None),
-        (true, _) => Err(PolicyError::NetworkName),
-        (false, _) => Err(PolicyError::NameWithoutNetwork),
-    }
-}
-
-/// What a text is that is no policy, where somebody may take it for one.
-fn something_else(root: &Node) -> Option<PolicyError> {
-    let has = |key| root.get(key).is_some();
-    if has("policy") {
-        return None;
-    }
-    if has("static_resources") || has("dynamic_resources") {
-        return Some(PolicyError::EnvoyConfiguration);
-    }
-    (has("apiVersion") && has("kind")).then_some(PolicyError::ManifestWithoutPolicy)
 }

@@ -4,7 +4,7 @@
 
 use arbitrary::{Result, Unstructured};
 use egress_warden::host::{Host, HostPattern};
-use egress_warden_tool::in_process;
+use egress_warden_tool::in_process::{self, Fixed};
 use kit::differences::sample::{Dice, Universe};
 use kit::differences::{AT, Pair};
 use serde_json::Value;
@@ -27,13 +27,20 @@ fn check_text(text: &str) {
     assert!(!fixed.was_valid || fixed.is_valid, "{text}\n{}", fixed.text);
     let comments = |text: &str| text.matches("# kept").count();
     assert_eq!(comments(text), comments(&fixed.text), "{text}\n{}", fixed.text);
-    let Ok(old) = serde_saphyr::from_str::<Value>(text) else { return };
-    let new: Value = serde_saphyr::from_str(&fixed.text)
+    let Ok(old) = serde_saphyr::from_multiple::<Value>(text) else { return };
+    let new: Vec<Value> = serde_saphyr::from_multiple(&fixed.text)
         .unwrap_or_else(|error| panic!("{error}\n{text}\n{}", fixed.text));
-    assert!(is_mended(&old, &new), "{text}\n{}", fixed.text);
+    assert_eq!(old.len(), new.len(), "{text}\n{}", fixed.text);
+    for (old, new) in old.iter().zip(&new) {
+        check_document(old, new, &fixed, text);
+    }
+}
+
+fn check_document(old: &Value, new: &Value, fixed: &Fixed, text: &str) {
+    assert!(is_mended(old, new), "{text}\n{}", fixed.text);
     if fixed.was_valid && old["rules"].is_array() {
-        let Some(pair) = Pair::read(&old, &new) else { return };
-        let universe = Universe::of([&old, &new]);
+        let Some(pair) = Pair::read(old, new) else { return };
+        let universe = Universe::of([old, new]);
         let mut dice = Dice(text.len() as u64 | 1);
         for _ in 0..REQUESTS {
             let request = universe.pick(&mut dice, false);
@@ -56,7 +63,8 @@ fn is_mended(old: &Value, new: &Value) -> bool {
                     kept += 1;
                     true
                 }
-                _ => new[..kept].iter().any(|earlier| is_mended(item, earlier)),
+                // What goes is in the list before or behind.
+                _ => new.iter().any(|other| is_mended(item, other)),
             });
             all && kept == new.len()
         }
@@ -132,6 +140,15 @@ fn text(bytes: &mut Unstructured<'_>) -> Result<String> {
     }
     for _ in 0..bytes.int_in_range(0..=3)? {
         change(bytes, &mut text)?;
+    }
+    match bytes.int_in_range(0..=15)? {
+        13 => text.insert(0, '\u{feff}'),
+        14 => text.insert_str(0, "---\nkind: ConfigMap # kept\ndata: {a: no}\n---\n"),
+        15 => {
+            text += "\n--- # kept\npolicy: q\nrules:\n- id: q\n  action: deny\n  to:\n  - ";
+            list(bytes, "hosts", &HOSTS, &mut text)?;
+        }
+        _ => {}
     }
     Ok(text)
 }

@@ -14,8 +14,10 @@ mod warnings;
 
 use crate::console::{Console, Format};
 use crate::diagnostics::{self, Diagnostic, Level, fix};
+use crate::document::TextError;
 use crate::failure::{Failure, Outcome};
-use crate::policy_file::PolicyFile;
+use crate::finding::Finding;
+use crate::policy_file::{Policies, PolicyFile, folder};
 use egress_warden::time::Time;
 use std::path::{Path, PathBuf};
 
@@ -24,13 +26,16 @@ use std::path::{Path, PathBuf};
 #[command(after_help = "\
 Examples:
   egress-warden check policy.yaml
-  egress-warden check --fix teams/*.yaml
+  egress-warden check --fix policies/
+  kubectl get wasmplugin -A -o yaml | egress-warden check -
   egress-warden check --deny-warnings --format json policy.yaml
 
 Exit codes: 0 no error, 1 an error (or a warning, with --deny-warnings),
 2 unreadable input.")]
 pub(crate) struct Args {
-    /// Policies in YAML or JSON. `-` is standard input
+    /// Policies in YAML or JSON, or folders of them. `-` is standard input. A file may hold several
+    /// documents, or the list that `kubectl get` writes: each policy in it is checked. What carries
+    /// no policy is passed over with a note
     #[arg(required = true, value_name = "POLICY")]
     policies: Vec<PathBuf>,
     /// Rewrite what is certain, and keep comments and layout. `-` is written to standard output
@@ -63,110 +68,188 @@ pub(crate) struct Surroundings {
     pub(crate) judges_connections: bool,
 }
 
-/// Checks one policy after the other; one that cannot be read does not keep others from it.
+/// Checks one file after the other; one that cannot be read does not keep others from it.
 pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure> {
-    let surroundings = Surroundings {
-        at: args.at,
-        has_mutual_tls: !args.no_mutual_tls,
-        is_dynamic_forward_proxy: args.dynamic_forward_proxy,
-        judges_connections: args.connections,
-    };
-    let mut unreadable = None;
-    let mut objections = 0_usize;
-    let mut answers = Vec::new();
+    let mut check = Check { args, unreadable: None, objections: 0, answers: Vec::new() };
     for path in &args.policies {
-        let (file, surroundings, fixed) = match read(path, args.fix, surroundings) {
-            Ok(read) => read,
-            Err(failure) => {
-                // The last one is told by whoever called.
-                if let Some(earlier) = unreadable.replace(failure) {
-                    console.fail(&earlier);
-                }
-                continue;
-            }
-        };
-        let reports = examine(&file, surroundings);
-        let counts = |report: &&Diagnostic| match report.level {
-            Level::Error => true,
-            Level::Warning => args.deny_warnings,
-            Level::Note => false,
-        };
-        objections = objections.saturating_add(reports.iter().filter(counts).count());
-        match console.format() {
-            Format::Text if args.fix && path == Path::new("-") => {
-                console.bytes(file.text().as_bytes())?;
-                diagnostics::write(&file, &reports, fixed, |text| {
-                    console.note(text);
-                    Ok(())
-                })?;
-            }
-            Format::Text => diagnostics::write(&file, &reports, fixed, |text| console.line(text))?,
-            Format::Json => answers.push(diagnostics::json(&file, &reports, fixed)),
+        match path.is_dir() {
+            true => check.folder(path, console)?,
+            false => match Policies::read(path) {
+                Ok(file) => check.file(path, file, console)?,
+                Err(failure) => check.put_off(failure, console),
+            },
         }
     }
+    let Check { unreadable, objections, answers, .. } = check;
     if console.format() == Format::Json {
         console.json(&serde_json::json!({ "policies": answers }))?;
     }
     unreadable.map_or(Ok(Outcome::of_findings(objections)), Err)
 }
 
-/// Reads a policy and says how many of its errors were mended where they are to be; a manifest knows
-/// its surroundings better.
-fn read(
-    path: &Path,
-    is_to_be_fixed: bool,
-    surroundings: Surroundings,
-) -> Result<(PolicyFile, Surroundings, usize), Failure> {
-    let file = PolicyFile::read(path)?;
-    let judges_connections = surroundings.judges_connections || file.connections().is_some();
-    let surroundings = Surroundings { judges_connections, ..surroundings };
-    let (file, fixed) = match is_to_be_fixed {
-        true => rewritten(path, file, surroundings)?,
-        false => (file, 0),
-    };
-    Ok((file, surroundings, fixed))
+/// What was found so far.
+struct Check<'a> {
+    args: &'a Args,
+    /// The last failure, which is told by whoever called; earlier ones were.
+    unreadable: Option<Failure>,
+    objections: usize,
+    answers: Vec<serde_json::Value>,
 }
 
-/// Everything there is to say of a policy, in the order of its text.
-fn examine(file: &PolicyFile, surroundings: Surroundings) -> Vec<Diagnostic> {
+impl Check<'_> {
+    /// Checks what is a policy in a folder and below, and says what is none.
+    fn folder(&mut self, folder: &Path, console: &mut Console) -> Result<(), Failure> {
+        let files = match folder::files(folder) {
+            Ok(files) => files,
+            Err(failure) => {
+                self.put_off(failure, console);
+                return Ok(());
+            }
+        };
+        let mut others = Vec::new();
+        let count = files.len();
+        for path in files {
+            match Policies::look_into(&path) {
+                Ok(file) if file.files().is_empty() => {
+                    others.push(folder::told(folder, &path, &file));
+                }
+                Ok(file) => self.file(&path, file, console)?,
+                Err(failure) => self.put_off(failure, console),
+            }
+        }
+        if others.len() == count {
+            self.put_off(folder::without_policy(folder), console);
+        } else {
+            folder::tell_others(folder, &others, console);
+        }
+        Ok(())
+    }
+
+    fn file(
+        &mut self,
+        path: &Path,
+        policies: Policies,
+        console: &mut Console,
+    ) -> Result<(), Failure> {
+        let (policies, fixed) = match self.rewritten(path, policies) {
+            Ok(rewritten) => rewritten,
+            Err(failure) => {
+                self.put_off(failure, console);
+                return Ok(());
+            }
+        };
+        policies.tell_others(console);
+        let is_output_a_policy = self.args.fix && path == Path::new("-");
+        if is_output_a_policy && console.format() == Format::Text {
+            console.bytes(policies.document().text().as_bytes())?;
+        }
+        let mark = policies.document().mark();
+        for ((index, file), fixed) in policies.files().iter().enumerate().zip(fixed) {
+            let mark = mark.clone().filter(|_| index == 0);
+            let reports = examine(file, mark, self.args.surroundings());
+            self.objections = self.objections.saturating_add(self.count(&reports));
+            match console.format() {
+                Format::Text if is_output_a_policy => {
+                    diagnostics::write(file, &reports, fixed, |text| {
+                        console.note(text);
+                        Ok(())
+                    })?;
+                }
+                Format::Text => {
+                    diagnostics::write(file, &reports, fixed, |text| console.line(text))?;
+                }
+                Format::Json => self.answers.push(diagnostics::json(file, &reports, fixed)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Mends the policies of a file where they are to be mended; says how many edits each took.
+    fn rewritten(
+        &self,
+        path: &Path,
+        policies: Policies,
+    ) -> Result<(Policies, Vec<usize>), Failure> {
+        if !self.args.fix {
+            let fixed = vec![0; policies.files().len()];
+            return Ok((policies, fixed));
+        }
+        let before = policies.document().bytes();
+        let (policies, fixed) = mended(policies, self.args.surroundings())?;
+        if fixed.iter().any(|fixed| *fixed > 0) && path != Path::new("-") {
+            rewriting::rewrite(path, &before, &policies.document().bytes())?;
+        }
+        Ok((policies, fixed))
+    }
+
+    /// How many reports make the exit code 1.
+    fn count(&self, reports: &[Diagnostic]) -> usize {
+        let counts = |report: &&Diagnostic| match report.level {
+            Level::Error => true,
+            Level::Warning => self.args.deny_warnings,
+            Level::Note => false,
+        };
+        reports.iter().filter(counts).count()
+    }
+
+    /// Goes on with other files.
+    fn put_off(&mut self, failure: Failure, console: &mut Console) {
+        if let Some(earlier) = self.unreadable.replace(failure) {
+            console.fail(&earlier);
+        }
+    }
+}
+
+impl Args {
+    fn surroundings(&self) -> Surroundings {
+        Surroundings {
+            at: self.at,
+            has_mutual_tls: !self.no_mutual_tls,
+            is_dynamic_forward_proxy: self.dynamic_forward_proxy,
+            judges_connections: self.connections,
+        }
+    }
+}
+
+/// Everything there is to say of a policy, in the order of its text; a manifest knows its surroundings
+/// better. `mark` is the error of a byte-order mark before the text.
+fn examine(
+    file: &PolicyFile,
+    mark: Option<Finding<TextError>>,
+    surroundings: Surroundings,
+) -> Vec<Diagnostic> {
+    let judges_connections = surroundings.judges_connections || file.connections().is_some();
+    let surroundings = Surroundings { judges_connections, ..surroundings };
     let mut reports: Vec<Diagnostic> = match file.config() {
         Err(errors) => errors.iter().map(|error| Diagnostic::of_policy(file, error)).collect(),
         Ok(_) => warnings::of(file, surroundings),
     };
+    reports.extend(mark.map(Diagnostic::of_mark));
     reports.sort_by_key(|report| (report.finding.span.start, report.level != Level::Error));
     reports
 }
 
-/// Mends a policy where it stands; says how many edits that took.
-fn rewritten(
-    path: &Path,
-    file: PolicyFile,
-    surroundings: Surroundings,
-) -> Result<(PolicyFile, usize), Failure> {
-    let before = file.text().to_owned();
-    let (file, fixed) = mended(file, surroundings)?;
-    if fixed > 0 && path != Path::new("-") {
-        rewriting::rewrite(path, before.as_bytes(), file.text().as_bytes())?;
-    }
-    Ok((file, fixed))
-}
-
-/// Applies edits until there is none left: one error may hide another.
+/// Applies edits until there is none left: one error may hide another. Says how many edits each policy
+/// took.
 pub(crate) fn mended(
-    mut file: PolicyFile,
+    mut policies: Policies,
     surroundings: Surroundings,
-) -> Result<(PolicyFile, usize), Failure> {
+) -> Result<(Policies, Vec<usize>), Failure> {
     const ROUNDS: usize = 8;
-    let mut fixed = 0_usize;
+    let mut fixed = vec![0_usize; policies.files().len()];
     for _ in 0..ROUNDS {
-        let edits = examine(&file, surroundings).into_iter().filter_map(|report| report.edit);
-        let edits: Vec<_> = edits.collect();
+        let mut mark = policies.document().mark();
+        let mut edits = Vec::new();
+        for (file, fixed) in policies.files().iter().zip(&mut fixed) {
+            let reports = examine(file, mark.take(), surroundings).into_iter();
+            let own = fix::distinct(reports.filter_map(|report| report.edit).collect());
+            *fixed = fixed.saturating_add(own.len());
+            edits.extend(own);
+        }
         if edits.is_empty() {
             break;
         }
-        let (next, count) = fix::apply(&file, edits)?;
-        fixed = fixed.saturating_add(count);
-        file = next;
+        policies = fix::apply(&policies, edits)?;
     }
-    Ok((file, fixed))
+    Ok((policies, fixed))
 }

@@ -211,9 +211,9 @@ impl Survey<'_> {
 
     /// What `kubectl apply` refuses for its size.
     fn size(&mut self) {
-        let Some(root) = self.file.document().root() else { return };
+        let Some(root) = self.file.carrier() else { return };
         // It is the JSON that counts, which layout and comments are no part of.
-        let bytes = match self.file.text().len() {
+        let bytes = match root.span.len() {
             bytes if bytes >= MAX_APPLIED => bytes,
             _ => root.to_json().len(),
         };

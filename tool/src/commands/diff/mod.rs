@@ -8,6 +8,7 @@ mod hosts;
 mod names;
 mod paths;
 mod queries;
+mod side;
 mod subject;
 mod templates;
 mod traffic;
@@ -17,7 +18,7 @@ use crate::console::{BAD, Console, FRAME, Format, GOOD, NAME, ODD, counted, styl
 use crate::failure::{Failure, Outcome};
 use crate::judgement::Judgement;
 use crate::logs::{Choice, Requests, Shown, Tally};
-use crate::policy_file::{PolicyFile, Source};
+use crate::policy_file::{PolicyFile, Source, Which};
 use axes::Gap;
 use clap::ValueEnum;
 pub(crate) use comparison::Comparison;
@@ -74,10 +75,12 @@ Examples:
   egress-warden diff old.yaml new.yaml
   egress-warden diff --fail-on any old.yaml new.yaml access.log.gz")]
 pub(crate) struct Args {
-    /// The policy before the change
+    /// The policy before the change, or a folder with one
     old: PathBuf,
-    /// The policy after the change
+    /// The policy after the change, or a folder with one
     new: PathBuf,
+    #[command(flatten)]
+    which: Which,
     /// Logs to decide by both policies. `-` is standard input
     logs: Vec<PathBuf>,
     /// Which changes make the exit code 1
@@ -104,8 +107,8 @@ enum FailOn {
 }
 
 pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure> {
-    let (old_file, old) = PolicyFile::load(&args.old)?;
-    let (new_file, new) = PolicyFile::load(&args.new)?;
+    let (old_file, old) = side::load(&args.old, args.which.name(), console)?;
+    let (new_file, new) = side::load(&args.new, args.which.name(), console)?;
     let revisions = [&*old.revision, &*new.revision];
     if args.logs.is_empty() {
         let at = args.at.unwrap_or_else(egress_warden_simulate::time::now);

@@ -8,7 +8,7 @@ mod text;
 use crate::console::{Console, Format};
 use crate::failure::{Failure, Outcome};
 use crate::input;
-use crate::policy_file::{PolicyFile, RuleSource, Source};
+use crate::policy_file::{PolicyFile, RuleSource, Source, Which};
 use crate::root_id::RootId;
 use crate::trust_domain;
 use account::Account;
@@ -43,6 +43,8 @@ pub(crate) struct Args {
     /// The policy in YAML or JSON. `-` is standard input
     #[arg(value_name = "POLICY")]
     policy: PathBuf,
+    #[command(flatten)]
+    which: Which,
     /// The authority as the caller sends it: a host, with or without a port
     #[arg(long, value_name = "HOST")]
     host: Option<String>,
@@ -89,7 +91,7 @@ pub(crate) struct Args {
 
 /// Yes where it passes.
 pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure> {
-    let (file, config) = PolicyFile::load(&args.policy)?;
+    let (file, config) = PolicyFile::load(&args.policy, args.which.name(), console)?;
     let source = file.source();
     let connections = args.root_id.connections(Some(&file));
     let connections = Connections { port: args.port.unwrap_or(connections.port), ..connections };

@@ -79,6 +79,9 @@ pub(crate) struct Args {
     /// Propose only what this policy does not allow yet
     #[arg(long, value_name = "POLICY")]
     base: Option<PathBuf>,
+    /// If that file holds several policies: the one of this name, or in the manifest of this name
+    #[arg(long, value_name = "NAME", requires = "base")]
+    document: Option<String>,
     /// The name of the proposed policy. Default: the name of the base, or `learnt`
     #[arg(long, value_name = "NAME", value_parser = name)]
     name: Option<String>,
@@ -104,7 +107,7 @@ const LONG: Duration = Duration::from_secs(86_400);
 
 pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure> {
     let base = match &args.base {
-        Some(path) => Some(PolicyFile::load(path)?),
+        Some(path) => Some(PolicyFile::load(path, args.document.as_deref(), console)?),
         None => None,
     };
     let connections = args.choice.root_id.connections(base.as_ref().map(|(file, _)| file));

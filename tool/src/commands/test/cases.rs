@@ -23,7 +23,7 @@ impl CaseFile {
         let document = Document::read(path, MAX_FILE, "a file of cases")?;
         let read: case::CaseFile =
             document.read_as("write cases as `egress-warden test --help` shows")?;
-        let root = document.root();
+        let root = document.roots().first();
         let connections = read.connections().ok().flatten().ok_or_else(|| {
             let value = root.and_then(|root| root.get("root_id"));
             let place = document.at(value.map_or(0, |value| value.span.start));

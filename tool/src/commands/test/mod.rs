@@ -5,7 +5,7 @@ mod watch;
 
 use crate::console::{BAD, Console, Format, GOOD, NAME, ODD, counted, styled};
 use crate::failure::{Failure, Outcome};
-use crate::policy_file::PolicyFile;
+use crate::policy_file::{PolicyFile, Which};
 use cases::CaseFile;
 use egress_warden::time::Time;
 use egress_warden_simulate::case::Case;
@@ -53,6 +53,8 @@ pub(crate) struct Args {
     /// The policy in YAML or JSON
     #[arg(value_name = "POLICY")]
     policy: PathBuf,
+    #[command(flatten)]
+    which: Which,
     /// Files of cases in YAML or JSON
     #[arg(required = true, value_name = "CASES")]
     cases: Vec<PathBuf>,
@@ -101,7 +103,7 @@ struct Tally {
 }
 
 fn test(args: &Args, console: &mut Console) -> Result<Outcome, Failure> {
-    let (_, config) = PolicyFile::load(&args.policy)?;
+    let (_, config) = PolicyFile::load(&args.policy, args.which.name(), console)?;
     let config = Arc::new(config);
     let mut tally = Tally::default();
     for path in &args.cases {
