@@ -73,15 +73,6 @@ impl PolicyFile {
         Self { document: Rc::clone(document), place, errors, is_alone, reading: OnceCell::new() }
     }
 
-    /// Reads the only policy of a file; `-` is standard input.
-    pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
-        let policies = Policies::read(path)?;
-        let mark = policies.document().mark();
-        let mut file = policies.only(None)?;
-        file.errors.splice(0..0, mark);
-        Ok(file)
-    }
-
     /// Takes apart a text that holds one policy; a second one is an error. What is valid JSON is read as
     /// JSON whatever its name.
     pub(crate) fn of_text(name: String, text: String, is_json_by_name: bool) -> Self {

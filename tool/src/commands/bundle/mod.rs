@@ -34,7 +34,9 @@ Example:
   egress-warden bundle policies/ --name mesh-egress -o bundle.json
 
 Rule ids get the team's name as prefix. A folder stands for the policies in it
-and below. A team.yaml describes the team of its folder and all folders below:
+and below. A note names the files that are passed over as no policy, such as a
+kustomization.yaml. A team.yaml describes the team of its folder and all folders
+below:
   team: payments                           # default: the name of each policy
   namespaces: [payments]                   # the team's own callers: these and
   principals: [\"example.org/build/pay/*\"]  # those. Default of both: any caller
@@ -70,7 +72,7 @@ const NO_SETTINGS: [&str; 2] = ["policy", "rules"];
 
 /// Yes where a bundle is written.
 pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure> {
-    let sources = sources::read(&args.policies)?;
+    let sources = sources::read(&args.policies, console)?;
     let bundle = Bundle::of(&sources);
     if !bundle.errors.is_empty() {
         report(&bundle.errors, console)?;

@@ -92,6 +92,10 @@ impl Own {
     }
 
     /// The classes of callers that neither the entry nor these patterns tell apart.
+    ///
+    /// INVARIANT: an example is own by its namespace only if its whole class is, also where its form is not
+    /// Istio's. What a prefix leaves open of the third segment is filled with a character of no pattern,
+    /// so that only a pattern which takes whatever follows the prefix has it.
     fn classes<'a>(&'a self, entry: &'a Callers<'_>) -> Classes<'a> {
         let texts = |own: Vec<TextPattern<'a>>, lists: [&'a List<'_, TextPattern<'_>>; 2]| {
             let lists = lists.into_iter().flatten().map(|list| list.patterns().to_vec());

@@ -2,9 +2,10 @@
 
 use super::own::Own;
 use super::team::Team;
+use crate::console::Console;
 use crate::failure::Failure;
 use crate::input;
-use crate::policy_file::{Node, PolicyFile};
+use crate::policy_file::{Node, Policies, PolicyFile, folder};
 use std::collections::HashMap;
 use std::fs;
 use std::io;
@@ -45,87 +46,48 @@ impl Source {
     }
 }
 
-/// Reads files and, of folders, what is in them and below, by name.
-pub(super) fn read(paths: &[PathBuf]) -> Result<Vec<Source>, Failure> {
-    let mut files = Vec::new();
+/// Reads files and, of folders, the policies in them and below, by name. What else is there is told.
+pub(super) fn read(paths: &[PathBuf], console: &mut Console) -> Result<Vec<Source>, Failure> {
+    let mut teams = Teams::default();
+    let mut sources = Vec::new();
     for path in paths {
         if path == Path::new("-") {
-            files.push(Found { path: path.clone(), folder: None });
+            add(Policies::read(path)?, None, &mut sources, console);
             continue;
         }
         let place = path.canonicalize().map_err(|error| input::unreadable(path, &error))?;
-        if place.is_dir() {
-            collect(path, &mut files)?;
-        } else {
-            files.push(Found::new(path, &place));
+        if !place.is_dir() {
+            add(Policies::read(path)?, teams.of_file(&place)?, &mut sources, console);
+            continue;
         }
+        let mut others = Vec::new();
+        for file in folder::files(path)?.iter().filter(|file| !file.ends_with(TEAM_FILE)) {
+            let policies = Policies::look_into(file)?;
+            if policies.files().is_empty() {
+                others.push(folder::told(path, file, &policies));
+                continue;
+            }
+            let place = file.canonicalize().map_err(|error| input::unreadable(file, &error))?;
+            add(policies, teams.of_file(&place)?, &mut sources, console);
+        }
+        folder::tell_others(path, &others, console);
     }
-    if files.is_empty() {
-        let names: Vec<_> = paths.iter().map(|path| input::name(path)).collect();
-        return Err(Failure::new(
-            names.join(", "),
-            "no policy",
-            "name a folder with *.yaml or *.json",
-        ));
-    }
-    let mut teams = Teams::default();
-    let mut sources = Vec::new();
-    for Found { path, folder } in files {
-        let team = match folder {
-            Some(folder) => teams.of(&folder)?,
-            None => None,
-        };
-        sources.push(Source::new(PolicyFile::read(&path)?, team));
-    }
-    Ok(sources)
-}
-
-/// A policy's file.
-struct Found {
-    /// As messages name it.
-    path: PathBuf,
-    /// The folder in which it lies, without links; absent for standard input.
-    folder: Option<PathBuf>,
-}
-
-impl Found {
-    /// `place` is the path without links.
-    fn new(path: &Path, place: &Path) -> Self {
-        Self { path: path.to_owned(), folder: place.parent().map(Path::to_owned) }
+    match paths.first() {
+        // A file that is named stands for a policy, be it one or not.
+        Some(folder) if sources.is_empty() => Err(folder::without_policy(folder)),
+        _ => Ok(sources),
     }
 }
 
-/// Finds the policies in a folder and below. Links are errors: a team could bring in what belongs to
-/// somebody else, a file that is no policy there by its name among it.
-fn collect(path: &Path, files: &mut Vec<Found>) -> Result<(), Failure> {
-    let unreadable = |error: io::Error| {
-        Failure::new(input::name(path), error.to_string(), "name a folder that can be read")
-    };
-    let mut entries = Vec::new();
-    for entry in fs::read_dir(path).map_err(unreadable)? {
-        entries.push(entry.map_err(unreadable)?);
-    }
-    entries.sort_by_key(fs::DirEntry::file_name);
-    for entry in entries {
-        let path = entry.path();
-        let kind = entry.file_type().map_err(unreadable)?;
-        let is_policy =
-            path.extension().is_some_and(|it| it == "yaml" || it == "yml" || it == "json")
-                && path.file_name().is_some_and(|name| name != TEAM_FILE);
-        let is_folder = path.is_dir();
-        if kind.is_symlink() && (is_policy || is_folder) {
-            let problem = "a symbolic link, which is not followed";
-            let remedy = "put the file itself here, or name it on the command line";
-            return Err(Failure::new(input::name(&path), problem, remedy));
-        }
-        if is_folder {
-            collect(&path, files)?;
-        } else if is_policy {
-            let place = path.canonicalize().map_err(|error| input::unreadable(&path, &error))?;
-            files.push(Found::new(&path, &place));
-        }
-    }
-    Ok(())
+/// Adds the policies of a text, all of one team.
+fn add(
+    policies: Policies,
+    team: Option<Rc<Team>>,
+    sources: &mut Vec<Source>,
+    console: &mut Console,
+) {
+    policies.tell(console);
+    sources.extend(policies.into_files().into_iter().map(|file| Source::new(file, team.clone())));
 }
 
 /// The teams of folders, by their paths without links.
@@ -133,16 +95,18 @@ fn collect(path: &Path, files: &mut Vec<Found>) -> Result<(), Failure> {
 struct Teams(HashMap<PathBuf, Option<Rc<Team>>>);
 
 impl Teams {
+    /// The team of a file, by its path without links.
+    fn of_file(&mut self, file: &Path) -> Result<Option<Rc<Team>>, Failure> {
+        file.parent().map_or(Ok(None), |folder| self.of(folder))
+    }
+
     /// The team of the nearest file in the folder and those above, up to the root of the file system:
     /// whoever names a folder far below gets the same team.
     fn of(&mut self, folder: &Path) -> Result<Option<Rc<Team>>, Failure> {
         if let Some(team) = self.0.get(folder) {
             return Ok(team.clone());
         }
-        let above = match folder.parent() {
-            Some(parent) => self.of(parent)?,
-            None => None,
-        };
+        let above = self.of_file(folder)?;
         let file = shown(&folder.join(TEAM_FILE));
         let team = match fs::symlink_metadata(&file) {
             Ok(metadata) if metadata.is_file() => {
@@ -170,6 +134,7 @@ fn shown(path: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::console::{Color, Format};
     use std::os::unix::fs::symlink;
     use tempfile::TempDir;
 
@@ -193,7 +158,8 @@ mod tests {
     /// Each policy's name with the team that holds it.
     fn teams(root: &TempDir, paths: &[&str]) -> Result<Vec<(String, String)>, String> {
         let paths: Vec<_> = paths.iter().map(|path| root.path().join(path)).collect();
-        let sources = read(&paths).map_err(|failure| failure.to_string())?;
+        let mut console = Console::new(Format::Text, Color::Never);
+        let sources = read(&paths, &mut console).map_err(|failure| failure.to_string())?;
         let held = |source: &Source| source.own().map(|_| source.team().to_owned());
         Ok(sources.iter().map(|it| (it.name.clone(), held(it).unwrap_or_default())).collect())
     }
@@ -212,6 +178,51 @@ mod tests {
         symlink(root.path().join("all/pay/sub"), root.path().join("link")).unwrap();
         assert_eq!(teams(&root, &["link"]), pairs(&[("two", "pay")]));
         assert_eq!(teams(&root, &["link/deep/two.yaml"]), pairs(&[("two", "pay")]));
+    }
+
+    /// What may be meant as a policy stays, for its reader to say what is wrong with it.
+    #[test]
+    fn only_what_is_no_policy_is_passed_over_and_only_in_a_folder() {
+        let found = |text: &str| {
+            let root = folders();
+            let path = root.path().join("all/platform/other.yaml");
+            fs::write(&path, text).unwrap();
+            let named = teams(&root, &["all/platform/other.yaml"]).unwrap();
+            assert!(!named.is_empty(), "{text}");
+            teams(&root, &["all/platform"]).unwrap().len() - 1
+        };
+        for other in [
+            "kind: Kustomization\napiVersion: kustomize.config.k8s.io/v1beta1\nresources: [a.yaml]",
+            "resources: [a.yaml]",
+            "replicaCount: 2\nimage: {tag: '1'}",
+            "apiVersion: v1\nkind: Service\nspec: {}",
+        ] {
+            assert_eq!(found(other), 0, "{other}");
+        }
+        for meant in [
+            "",
+            "\u{feff}policy: x\nrules: []",
+            "polcy: x\nrules: []",
+            "policy: x\nrule: []",
+            "default: deny",
+            "x: 1\n---\npolicy: x\nrules: []",
+            "x: {{ y }}",
+        ] {
+            assert_eq!(found(meant), 1, "{meant}");
+        }
+        let item = "{kind: WasmPlugin, apiVersion: a/v1, spec: {pluginConfig: {policy: x}}}";
+        let list = format!("kind: List\napiVersion: v1\nitems: [{item}, {item}]");
+        assert_eq!(found(&list), 2);
+    }
+
+    #[test]
+    fn a_folder_without_a_policy_is_no_bundle() {
+        let root = folders();
+        fs::create_dir(root.path().join("none")).unwrap();
+        fs::write(root.path().join("none/values.yaml"), "replicaCount: 2").unwrap();
+        fs::write(root.path().join("none/team.yaml"), "team: pay").unwrap();
+        teams(&root, &["none"]).expect_err("no policy");
+        assert_eq!(teams(&root, &["none", "all/platform"]), pairs(&[("three", "")]));
     }
 
     #[test]
