@@ -8,6 +8,7 @@
 
 use crate::config::Config;
 use crate::counters::Counters;
+use crate::place::Place;
 use crate::policy::{Action, Decision, Policy, Request, Trace};
 use crate::proxy::{Downstream, Failed, Flow, Proxy};
 use crate::record::{Details, Pair, Record};
@@ -62,7 +63,7 @@ impl ConnectionFilter {
     /// held back until then: Envoy's tcp_proxy does not read until its own connection is open, so no
     /// handshake would come. Until the verdict the record says `undecided`.
     pub fn on_new_connection(&self, proxy: &impl ConnectionProxy) -> Option<Flow> {
-        if !Downstream::new(proxy).may_be_tls() {
+        if !Downstream::new(proxy, Place::Gateway).may_be_tls() {
             return Some(self.decide(proxy));
         }
         write(proxy, self.record(Decision::undecided()).filter_state());
@@ -93,7 +94,7 @@ impl ConnectionFilter {
     /// Whether the policy would let a connection pass. Nothing is written.
     pub fn lets_pass(&self, proxy: &impl ConnectionProxy) -> bool {
         let Ok(server_name) = server_name(proxy) else { return false };
-        let downstream = Downstream::new(proxy);
+        let downstream = Downstream::new(proxy, Place::Gateway);
         let request = self.request(proxy, &server_name, &downstream);
         self.config.policy.decide(&request).verdict.action == Action::Allow
     }
@@ -105,7 +106,7 @@ impl ConnectionFilter {
         write: impl FnOnce(&Record<'_>),
     ) -> Flow {
         let policy = &self.config.policy;
-        let downstream = Downstream::new(proxy);
+        let downstream = Downstream::new(proxy, Place::Gateway);
         let server_name = server_name(proxy);
         let server_name = server_name.as_deref();
         let request = self.request(proxy, server_name.unwrap_or_default(), &downstream);
@@ -153,7 +154,7 @@ impl ConnectionFilter {
     /// How the policy judges the same connection, with all that it looks at. Nothing is written.
     pub fn trace(&self, proxy: &impl ConnectionProxy) -> Result<Trace, Failed> {
         let server_name = server_name(proxy)?;
-        let downstream = Downstream::new(proxy);
+        let downstream = Downstream::new(proxy, Place::Gateway);
         Ok(self.config.policy.trace(&self.request(proxy, &server_name, &downstream)))
     }
 

@@ -9,13 +9,16 @@ use crate::answer::{self, Subject};
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::header_map::HeaderMap;
+use crate::host::Host;
+use crate::place::Place;
 use crate::policy::{
-    Action, ClusterPort, Decision, Request, Trace, Verdict, judged_method, namespace_of,
+    Action, ClusterPort, Decision, Dialled, Request, Trace, Verdict, judged_method, namespace_of,
 };
 use crate::proxy::{Downstream, Failed, Flow, Proxy};
 use crate::record::{Details, Record};
 use crate::stamp::{MAX_REQUEST_ID, ORIGINAL_URL, Operation, Placeholder, Values};
 use crate::token::header_value;
+use std::cell::OnceCell;
 use std::sync::Arc;
 
 /// What the filter asks of the proxy about a request, beside what it asks for connections too.
@@ -69,32 +72,35 @@ pub struct Judged {
 pub struct Filter {
     config: Arc<Config>,
     counters: Counters,
+    place: Place,
 }
 
 impl Filter {
-    /// Takes what a policy text says.
-    pub fn new(config: impl Into<Arc<Config>>) -> Self {
+    /// Takes what a policy text says, and where the proxy stands.
+    pub fn new(config: impl Into<Arc<Config>>, place: Place) -> Self {
         let config = config.into();
         let counters = Counters::new(&config.policy);
-        Self { config, counters }
+        Self { config, counters, place }
     }
 
     /// Decides one request, leaves its record, and stamps or answers it.
     pub fn on_request_headers(&self, proxy: &impl HttpProxy) -> Judged {
         let headers = proxy.request_headers();
         let message = headers.as_ref().map(Message::read).unwrap_or_default();
-        let connection = Downstream::new(proxy);
+        let connection = Downstream::new(proxy, self.place);
         let cluster = self.cluster(proxy);
         let request = self.request(proxy, &message, &connection, &cluster);
         let authority = request.authority.as_ref().ok();
         let host = authority.map(|authority| authority.host.canonical());
         let stream = Stream {
             config: &self.config,
+            place: self.place,
             proxy,
             message: &message,
             connection: &connection,
             cluster: &cluster,
             host: host.as_deref(),
+            dialled: &request.dialled,
             port: request.port(),
         };
         let decision = match &headers {
@@ -120,7 +126,7 @@ impl Filter {
     pub fn trace(&self, proxy: &impl HttpProxy) -> Result<Trace, Failed> {
         let headers = proxy.request_headers()?;
         let message = Message::read(&headers);
-        let connection = Downstream::new(proxy);
+        let connection = Downstream::new(proxy, self.place);
         let cluster = self.cluster(proxy);
         Ok(self.config.policy.trace(&self.request(proxy, &message, &connection, &cluster)))
     }
@@ -136,23 +142,29 @@ impl Filter {
         proxy: &P,
         message: &Message<'a>,
         connection: &'a Downstream<'_, P>,
-        cluster: &Cluster,
+        cluster: &'a Cluster,
     ) -> Request<'a> {
         let reads = self.config.policy.reads();
-        let judges_server_name = reads.server_name && connection.may_be_tls();
-        Request {
+        // What a waypoint's callers speak inside their tunnels is not TLS.
+        let judges_server_name =
+            reads.server_name && self.place == Place::Gateway && connection.may_be_tls();
+        let mut request = Request {
             path: message.path,
-            cluster_port: cluster.port(),
             principal: reads.principal.then(|| message.principal(connection)).flatten(),
             server_name: judges_server_name.then(|| connection.server_name().unwrap_or_default()),
             now: reads.clock.then(|| proxy.now()).flatten(),
             ..Request::new(message.authority.unwrap_or_default(), message.judged_method())
+        };
+        match self.place {
+            Place::Gateway => request.cluster_port = cluster.port(),
+            Place::Waypoint => request.send_to_cluster(cluster.name().unwrap_or_default()),
         }
+        request
     }
 
-    /// The cluster of the route, where this policy asks for it.
+    /// The cluster of the route, where this policy asks for it; a waypoint always does.
     fn cluster(&self, proxy: &impl Proxy) -> Cluster {
-        match self.config.policy.reads().cluster {
+        match self.place == Place::Waypoint || self.config.policy.reads().cluster {
             true => Cluster::of_route(proxy),
             false => Cluster::Unasked,
         }
@@ -185,12 +197,15 @@ impl Filter {
 /// A stream with all that its record, its stamps or its answer say.
 struct Stream<'a, P> {
     config: &'a Config,
+    place: Place,
     proxy: &'a P,
     message: &'a Message<'a>,
     connection: &'a Downstream<'a, P>,
     cluster: &'a Cluster,
     /// Canonical; absent where the authority is malformed.
     host: Option<&'a str>,
+    /// Where it goes.
+    dialled: &'a Dialled<'a>,
     port: Option<u16>,
 }
 
@@ -209,6 +224,7 @@ impl<'a, P: HttpProxy> Stream<'a, P> {
                 start_time: self.proxy.now(),
                 host: self.host,
                 authority: self.message.authority,
+                dialled_host: self.dialled.host().map(Host::canonical).as_deref(),
                 port: self.port,
                 method: self.message.method,
                 path: self.message.path,
@@ -235,8 +251,13 @@ impl<'a, P: HttpProxy> Stream<'a, P> {
     /// Binds the request to the cluster that was judged. Stamps and removals make Envoy choose the
     /// route again, and the filter cannot read which route that is.
     fn bind_cluster(&self) -> Result<(), Failed> {
+        let policy = &self.config.policy;
+        let rests_on_route = match self.place {
+            Place::Gateway => policy.rests_on_route(),
+            Place::Waypoint => policy.enforces(),
+        };
         match self.cluster.name() {
-            Some(name) if self.config.policy.rests_on_route() => self.proxy.bind_cluster(name),
+            Some(name) if rests_on_route => self.proxy.bind_cluster(name),
             _ => Ok(()),
         }
     }
@@ -338,13 +359,14 @@ struct Message<'a> {
     /// The values of `:protocol` and of every `upgrade`.
     protocols: Vec<&'a [u8]>,
     is_grpc: bool,
-    /// The values of every `x-forwarded-client-cert`.
-    client_certificates: Vec<&'a [u8]>,
+    headers: Option<&'a HeaderMap>,
+    /// Whether `x-forwarded-client-cert` names several URIs of one certificate, once that was asked.
+    has_several_uris: OnceCell<bool>,
 }
 
 impl<'a> Message<'a> {
     fn read(headers: &'a HeaderMap) -> Self {
-        let mut message = Self::default();
+        let mut message = Self { headers: Some(headers), ..Self::default() };
         for (name, value) in headers.iter() {
             match name {
                 b":authority" => message.authority = message.authority.or(Some(value)),
@@ -354,20 +376,29 @@ impl<'a> Message<'a> {
                 b":protocol" | b"upgrade" => message.protocols.push(value),
                 name if name == ORIGINAL_URL.as_bytes() => message.has_original_url = true,
                 b"content-type" => message.is_grpc |= is_grpc(value),
-                b"x-forwarded-client-cert" => message.client_certificates.push(value),
                 _ => {}
             }
         }
         message
     }
 
-    /// The caller's SPIFFE id. Of a certificate with several URIs the proxy gives only the first as a
+    /// The caller's SPIFFE id. Of a certificate with several URIs a gateway gives only the first as a
     /// property, and may name all in `x-forwarded-client-cert`: such a caller is unknown. The header
-    /// says nothing else; a caller who forges it loses only its own identity.
+    /// says nothing else; a caller who forges it loses only its own identity. A waypoint's does not say
+    /// anything of the tunnel, whose URIs are all known.
     fn principal<'c, P: Proxy>(&self, connection: &'c Downstream<'_, P>) -> Option<&'c str> {
         let principal = connection.principal()?;
-        let has_several = self.client_certificates.iter().copied().any(has_several_uris);
-        (!has_several).then_some(principal)
+        let is_only_one = connection.place() == Place::Waypoint || !self.has_several_uris();
+        is_only_one.then_some(principal)
+    }
+
+    fn has_several_uris(&self) -> bool {
+        let read = || {
+            let mut headers = self.headers.into_iter().flat_map(HeaderMap::iter);
+            headers
+                .any(|(name, value)| name == b"x-forwarded-client-cert" && has_several_uris(value))
+        };
+        *self.has_several_uris.get_or_init(read)
     }
 
     fn judged_method(&self) -> &'a [u8] {

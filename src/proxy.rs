@@ -1,6 +1,7 @@
 //! What both filters ask of the proxy they run in, and what they learn there of who is calling.
 
 use crate::counters::Counter;
+use crate::place::Place;
 use crate::time::Time;
 use crate::token::header_value;
 use std::cell::OnceCell;
@@ -36,13 +37,18 @@ pub enum Flow {
 /// Facts of the downstream connection, each asked for at its first use.
 pub(crate) struct Downstream<'a, P> {
     proxy: &'a P,
-    certificate_uri: OnceCell<Option<Vec<u8>>>,
+    place: Place,
+    caller: OnceCell<Option<Vec<u8>>>,
     server_name: OnceCell<Option<Vec<u8>>>,
 }
 
 impl<'a, P: Proxy> Downstream<'a, P> {
-    pub(crate) fn new(proxy: &'a P) -> Self {
-        Self { proxy, certificate_uri: OnceCell::new(), server_name: OnceCell::new() }
+    pub(crate) fn new(proxy: &'a P, place: Place) -> Self {
+        Self { proxy, place, caller: OnceCell::new(), server_name: OnceCell::new() }
+    }
+
+    pub(crate) fn place(&self) -> Place {
+        self.place
     }
 
     /// False only where the proxy says that the connection has no version of TLS.
@@ -51,12 +57,21 @@ impl<'a, P: Proxy> Downstream<'a, P> {
     }
 
     pub(crate) fn server_name(&self) -> Option<&[u8]> {
-        self.property(&self.server_name, "requested_server_name")
+        let read = || self.property(&["connection", "requested_server_name"]);
+        self.server_name.get_or_init(read).as_deref()
     }
 
-    /// The first URI of the peer certificate.
+    /// The first URI of the peer certificate; at a waypoint all of them, joined by commas, from the tunnel
+    /// in which the request came.
     pub(crate) fn certificate_uri(&self) -> Option<&[u8]> {
-        self.property(&self.certificate_uri, "uri_san_peer_certificate")
+        let read = || match self.place {
+            Place::Gateway => self.property(&["connection", "uri_san_peer_certificate"]),
+            Place::Waypoint => {
+                let uri = self.property(&["filter_state", "io.istio.peer_principal"]);
+                uri.filter(|uri| uri != NO_URI)
+            }
+        };
+        self.caller.get_or_init(read).as_deref()
     }
 
     /// The caller's SPIFFE id, without `spiffe://`; absent where the certificate has none. Never
@@ -66,12 +81,10 @@ impl<'a, P: Proxy> Downstream<'a, P> {
         header_value(id).filter(|id| !id.contains(','))
     }
 
-    fn property<'s>(
-        &self,
-        cell: &'s OnceCell<Option<Vec<u8>>>,
-        attribute: &str,
-    ) -> Option<&'s [u8]> {
-        let read = || self.proxy.property(&["connection", attribute]).ok().flatten();
-        cell.get_or_init(|| read().filter(|value| !value.is_empty())).as_deref()
+    fn property(&self, path: &[&str]) -> Option<Vec<u8>> {
+        self.proxy.property(path).ok().flatten().filter(|value| !value.is_empty())
     }
 }
+
+/// What Envoy writes into filter state in the place of a certificate's URI where there is none.
+const NO_URI: &[u8] = b"-";

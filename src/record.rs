@@ -74,6 +74,8 @@ pub struct Details<'a> {
     pub host: Option<&'a str>,
     /// `:authority`, as sent.
     pub authority: Option<&'a [u8]>,
+    /// The canonical host that is dialled at a waypoint, where it is not `host`.
+    pub dialled_host: Option<&'a str>,
     /// The port that was judged.
     pub port: Option<u16>,
     /// `:method`, as sent.
@@ -150,6 +152,7 @@ impl<'a> Record<'a> {
         line.text("start_time", start_time.as_deref())
             .text("host", details.host)
             .bytes("authority", details.authority)
+            .text("dialled_host", details.dialled_host)
             .number("port", details.port)
             .bytes("method", details.method)
             .bytes("path", path)

@@ -41,6 +41,8 @@ kit::scenarios![
     a_connection_that_the_proxy_does_not_close_goes_no_further,
     a_connection_without_a_verdict_in_filter_state_is_the_guards,
     a_plugin_whose_root_id_cannot_be_read_judges_requests,
+    where_nobody_knows_where_the_proxy_stands_nothing_passes,
+    a_waypoint_that_tells_no_caller_or_no_cluster_lets_nothing_pass,
 ];
 
 const HOST: &str = "api.allow.test";
@@ -119,7 +121,13 @@ fn no_status_of_any_call_traps_a_configuration<G: Guest>(worker: &mut Worker<G>)
             worker.misbehave(Calls::Of(import), error.clone());
             let root = worker.configure(strict());
             worker.behave();
-            assert_eq!(root.accepted, *import != "proxy_get_buffer_bytes", "{import}: {error:?}");
+            // Where it stands must be known, or that the proxy does not say.
+            let is_told = match *import {
+                "proxy_get_buffer_bytes" => false,
+                "proxy_get_property" => matches!(error, Misbehaviour::Status(NOT_FOUND)),
+                _ => true,
+            };
+            assert_eq!(root.accepted, is_told, "{import}: {error:?}");
             assert_eq!(worker.send(root, request()).passed, root.accepted, "{import}: {error:?}");
             worker.remove(root);
         }
@@ -764,6 +772,41 @@ fn a_plugin_whose_root_id_cannot_be_read_judges_requests<G: Guest>(worker: &mut 
         assert!(root.accepted, "{misbehaviour:?}");
         assert_passed(&worker.send(root, request()), &format!("{misbehaviour:?}"));
         worker.remove(root);
+    }
+}
+
+fn where_nobody_knows_where_the_proxy_stands_nothing_passes<G: Guest>(worker: &mut Worker<G>) {
+    let errors = errors().filter(|it| !matches!(it, Misbehaviour::Status(NOT_FOUND)));
+    for error in errors {
+        worker.misbehave(Calls::About("proxy_get_property", "xds\0node\0id"), error.clone());
+        let root = worker.configure(strict());
+        worker.behave();
+        assert!(!root.accepted, "{error:?}");
+        assert!(!worker.send(root, request()).passed, "{error:?}");
+        worker.remove(root);
+    }
+}
+
+fn a_waypoint_that_tells_no_caller_or_no_cluster_lets_nothing_pass<G: Guest>(
+    worker: &mut Worker<G>,
+) {
+    worker.set_node_id(Some("waypoint~10.0.0.9~w.egress~egress.svc.cluster.local"));
+    let root = worker.configure(strict());
+    let caller = ["filter_state", "io.istio.peer_principal"];
+    let request = || {
+        let request = request().property(&caller, CALLER);
+        request.property(&CLUSTER, format!("inbound-vip|443|http|{HOST}"))
+    };
+    assert_passed(&worker.send(root, request()), "as it should be");
+    for misbehaviour in unreadable().chain(nonsense()) {
+        for property in [caller.join("\0"), CLUSTER.join("\0")] {
+            worker.misbehave(
+                Calls::About("proxy_get_property", property.clone().leak()),
+                misbehaviour.clone(),
+            );
+            let what = format!("{property:?} {misbehaviour:?}");
+            assert_refused(&worker.send(root, request()), &what);
+        }
     }
 }
 

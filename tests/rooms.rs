@@ -6,9 +6,10 @@ use kit::REPOSITORY;
 use kit::rooms::assert_look_down;
 
 /// The modules of the filter, the lowest first.
-const FILTER: [&str; 17] = [
+const FILTER: [&str; 18] = [
     "key_table",
     "token",
+    "place",
     "time",
     "json_line",
     "header_map",
@@ -52,9 +53,21 @@ const SIMULATE: [&str; 11] = [
 ];
 
 /// The modules of a policy, the lowest first.
-const POLICY: [&str; 12] = [
-    "decision", "text", "path", "paths", "query", "suffixes", "globs", "host_map", "request",
-    "rule", "index", "trace",
+const POLICY: [&str; 14] = [
+    "decision",
+    "text",
+    "path",
+    "paths",
+    "query",
+    "suffixes",
+    "globs",
+    "host_map",
+    "dialled",
+    "request",
+    "rule",
+    "index",
+    "both_hosts",
+    "trace",
 ];
 
 #[test]

@@ -52,6 +52,8 @@ kit::scenarios![
     the_root_id_tells_connections_from_requests,
     the_root_id_tells_which_form_server_names_have,
     a_root_id_that_is_neither_is_refused,
+    the_node_id_tells_a_waypoint_from_a_gateway,
+    connections_are_not_judged_at_a_waypoint,
     a_root_without_a_policy_refuses_every_connection,
     an_allowed_connection_goes_on_with_its_verdict_in_filter_state,
     a_refused_connection_is_closed_once_and_leaves_its_record,
@@ -636,6 +638,55 @@ fn a_root_id_that_is_neither_is_refused<G: Guest>(worker: &mut Worker<G>) {
         assert_eq!(line.level, Level::Error);
         assert!(line.text.contains(root_id), "{line:?}");
     }
+}
+
+const WAYPOINT: &str = "waypoint~10.0.0.9~waypoint-7d4f.egress~egress.svc.cluster.local";
+
+fn the_node_id_tells_a_waypoint_from_a_gateway<G: Guest>(worker: &mut Worker<G>) {
+    let cluster = ["xds", "cluster_name"];
+    let to = |name: &str| Request::get(ALLOWED).property(&cluster, name);
+    for gateway in [
+        None,
+        Some(""),
+        Some("router~10.0.0.9~egress-5c.egress~egress.svc.cluster.local"),
+        Some("sidecar~10.0.0.9~waypoint~waypoint~"),
+        Some("waypoint"),
+    ] {
+        worker.set_node_id(gateway);
+        let root = worker.configure(POLICY);
+        let outcome = worker.send(root, to("inbound-vip|443|http|deny.test"));
+        assert!(outcome.passed, "{gateway:?}");
+        assert_eq!(outcome.state("egress_cluster"), None, "{gateway:?}");
+    }
+    worker.set_node_id(Some(WAYPOINT));
+    let root = worker.configure(POLICY);
+    let outcome = worker.send(root, to("inbound-vip|443|http|deny.test"));
+    assert!(!outcome.passed);
+    assert_eq!(outcome.state("egress_reason"), Some("destination"));
+    assert_eq!(outcome.reply_json()["reason"], "destination");
+
+    // The guard holds every request that passes to the cluster that was judged, whatever the policy asks.
+    let judged = "inbound-vip|443|http|api.allow.test";
+    let outcome = worker.send(root, to(judged));
+    assert!(outcome.passed);
+    assert_eq!(outcome.state("egress_cluster"), Some(judged));
+
+    let monitor = worker.configure(POLICY.replacen('{', r#"{"mode": "monitor","#, 1));
+    let outcome = worker.send(monitor, to("inbound-vip|443|http|deny.test"));
+    assert!(outcome.passed);
+    assert_eq!(outcome.state("egress_would_reason"), Some("destination"));
+    assert_eq!(outcome.state("egress_cluster"), None);
+}
+
+fn connections_are_not_judged_at_a_waypoint<G: Guest>(worker: &mut Worker<G>) {
+    worker.set_node_id(Some(WAYPOINT));
+    let root = worker.configure_as("connections", POLICY);
+    assert!(!root.accepted);
+    let line = worker.lines().pop().expect("a line");
+    assert_eq!(line.level, Level::Error);
+    assert!(line.text.contains("at a waypoint"), "{line:?}");
+    let outcome = worker.connect(root, Connection::to(ALLOWED));
+    assert!(!outcome.passed && outcome.closings == 1);
 }
 
 fn a_root_without_a_policy_refuses_every_connection<G: Guest>(worker: &mut Worker<G>) {

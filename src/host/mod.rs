@@ -68,6 +68,14 @@ impl<'a> Host<'a> {
         }
     }
 
+    /// The same with a text of its own.
+    pub fn into_owned(self) -> Host<'static> {
+        match self {
+            Self::Name(name) => Host::Name(name.into_owned()),
+            Self::Address(address) => Host::Address(address),
+        }
+    }
+
     /// Whether an allow rule must name this host to admit it: an address, or a name that stands
     /// for the machine itself or for a cloud's metadata service.
     pub fn is_special(&self) -> bool {

@@ -55,6 +55,10 @@ impl<'a> Name<'a> {
         }))
     }
 
+    pub(super) fn into_owned(self) -> Name<'static> {
+        Name(Cow::Owned(self.0.into_owned()))
+    }
+
     /// The canonical text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -44,6 +44,9 @@ pub enum Reason {
     Connect,
     /// The rule that would have allowed it has ended.
     Expired,
+    /// At a waypoint: it is sent to another host than it names, to which it may not go; or the cluster
+    /// does not say to which.
+    Destination,
     /// The proxy did not give the request's headers, or did not take what is written to them.
     ProxyError,
     /// The connection ended before a verdict on it could be given.
@@ -65,6 +68,7 @@ impl Reason {
             Self::IpLiteral => "ip_literal",
             Self::Connect => "connect",
             Self::Expired => "expired",
+            Self::Destination => "destination",
             Self::ProxyError => "proxy_error",
             Self::Undecided => "undecided",
         }

@@ -118,12 +118,12 @@ impl Index {
     }
 
     /// Shows every candidate.
-    pub(super) fn visit(&self, facts: &Facts<'_>, mut visit: impl FnMut(Candidate)) {
+    pub(super) fn visit(&self, facts: &Facts<'_>, visit: &mut impl FnMut(Candidate)) {
         let caller = OnceCell::new();
         self.by_host.visit(&facts.host_keys, &mut |group, scope, rank| {
-            self.visit_group(group, (Some(scope), rank), facts, &caller, &mut visit);
+            self.visit_group(group, (Some(scope), rank), facts, &caller, visit);
         });
-        self.visit_group(self.anywhere, (None, RANK_ANY_HOST), facts, &caller, &mut visit);
+        self.visit_group(self.anywhere, (None, RANK_ANY_HOST), facts, &caller, visit);
     }
 
     /// Every candidate for a host, whoever calls: the most specific host first, then in the order of

@@ -9,7 +9,9 @@
 //!
 //! Nothing here reads a clock, a header or a proxy: all facts come in with the [`Request`].
 
+mod both_hosts;
 mod decision;
+mod dialled;
 mod globs;
 mod host_map;
 mod index;
@@ -23,6 +25,7 @@ mod text;
 mod trace;
 
 pub use decision::{Action, Decision, Reason, Verdict};
+pub use dialled::Dialled;
 pub use globs::Globs;
 pub use host_map::Scope;
 pub use path::readings as path_readings;
@@ -33,7 +36,7 @@ pub use rule::{Destination, FieldMiss, Miss, Rule, Source, SourceField, State};
 pub use text::{TextPattern, TextSet};
 pub use trace::{Attempt, Trace};
 
-use crate::host::{Host, is_forbidden};
+use both_hosts::Entries;
 use decision::{PerView, VERDICT, WOULD_BE};
 use index::{Candidate, Index};
 use request::Facts;
@@ -133,6 +136,11 @@ impl Policy {
         self.reads
     }
 
+    /// Whether refusals are carried out.
+    pub fn enforces(&self) -> bool {
+        self.settings.mode == Mode::Enforce
+    }
+
     /// Whether what is enforced depends on the route: a rule that counts now names ports. Of a dry run
     /// and under `mode: monitor` nothing is enforced.
     pub fn rests_on_route(&self) -> bool {
@@ -183,7 +191,10 @@ impl Policy {
         if self.settings.sni_must_match && !facts.server_name_is_host() {
             return everywhere(Reason::Sni);
         }
-        let found = self.find(&facts);
+        if !matches!(request.dialled, Dialled::Named) {
+            return self.judge_dialled(&facts);
+        }
+        let found = self.find(&facts, None);
         match self.has_states {
             true => [VERDICT, WOULD_BE].map(|view| self.conclude(&facts, &found, view)),
             false => [self.conclude(&facts, &found, VERDICT); 2],
@@ -201,11 +212,8 @@ impl Policy {
         if let Some(rule) = pick(&found.allow) {
             return Verdict::by_rule(Action::Allow, Reason::Rule, rule);
         }
-        if facts.is_special {
-            return Verdict::deny(match facts.host {
-                Host::Address(address) if !is_forbidden(*address) => Reason::IpLiteral,
-                _ => Reason::ForbiddenAddress,
-            });
+        if let Some(reason) = facts.special_reason() {
+            return Verdict::deny(reason);
         }
         if facts.is_connect {
             return Verdict::deny(Reason::Connect);
@@ -217,8 +225,9 @@ impl Policy {
         }
     }
 
-    /// Holds the request against the candidates, and keeps of each kind the match that is named.
-    fn find(&self, facts: &Facts<'_>) -> Found {
+    /// Holds the request against the candidates, and keeps of each kind the match that is named. Of allow
+    /// rules only these entries count, where there are any given.
+    fn find(&self, facts: &Facts<'_>, entries: Option<&Entries>) -> Found {
         let mut found = Found::default();
         // The entries of one rule come one behind the other: its callers are asked about once.
         let mut last = None;
@@ -226,11 +235,14 @@ impl Policy {
             Some((asked, matches)) if asked == index => matches,
             _ => last.insert((index, rule.matches_caller(facts))).1,
         };
-        self.index.visit(facts, |candidate| {
+        self.index.visit(facts, &mut |candidate| {
             let at = candidate.rule as usize;
             let Some((rule, conditions)) = self.rules.get(at).zip(self.conditions.get(at)) else {
                 return;
             };
+            if entries.is_some_and(|it| rule.action == Action::Allow && !it.contains(&candidate)) {
+                return;
+            }
             let Some(kind) = found.kind(rule, facts) else { return };
             let counts = rule.counts_per_view();
             let Candidate { destination, scope, rank, rule: index } = candidate;

@@ -1,10 +1,12 @@
 //! The facts of one request, or of one connection, that a verdict may depend on.
 
+use super::decision::Reason;
+use super::dialled::Dialled;
 use super::host_map::HostKeys;
 use super::path::Readings;
 use super::query::Query;
 use super::text::Text;
-use crate::host::{Authority, Host, Malformed};
+use crate::host::{Authority, Host, Malformed, is_forbidden};
 use crate::root_id::Connections;
 use crate::time::Time;
 use crate::token::is_token;
@@ -23,6 +25,8 @@ pub struct Request<'a> {
     pub path: Option<&'a [u8]>,
     /// The port in the name of the route's cluster.
     pub cluster_port: ClusterPort,
+    /// Which host the request goes to.
+    pub dialled: Dialled<'a>,
     /// The caller's verified SPIFFE id, without `spiffe://`.
     pub principal: Option<&'a str>,
     /// Whether the connection is TLS, and then its server name; empty where it sent none.
@@ -39,6 +43,7 @@ impl<'a> Request<'a> {
             method: Some(method),
             path: None,
             cluster_port: ClusterPort::Unsaid,
+            dialled: Dialled::Named,
             principal: None,
             server_name: None,
             now: None,
@@ -53,10 +58,20 @@ impl<'a> Request<'a> {
             method: None,
             path: None,
             cluster_port: ClusterPort::Said(connections.port),
+            dialled: Dialled::Named,
             principal: None,
             server_name: None,
             now: None,
         }
+    }
+
+    /// Sends it where a waypoint does: to the host and the port in the name of the route's cluster, which is
+    /// empty where there is none.
+    pub fn send_to_cluster(&mut self, cluster: &'a [u8]) {
+        let named = self.authority.as_ref().ok().map(|authority| &authority.host);
+        let (dialled, port) = Dialled::of(cluster, named);
+        self.dialled = dialled;
+        self.cluster_port = port.map_or(ClusterPort::Unknown, ClusterPort::Said);
     }
 
     /// The port that will be dialled; absent where neither the route nor the authority says, and
@@ -172,13 +187,28 @@ impl<'a> Facts<'a> {
         if !request.method.is_none_or(is_token) || (is_connect && authority.port.is_none()) {
             return None;
         }
-        Some(Self {
-            host: &authority.host,
-            host_keys: HostKeys::new(&authority.host),
-            is_special: authority.host.is_special(),
+        let port = Port::of(request.cluster_port, authority.port);
+        Some(Self::to(&authority.host, request, port, is_connect))
+    }
+
+    /// Which host the request goes to.
+    pub(super) fn dialled(&self) -> &'a Dialled<'a> {
+        &self.request.dialled
+    }
+
+    /// The same request to another host than it names.
+    pub(super) fn sent_to(&self, host: &'a Host<'a>) -> Self {
+        Self::to(host, self.request, self.port, self.is_connect)
+    }
+
+    fn to(host: &'a Host<'a>, request: &'a Request<'a>, port: Port, is_connect: bool) -> Self {
+        Self {
+            host,
+            host_keys: HostKeys::new(host),
+            is_special: host.is_special(),
             method: request.method,
             is_connect,
-            port: Port::of(request.cluster_port, authority.port),
+            port,
             principal: request.principal.map(Text::new),
             namespace: OnceCell::new(),
             now: request.now,
@@ -186,6 +216,14 @@ impl<'a> Facts<'a> {
             readings: OnceCell::new(),
             service_account: OnceCell::new(),
             query: OnceCell::new(),
+        }
+    }
+
+    /// Why a host that no rule names is refused, where an allow must name it.
+    pub(super) fn special_reason(&self) -> Option<Reason> {
+        self.is_special.then_some(match self.host {
+            Host::Address(address) if !is_forbidden(*address) => Reason::IpLiteral,
+            _ => Reason::ForbiddenAddress,
         })
     }
 

@@ -182,6 +182,8 @@ pub enum Miss {
     HostNotNamed,
     /// The request is a CONNECT, which an allow must name.
     ConnectNotNamed,
+    /// At a waypoint: it allows the host that the request names, and not the one that is dialled.
+    DialledHost,
     /// Every field of that entry that does not hold, and of all entries of `from` where none holds.
     Fields(Vec<FieldMiss>),
 }

@@ -13,6 +13,7 @@ use crate::config::{self, Config, Errors};
 use crate::connection::ConnectionFilter;
 use crate::filter::Filter;
 use crate::host::Malformed;
+use crate::place::Place;
 use crate::root_id::{self, Connections};
 
 /// More errors than this are counted, not logged one by one.
@@ -51,11 +52,19 @@ impl RootContext for Root {
         if connections.is_some() && !matches!(self, Self::Connections(_)) {
             *self = Self::Connections(None);
         }
+        let Ok(place) = place() else { return false };
+        if connections.is_some() && place == Place::Waypoint {
+            log::error!(
+                "connections are not judged at a waypoint, which shows neither their server names nor \
+                 where they were dialled: let the plugin judge requests there"
+            );
+            return false;
+        }
         let Some(config) = read_config(plugin_configuration_size) else { return false };
         *self = match connections {
             None => {
                 keep_policy_over_redirects();
-                Self::Requests(Some(Rc::new(Filter::new(config))))
+                Self::Requests(Some(Rc::new(Filter::new(config, place))))
             }
             Some(connections) => {
                 let filter = ConnectionFilter::new(config, connections);
@@ -112,6 +121,19 @@ fn judged_connections(root_id: &[u8]) -> Result<Option<Connections>, Malformed> 
         let root_id = root_id.escape_ascii();
         log::error!("root id `{root_id}` refused: {error}; {}", root_id::REMEDY);
     })
+}
+
+/// Where this proxy stands. It fails if the proxy does not say: what is right at a gateway leaves a waypoint
+/// open.
+fn place() -> Result<Place, Status> {
+    match hostcalls::property(&["xds", "node", "id"]) {
+        Ok(id) => Ok(Place::of_node_id(&id)),
+        Err(Status::NOT_FOUND) => Ok(Place::Gateway),
+        Err(Status(status)) => {
+            log::error!("the proxy does not give its node id: status {status}");
+            Err(Status(status))
+        }
+    }
 }
 
 /// Lets the second pass of a request that Envoy redirects know the first, and its policy.

@@ -76,6 +76,7 @@ pub fn check(config: &Config, facts: [&[u8]; 8]) {
         start_time: clock,
         host: host.as_deref(),
         authority: Some(authority),
+        dialled_host: host.as_deref(),
         port: request.authority.as_ref().ok().and_then(|authority| authority.port),
         method: Some(method),
         path: Some(path),
@@ -104,6 +105,7 @@ pub fn check(config: &Config, facts: [&[u8]; 8]) {
     }
     assert_eq!(line.text("egress_decision"), Some(decision.verdict.action.as_str()));
     assert_eq!(line.text("host"), host.as_deref());
+    assert_eq!(line.text("dialled_host"), host.as_deref());
 
     let subject = Subject {
         host: host.as_deref(),

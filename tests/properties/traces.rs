@@ -17,8 +17,11 @@ fn a_trace_leads_to_its_decision() {
         let mut bytes = Unstructured::new(bytes);
         let text = sample::policy(&mut bytes).expect("a policy");
         let policy = config::read(text.to_string().as_bytes()).expect("a policy").policy;
-        for _ in 0..8 {
-            let request = sample::request(&mut bytes).expect("a request");
+        for number in 0..12 {
+            let request = match number {
+                0..8 => sample::request(&mut bytes).expect("a request"),
+                _ => sample::request_at_waypoint(&mut bytes).expect("a request"),
+            };
             let trace = policy.trace(&facts(&request));
             let shown = format!("{text}\n{request:?}\n{trace:?}");
             assert_eq!(trace.decision, policy.decide(&facts(&request)), "{shown}");
@@ -34,6 +37,7 @@ fn a_trace_leads_to_its_decision() {
     });
     let expected = [
         "connect",
+        "dialled",
         "ended",
         "from",
         "host",
@@ -127,6 +131,7 @@ fn words(candidate: &Attempt) -> Vec<&'static str> {
         Some(Miss::Ended) => vec!["ended"],
         Some(Miss::HostNotNamed) => vec!["host"],
         Some(Miss::ConnectNotNamed) => vec!["connect"],
+        Some(Miss::DialledHost) => vec!["dialled"],
         Some(Miss::Fields(misses)) => {
             assert!(!misses.is_empty(), "{candidate:?}");
             misses.iter().flat_map(|miss| [miss.list, miss.field]).collect()

@@ -3,6 +3,7 @@
 use crate::for_all_bytes;
 use arbitrary::Unstructured;
 use egress_warden::host::ServerNameForm;
+use egress_warden::place::Place;
 use egress_warden::policy::{ClusterPort, judged_method};
 use egress_warden::root_id::Connections;
 use egress_warden::time::Time;
@@ -34,6 +35,7 @@ fn the_naive_matcher_agrees_on_every_verdict_and_every_reason_comes_up() {
         "is allow rule",
         "is deny connect",
         "is deny default",
+        "is deny destination",
         "is deny expired",
         "is deny forbidden_address",
         "is deny identity",
@@ -46,6 +48,7 @@ fn the_naive_matcher_agrees_on_every_verdict_and_every_reason_comes_up() {
         "would be allow rule",
         "would be deny connect",
         "would be deny default",
+        "would be deny destination",
         "would be deny expired",
         "would be deny forbidden_address",
         "would be deny identity",
@@ -106,7 +109,9 @@ fn facts(request: &Request) -> naive::Request {
     let peer = request.peer_uri();
     let principal = peer.as_deref().and_then(|uri| uri.strip_prefix(b"spiffe://"));
     let is_tls = request.tls || peer.is_some();
+    let is_at_waypoint = request.place() == Place::Waypoint;
     naive::Request {
+        waypoint_cluster: request.cluster().filter(|_| is_at_waypoint).map(String::into_bytes),
         authority: header(":authority").unwrap_or_default(),
         method: judged_method(&method, protocols.map(|(_, value)| &value[..])).to_vec(),
         path: header(":path"),
@@ -115,7 +120,7 @@ fn facts(request: &Request) -> naive::Request {
             ClusterPort::Unsaid | ClusterPort::Unknown => None,
         }),
         principal: principal
-            .filter(|it| !it.is_empty())
+            .filter(|it| !(it.is_empty() || is_at_waypoint && it.contains(&b',')))
             .and_then(|it| String::from_utf8(it.to_vec()).ok()),
         server_name: is_tls
             .then(|| request.sni.as_ref().map(|sni| sni.0.clone()).unwrap_or_default()),

@@ -13,10 +13,11 @@ const RECORD_KEYS: [&str; 7] =
     ["decision", "rule", "reason", "policy", "would", "would_rule", "would_reason"];
 
 /// The keys that follow them.
-const DETAIL_KEYS: [&str; 11] = [
+const DETAIL_KEYS: [&str; 12] = [
     "start_time",
     "host",
     "authority",
+    "dialled_host",
     "port",
     "method",
     "path",

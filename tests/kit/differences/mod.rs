@@ -10,7 +10,7 @@ pub mod sample;
 
 use egress_warden::config::{self, Config};
 use egress_warden::host::{Authority, Host};
-use egress_warden::policy::{self, Action, ClusterPort, Policy, Verdict};
+use egress_warden::policy::{self, Action, ClusterPort, Dialled, Policy, Verdict};
 use egress_warden::time::Time;
 use labels::Known;
 use serde_json::{Value, json};
@@ -55,6 +55,7 @@ impl Request {
             method: self.method.as_ref().map(String::as_bytes),
             path: self.path.as_ref().map(String::as_bytes),
             cluster_port: self.cluster_port.map_or(ClusterPort::Unsaid, ClusterPort::Said),
+            dialled: Dialled::Named,
             principal: self.principal.as_deref(),
             server_name: self.server_name.as_ref().map(String::as_bytes),
             now: Some(Time::of_nanoseconds(self.now)),

@@ -73,6 +73,8 @@ pub struct Host {
     pub roots: HashMap<u32, u32>,
     /// The ids by which plugins name their roots, by the root's context.
     pub root_ids: HashMap<u32, String>,
+    /// The proxy's node id.
+    pub node_id: Option<String>,
     /// The properties that outlive a redirect, by the root that said so.
     pub kept: BTreeSet<(u32, String)>,
     /// Names of the metrics by definition; the id is made of the place.
@@ -115,6 +117,7 @@ impl Default for Host {
             tick_periods: HashMap::new(),
             roots: HashMap::new(),
             root_ids: HashMap::new(),
+            node_id: None,
             kept: BTreeSet::new(),
             metrics: Vec::new(),
         }
@@ -188,6 +191,9 @@ impl Host {
             && let Some(root_id) = self.root_ids.get(&self.context)
         {
             return Ok(root_id.clone().into_bytes());
+        }
+        if path == "xds\0node\0id" {
+            return self.node_id.clone().map(String::into_bytes).ok_or(Status::NotFound);
         }
         let stream = self.stream().ok_or(Status::NotFound)?;
         let key = filter_state_key(path);

@@ -2,27 +2,50 @@
 
 use super::{Guest, Headers, Level, LocalReply, Root, Worker};
 use crate::case::plane::Plane;
+use egress_warden::place::Place;
 use egress_warden::time::Time;
 use egress_warden_simulate::{Answer, Outcome, Subject};
+use std::cell::OnceCell;
 
 /// What stands beside the record in the filter state, for the guard.
 const CLUSTER: &str = "egress_cluster";
 
-/// Policies are roots of this worker.
+/// A node id as a waypoint of Istio has it.
+const WAYPOINT: &str = "waypoint~10.0.0.9~waypoint-7d4f.egress~egress.svc.cluster.local";
+
+/// Policies are roots of this worker, which stands at gateways and waypoints in turn.
 pub struct InHost<'w, G>(pub &'w mut Worker<G>);
 
-impl<G: Guest> Plane for InHost<'_, G> {
-    type Policy = Root;
+/// A policy that was accepted.
+pub struct Loaded {
+    text: String,
+    root: Root,
+    at_waypoint: OnceCell<Root>,
+}
 
-    fn load(&mut self, root_id: &str, text: &str) -> Result<Root, Vec<String>> {
+impl<G: Guest> Plane for InHost<'_, G> {
+    type Policy = Loaded;
+
+    fn load(&mut self, root_id: &str, text: &str) -> Result<Loaded, Vec<String>> {
         let root = self.0.configure_as(root_id, text);
         let errors = || self.0.lines().into_iter().map(|line| line.text).collect();
-        root.accepted.then_some(root).ok_or_else(errors)
+        let policy = Loaded { text: text.to_owned(), root, at_waypoint: OnceCell::new() };
+        root.accepted.then_some(policy).ok_or_else(errors)
     }
 
-    fn send(&mut self, root: &Root, subject: &Subject) -> Outcome {
+    fn send(&mut self, policy: &Loaded, subject: &Subject) -> Outcome {
         let at = crate::case::at();
         let worker = &mut *self.0;
+        let root = match subject.place() {
+            Place::Gateway => &policy.root,
+            Place::Waypoint => policy.at_waypoint.get_or_init(|| {
+                worker.set_node_id(Some(WAYPOINT));
+                let root = worker.configure(&policy.text);
+                worker.set_node_id(None);
+                assert!(root.accepted, "accepted at a gateway and not at a waypoint");
+                root
+            }),
+        };
         worker.set_clock(subject.clock(at).and_then(Time::nanoseconds));
         let arrived = subject.header_pairs();
         let before = worker.counters();

@@ -245,6 +245,11 @@ impl<G: Guest> Worker<G> {
         self.host_mut().log_level = level;
     }
 
+    /// Sets the proxy's node id, which says where it stands; `None`: it has none.
+    pub fn set_node_id(&mut self, id: Option<&str>) {
+        self.host_mut().node_id = id.map(str::to_owned);
+    }
+
     /// Sets the proxy's clock, in nanoseconds since the Unix epoch; `None`: it cannot be read.
     pub fn set_clock(&mut self, nanoseconds: Option<u64>) {
         self.host_mut().clock = nanoseconds;

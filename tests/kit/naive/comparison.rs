@@ -9,7 +9,7 @@ use egress_warden::root_id::Connections;
 use egress_warden::time::Time;
 use std::net::IpAddr;
 
-/// Makes a policy, eight requests and four connections of bytes, decides them in both ways, and panics where they
+/// Makes a policy, eight requests, four at a waypoint and four connections of bytes, decides them in both ways, and panics where they
 /// differ; else the verdicts, for statistics.
 pub fn compare(bytes: &[u8]) -> Vec<(Verdict, Option<Verdict>)> {
     let mut bytes = Unstructured::new(bytes);
@@ -20,6 +20,8 @@ pub fn compare(bytes: &[u8]) -> Vec<(Verdict, Option<Verdict>)> {
     let requests = (0..8).map(|_| sample::request(&mut bytes).expect("a request"));
     let mut requests: Vec<_> = requests.collect();
     requests.extend((0..4).map(|_| sample::connection(&mut bytes).expect("a connection")));
+    let at_waypoint = (0..4).map(|_| sample::request_at_waypoint(&mut bytes).expect("a request"));
+    requests.extend(at_waypoint);
     requests
         .into_iter()
         .map(|request| compare_one(&text, &config.policy, &naive, &request))
@@ -82,6 +84,16 @@ pub fn facts(request: &Request) -> policy::Request<'_> {
             now: request.now.map(Time::of_nanoseconds),
             ..policy::Request::connection(&request.authority, connections)
         };
+    }
+    if let Some(cluster) = &request.waypoint_cluster {
+        let mut facts = policy::Request {
+            path: request.path.as_deref(),
+            principal: request.principal.as_deref(),
+            now: request.now.map(Time::of_nanoseconds),
+            ..policy::Request::new(&request.authority, &request.method)
+        };
+        facts.send_to_cluster(cluster);
+        return facts;
     }
     policy::Request {
         path: request.path.as_deref(),

@@ -72,6 +72,8 @@ pub struct Request {
     pub method: Vec<u8>,
     pub path: Option<Vec<u8>>,
     pub cluster_port: Option<u16>,
+    /// The name of the route's cluster at a waypoint, empty where there is none; absent at a gateway.
+    pub waypoint_cluster: Option<Vec<u8>>,
     /// A connection: `authority` is its server name, `cluster_port` its port, and it has no method.
     pub is_connection: bool,
     /// A connection whose plugin expects server names in the mesh's own form.
@@ -98,8 +100,76 @@ pub fn decide(policy: &Policy, request: &Request) -> (Verdict, Option<Verdict>) 
     }
 }
 
-/// The steps of the definition, without the rules of one state.
+/// The steps of the definition, without the rules of one state; at a waypoint, with both readings of the
+/// host.
 fn judge(policy: &Policy, request: &Request, without: &str) -> Verdict {
+    let Some(cluster) = &request.waypoint_cluster else {
+        return judge_readings(policy, request, without, Dialled::Same);
+    };
+    let (dialled, cluster_port) = match dialled(cluster) {
+        None => (None, None),
+        Some((host, port)) => (Some(host), Some(port)),
+    };
+    let named = authority(request).map(|(host, _)| host);
+    let readings = match dialled {
+        None => Dialled::Nothing,
+        Some(Cluster::One(host)) if Some(&host) == named.as_ref() => Dialled::Same,
+        Some(Cluster::One(host)) => Dialled::Other(host),
+        Some(Cluster::Under(apex)) => {
+            let covers = |host: &Host| match (host, &apex) {
+                (Host::Name(host), Host::Name(apex)) => host.ends_with(&format!(".{apex}")),
+                _ => false,
+            };
+            if named.as_ref().is_some_and(covers) { Dialled::Same } else { Dialled::Unknown }
+        }
+    };
+    // Nobody speaks TLS inside a tunnel that a waypoint ends.
+    let request = Request { cluster_port, server_name: None, ..request.clone() };
+    let is_same = readings == Dialled::Same;
+    let verdict = judge_readings(policy, &request, without, readings);
+    let is_by_rule = matches!(verdict.1, "rule" | "unknown" | "malformed" | "identity");
+    // "would be allowed if it were not for the dialled host"
+    let by_name = || judge_readings(policy, &request, without, Dialled::Same);
+    match is_same || is_by_rule || verdict.0 || !by_name().0 {
+        true => verdict,
+        false => (false, "destination", None),
+    }
+}
+
+/// What a waypoint's cluster says of the host.
+enum Cluster {
+    One(Host),
+    Under(Host),
+}
+
+/// How the host that is dialled differs from the one that is named.
+#[derive(Clone, Debug, PartialEq)]
+enum Dialled {
+    Same,
+    Other(Host),
+    /// A host that nobody knows.
+    Unknown,
+    /// The cluster says no host.
+    Nothing,
+}
+
+/// `inbound-vip|PORT|…|HOST` or `outbound|PORT|…|HOST`.
+fn dialled(cluster: &[u8]) -> Option<(Cluster, u16)> {
+    let text = std::str::from_utf8(cluster).ok()?;
+    let [direction, port, _, host] = text.split('|').collect::<Vec<_>>()[..] else { return None };
+    let is_known = direction == "inbound-vip" || direction == "outbound";
+    let (apex, is_wildcard) = match host.strip_prefix("*.") {
+        Some(apex) => (apex, true),
+        None => (host, false),
+    };
+    // A host and its port are written as an authority has them.
+    let (host, port) = host::authority(format!("{apex}:{port}").as_bytes())?;
+    let host = if is_wildcard { Cluster::Under(host) } else { Cluster::One(host) };
+    is_known.then_some((host, port?))
+}
+
+/// The steps for these readings of the host.
+fn judge_readings(policy: &Policy, request: &Request, without: &str, dialled: Dialled) -> Verdict {
     let is_connect = request.method.eq_ignore_ascii_case(b"CONNECT");
     let is_token = |byte: &u8| byte.is_ascii_graphic() && !b"\"(),/:;<=>?@[\\]{}".contains(byte);
     let authority = match authority(request) {
@@ -123,6 +193,9 @@ fn judge(policy: &Policy, request: &Request, without: &str) -> Verdict {
     {
         return (false, "sni", None);
     }
+    if dialled == Dialled::Nothing {
+        return (false, "destination", None);
+    }
     let counting = || {
         let counts = |rule: &&Rule| rule.state.as_deref() != Some(without);
         policy.rules.iter().filter(counts)
@@ -130,8 +203,9 @@ fn judge(policy: &Policy, request: &Request, without: &str) -> Verdict {
     let named = |action: &str, ended: bool, unknown: bool| {
         let rules =
             counting().filter(|rule| rule.action == action && has_ended(rule, request) == ended);
-        let matches =
-            rules.filter_map(|rule| Some((specificity(rule, request, &authority, unknown)?, rule)));
+        let matches = rules.filter_map(|rule| {
+            Some((specificity(rule, request, &authority, &dialled, unknown)?, rule))
+        });
         let first = matches.min_by(|(a, left), (b, right)| b.cmp(a).then(left.id.cmp(&right.id)));
         first.map(|(_, rule)| rule.id.clone())
     };
@@ -144,15 +218,20 @@ fn judge(policy: &Policy, request: &Request, without: &str) -> Verdict {
     if let rule @ Some(_) = named("allow", false, false) {
         return (true, "rule", rule);
     }
-    match host {
+    let special = match &dialled {
+        Dialled::Other(other) if other.is_special() && !host.is_special() => other,
+        _ => host,
+    };
+    match special {
         Host::Address(address) if !registry::is_forbidden(*address) => {
             return (false, "ip_literal", None);
         }
-        _ if host.is_special() => return (false, "forbidden_address", None),
+        _ if special.is_special() => return (false, "forbidden_address", None),
         _ if is_connect => return (false, "connect", None),
         _ => {}
     }
-    match (policy.default == "allow", named("allow", true, false)) {
+    // Unknown never helps an allow.
+    match (policy.default == "allow" && dialled != Dialled::Unknown, named("allow", true, false)) {
         (true, _) => (true, "default", None),
         (false, rule @ Some(_)) => (false, "expired", rule),
         (false, None) => (false, "default", None),
@@ -181,6 +260,7 @@ fn specificity(
     rule: &Rule,
     request: &Request,
     authority: &(Host, Option<u16>),
+    dialled: &Dialled,
     unknown: bool,
 ) -> Option<(u8, usize)> {
     let is_deny = rule.action == "deny";
@@ -202,22 +282,29 @@ fn specificity(
     if !rule.from.as_ref().is_none_or(|entries| entries.iter().any(from)) {
         return None;
     }
-    let (host, port) = authority;
+    let (named, port) = authority;
+    let others = match dialled {
+        Dialled::Same | Dialled::Nothing => vec![],
+        Dialled::Other(host) => vec![Some(host)],
+        Dialled::Unknown => vec![None],
+    };
     let must_name_connect = !is_deny && request.method.eq_ignore_ascii_case(b"CONNECT");
-    let must_name_host = !is_deny && host.is_special();
+    let must_name_host = |host: &Host| !is_deny && host.is_special();
     let path = request.path.as_deref();
     // An allow needs both readings of a path, a deny one.
     let any_or_both =
         |[sent, lenient]: [bool; 2]| if is_deny { sent || lenient } else { sent && lenient };
     let Some(entries) = &rule.to else {
-        return (!must_name_connect && !must_name_host).then_some((0, 0));
+        let must_name = others.iter().flatten().copied().chain([named]).any(must_name_host);
+        let is_known = is_deny || !others.contains(&None);
+        return (!must_name_connect && !must_name && is_known).then_some((0, 0));
     };
-    let to = |entry: &Entry| {
+    let to = |entry: &Entry, host: &Host| {
         let by_host = |pattern: &Pattern| pattern.matches(host) && (is_deny || pattern.opens(host));
         let hosts: Vec<Pattern> = patterns(&entry.hosts).filter(by_host).collect();
         let names_connect = entry.methods.iter().flatten().any(|method| method == "CONNECT");
         let matches = all(&[
-            Some(entry.hosts.is_none() && !must_name_host || !hosts.is_empty()),
+            Some(entry.hosts.is_none() && !must_name_host(host) || !hosts.is_empty()),
             Some(!patterns(&entry.not_hosts).any(|pattern| pattern.matches(host))),
             Some(names_connect || !must_name_connect),
             field(&entry.ports, |list| has_port(list, *port, request.cluster_port)),
@@ -236,7 +323,16 @@ fn specificity(
         let specificity = |pattern: &Pattern| pattern.specificity(host);
         matches.then(|| hosts.iter().map(specificity).max().unwrap_or((0, 0)))
     };
-    entries.iter().filter_map(to).max()
+    // An allow needs one entry that matches both readings, a deny one reading.
+    let both = |entry: &Entry| {
+        let by_name = to(entry, named);
+        let by_others = others.iter().map(|host| host.and_then(|host| to(entry, host)));
+        match is_deny {
+            true => by_others.flatten().chain(by_name).max(),
+            false => by_name.filter(|_| by_others.clone().all(|it| it.is_some())),
+        }
+    };
+    entries.iter().filter_map(both).max()
 }
 
 fn field<T>(list: &Option<T>, matches: impl Fn(&T) -> Option<bool>) -> Option<bool> {

@@ -269,6 +269,31 @@ pub fn request(bytes: &mut Unstructured<'_>) -> Result<Request> {
     })
 }
 
+/// The same at a waypoint.
+pub fn request_at_waypoint(bytes: &mut Unstructured<'_>) -> Result<Request> {
+    let request = request(bytes)?;
+    let host = match bytes.int_in_range(0..=5)? {
+        0 | 1 => String::from_utf8_lossy(&request.authority).into_owned(),
+        2 => format!("*.{}", spelling(bytes)?),
+        3 => match String::from_utf8_lossy(&request.authority).split_once('.') {
+            Some((_, apex)) => format!("*.{apex}"),
+            None => spelling(bytes)?,
+        },
+        _ => spelling(bytes)?,
+    };
+    let host = host.rsplit_once(':').map_or(&*host, |(host, _)| host);
+    let port = bytes.choose(&["80", "443", "443", "8443"])?;
+    let cluster = match bytes.int_in_range(0..=9)? {
+        0 => format!("outbound|{port}||{host}"),
+        1 => format!("inbound-vip|{port}|http/v1|{host}"),
+        2 => bytes
+            .choose(&["", "encap", "UnknownService", "inbound|80||", "inbound-vip|0|http|a.test"])?
+            .to_string(),
+        _ => format!("inbound-vip|{port}|http|{host}"),
+    };
+    Ok(Request { waypoint_cluster: Some(cluster.into_bytes()), server_name: None, ..request })
+}
+
 /// A connection, by a server name in one spelling or another, now and then malformed.
 pub fn connection(bytes: &mut Unstructured<'_>) -> Result<Request> {
     let Request { principal, now, .. } = request(bytes)?;

@@ -20,6 +20,15 @@ pub fn remote_address(said: Option<&Bytes>) -> Vec<u8> {
     said.map_or_else(|| b"10.0.0.7:41000".to_vec(), |Bytes(address)| address.clone())
 }
 
+/// The name of the cluster at a waypoint, as Istio gives it; the name of a cluster is taken as it is.
+pub fn cluster_of_dialled(dialled: &str) -> String {
+    let is_port = |port: &str| port.parse::<u16>().is_ok();
+    match dialled.rsplit_once(':').filter(|(host, port)| is_port(port) && !host.contains('|')) {
+        Some((host, port)) => format!("inbound-vip|{port}|http|{host}"),
+        None => dialled.to_owned(),
+    }
+}
+
 /// The name of a cluster that dials a port, as Istio gives it.
 pub fn cluster_of_port(port: u16) -> String {
     format!("outbound|{port}||")

@@ -7,6 +7,7 @@ use crate::subject::Subject;
 use egress_warden::config::Config;
 use egress_warden::connection::ConnectionFilter;
 use egress_warden::filter::Filter;
+use egress_warden::place::Place;
 use egress_warden::policy::Trace;
 use egress_warden::proxy::Flow;
 use egress_warden::root_id::Connections;
@@ -17,7 +18,8 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct Filters {
     config: Arc<Config>,
-    requests: Filter,
+    /// Of requests at a gateway, and at a waypoint.
+    requests: [Filter; 2],
     connections: ConnectionFilter,
 }
 
@@ -26,7 +28,8 @@ impl Filters {
     pub fn new(config: impl Into<Arc<Config>>, connections: Connections) -> Self {
         let config = config.into();
         Self {
-            requests: Filter::new(Arc::clone(&config)),
+            requests: [Place::Gateway, Place::Waypoint]
+                .map(|place| Filter::new(Arc::clone(&config), place)),
             connections: ConnectionFilter::new(Arc::clone(&config), connections),
             config,
         }
@@ -41,7 +44,7 @@ impl Filters {
     pub fn simulate(&self, subject: &Subject, at: Time) -> Outcome {
         let proxy = MemoryProxy::new(subject, at);
         let (flow, lines) = lines::during(|| match subject {
-            Subject::Request(_) => self.requests.on_request_headers(&proxy).flow,
+            Subject::Request(_) => self.requests(subject.place()).on_request_headers(&proxy).flow,
             Subject::Connection(_) => {
                 let decided = self.connections.on_new_connection(&proxy);
                 decided.unwrap_or_else(|| self.connections.decide_late(&proxy))
@@ -55,8 +58,16 @@ impl Filters {
     pub fn trace(&self, subject: &Subject, at: Time) -> Option<Trace> {
         let proxy = MemoryProxy::new(subject, at);
         match subject {
-            Subject::Request(_) => self.requests.trace(&proxy).ok(),
+            Subject::Request(_) => self.requests(subject.place()).trace(&proxy).ok(),
             Subject::Connection(_) => self.connections.trace(&proxy).ok(),
+        }
+    }
+
+    fn requests(&self, place: Place) -> &Filter {
+        let [at_gateway, at_waypoint] = &self.requests;
+        match place {
+            Place::Gateway => at_gateway,
+            Place::Waypoint => at_waypoint,
         }
     }
 }

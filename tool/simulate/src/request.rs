@@ -1,9 +1,10 @@
 //! A request as a file writes it.
 
-use crate::attributes::{Attribute, cluster_of_port, peer_uri, remote_address};
+use crate::attributes::{Attribute, cluster_of_dialled, cluster_of_port, peer_uri, remote_address};
 use crate::bytes::{Bytes, shown};
 use crate::outcome::Headers;
 use crate::time::Clock;
+use egress_warden::place::Place;
 use egress_warden::time::Time;
 use std::fmt;
 
@@ -24,6 +25,9 @@ pub struct Request {
     pub port: Option<u16>,
     /// The name of the route's cluster, in place of its port.
     pub cluster: Option<String>,
+    /// At a waypoint, what the caller dialled: `HOST:PORT`, or the name of the route's cluster. Absent, the
+    /// request comes to a gateway.
+    pub dialled: Option<String>,
     /// Whether the connection is TLS: one with a peer certificate always is.
     pub tls: bool,
     pub sni: Option<Bytes>,
@@ -66,24 +70,48 @@ impl Request {
         pseudo.chain(others).collect()
     }
 
+    /// Where it is judged.
+    pub fn place(&self) -> Place {
+        match self.dialled {
+            Some(_) => Place::Waypoint,
+            None => Place::Gateway,
+        }
+    }
+
     /// The attributes that Envoy has of such a request.
     pub(crate) fn properties(&self, at: Time) -> Vec<(Attribute, Vec<u8>)> {
-        let peer = self.peer_uri();
-        let is_tls = self.tls || peer.is_some();
         let cluster = self.cluster().map(String::into_bytes);
         let time = self.clock(at).and_then(Time::nanoseconds).map(|it| it.to_le_bytes().to_vec());
-        let properties: [(Attribute, Option<Vec<u8>>); 9] = [
+        let properties: [(Attribute, Option<Vec<u8>>); 5] = [
             (&["cluster_name"], cluster.clone()),
-            (&["connection", "mtls"], Some(vec![u8::from(peer.is_some())])),
-            (&["connection", "requested_server_name"], self.sni.clone().map(|Bytes(sni)| sni)),
-            (&["connection", "tls_version"], is_tls.then(|| b"TLSv1.3".to_vec())),
-            (&["connection", "uri_san_peer_certificate"], peer),
             (&["request", "id"], self.request_id()),
             (&["request", "time"], time),
             (&["source", "address"], Some(remote_address(self.remote_address.as_ref()))),
             (&["xds", "cluster_name"], cluster),
         ];
-        properties.into_iter().filter_map(|(path, value)| Some((path, value?))).collect()
+        let properties = properties.into_iter().chain(match self.place() {
+            Place::Gateway => self.connection_properties(),
+            Place::Waypoint => self.tunnel_properties(),
+        });
+        properties.filter_map(|(path, value)| Some((path, value?))).collect()
+    }
+
+    /// What a gateway knows of the connection in which the request came.
+    fn connection_properties(&self) -> Vec<(Attribute, Option<Vec<u8>>)> {
+        let peer = self.peer_uri();
+        let is_tls = self.tls || peer.is_some();
+        vec![
+            (&["connection", "mtls"], Some(vec![u8::from(peer.is_some())])),
+            (&["connection", "requested_server_name"], self.sni.clone().map(|Bytes(sni)| sni)),
+            (&["connection", "tls_version"], is_tls.then(|| b"TLSv1.3".to_vec())),
+            (&["connection", "uri_san_peer_certificate"], peer),
+        ]
+    }
+
+    /// What a waypoint knows of the tunnel in which the request came; it ended in another listener.
+    fn tunnel_properties(&self) -> Vec<(Attribute, Option<Vec<u8>>)> {
+        let peer = self.peer_uri().unwrap_or_else(|| b"-".to_vec());
+        vec![(&["filter_state", "io.istio.peer_principal"], Some(peer))]
     }
 
     fn request_id(&self) -> Option<Vec<u8>> {
@@ -103,7 +131,8 @@ impl Request {
 
     /// The name of the route's cluster.
     pub fn cluster(&self) -> Option<String> {
-        self.cluster.clone().or_else(|| self.port.map(cluster_of_port))
+        let dialled = self.dialled.as_deref().map(cluster_of_dialled);
+        dialled.or_else(|| self.cluster.clone()).or_else(|| self.port.map(cluster_of_port))
     }
 }
 

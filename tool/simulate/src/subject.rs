@@ -6,6 +6,7 @@ use crate::connection::Connection;
 use crate::outcome::Headers;
 use crate::request::Request;
 use egress_warden::host::{Authority, Malformed};
+use egress_warden::place::Place;
 use egress_warden::record;
 use egress_warden::root_id::Connections;
 use egress_warden::time::Time;
@@ -53,6 +54,14 @@ impl Subject {
         match self {
             Self::Request(request) => request.properties(at),
             Self::Connection(connection) => connection.properties(),
+        }
+    }
+
+    /// Where it is judged.
+    pub fn place(&self) -> Place {
+        match self {
+            Self::Request(request) => request.place(),
+            Self::Connection(_) => Place::Gateway,
         }
     }
 

@@ -15,7 +15,7 @@ use super::ways::{Way, ways};
 use crate::judgement::Judgement;
 use crate::policy_file::{List, Source};
 use egress_warden::host::{Authority, Block, Host, HostPattern, Malformed, is_forbidden};
-use egress_warden::policy::{Action, ClusterPort, Decision, Policy, Request, Verdict};
+use egress_warden::policy::{Action, ClusterPort, Decision, Dialled, Policy, Request, Verdict};
 use egress_warden::time::Time;
 use serde::Serialize;
 use std::borrow::Cow;
@@ -525,6 +525,7 @@ fn request<'a>(
         method: method.as_ref().map(String::as_bytes),
         path: target.map(str::as_bytes),
         cluster_port,
+        dialled: Dialled::Named,
         principal: axes.callers.get(caller)?.1.as_deref(),
         server_name: axes.server_names.get(server_name)?.1.of_request(),
         now: Some(axes.times.get(time)?.1),

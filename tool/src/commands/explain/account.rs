@@ -3,8 +3,9 @@
 use super::matched::{self, Patterns};
 use crate::policy_file::{Node, PolicyFile, RuleSource};
 use egress_warden::config::Config;
+use egress_warden::place::Place;
 use egress_warden::policy::{
-    Action, Attempt, Decision, FieldMiss, Miss, Port, Reason, Scope, Trace, Verdict,
+    Action, Attempt, Decision, Dialled, FieldMiss, Miss, Port, Reason, Scope, Trace, Verdict,
 };
 use egress_warden::root_id::Connections;
 use egress_warden::time::Time;
@@ -87,7 +88,7 @@ impl<'a> Account<'a> {
             Subject::Request(request) => Some(request.path()),
             Subject::Connection(_) => None,
         };
-        matched::of_attempts(&trace.attempts, &authority.host, path, |rule| {
+        matched::of_attempts(trace, &authority.host, path, |rule| {
             self.rules.get(self.id(rule)).copied()
         })
     }
@@ -186,14 +187,27 @@ impl<'a> Account<'a> {
             (sent, json!(self.subject.sent_host().map(shown))),
             ("host", json!(read.map(|authority| authority.host.canonical()))),
             ("malformed", json!(malformed.map(ToString::to_string))),
+            ("dialled", self.dialled_json()),
             ("port", port),
             ("principal", json!(self.subject.principal())),
         ];
         pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
     }
 
+    /// The host that is dialled at a waypoint, `null` at a gateway.
+    fn dialled_json(&self) -> Value {
+        let trace = self.trace().filter(|_| self.subject.place() == Place::Waypoint);
+        match trace.map(|trace| &trace.dialled) {
+            None => Value::Null,
+            Some(Dialled::Named) => json!("named"),
+            Some(Dialled::Host(host)) => json!({ "host": host.canonical() }),
+            Some(Dialled::Other) => json!("another"),
+            Some(Dialled::Unsaid) => json!("unsaid"),
+        }
+    }
+
     fn step_json(&self) -> Option<Value> {
-        let number = step(&self.judged()?);
+        let number = self.step(&self.judged()?);
         let asks = STEPS.get(number.saturating_sub(1));
         Some(json!({ "number": number, "asks": asks }))
     }
@@ -209,6 +223,7 @@ impl<'a> Account<'a> {
                 Some(Miss::ConnectNotNamed) => {
                     json!([{ "condition": "methods", "must_be_named": true }])
                 }
+                Some(Miss::DialledHost) => json!([{ "condition": "hosts", "dialled": true }]),
                 Some(Miss::Fields(misses)) => misses.iter().map(field_json).collect(),
             };
             let [now, next] = candidate.counts;
@@ -220,6 +235,7 @@ impl<'a> Account<'a> {
                 "by": by(candidate.scope),
                 "hosts": patterns.hosts,
                 "paths": patterns.paths,
+                "dialled": candidate.is_dialled,
                 "counts": { "now": now, "next": next },
                 "ended": candidate.has_ended,
                 "matches": candidate.miss.is_none(),
@@ -230,18 +246,20 @@ impl<'a> Account<'a> {
         };
         trace.attempts.iter().zip(self.patterns()).map(candidate).collect()
     }
-}
 
-/// Which of [`STEPS`] decides, from 1.
-pub(super) fn step(verdict: &Verdict) -> usize {
-    match (verdict.reason, verdict.action) {
-        (Reason::Malformed | Reason::ProxyError | Reason::Undecided, _) => 1,
-        (Reason::Identity | Reason::Sni, _) => 2,
-        (Reason::Rule, Action::Deny) | (Reason::Unknown, _) => 3,
-        (Reason::Rule, Action::Allow) => 4,
-        (Reason::ForbiddenAddress | Reason::IpLiteral | Reason::Connect, _) => 5,
-        (Reason::Expired, _) => 6,
-        (Reason::Default | Reason::Monitor, _) => 7,
+    /// Which of [`STEPS`] decides, from 1.
+    pub(super) fn step(&self, verdict: &Verdict) -> usize {
+        let is_unsaid = || self.trace().is_some_and(|trace| trace.dialled == Dialled::Unsaid);
+        match (verdict.reason, verdict.action) {
+            (Reason::Malformed | Reason::ProxyError | Reason::Undecided, _) => 1,
+            (Reason::Identity | Reason::Sni, _) => 2,
+            (Reason::Destination, _) if is_unsaid() => 2,
+            (Reason::Rule, Action::Deny) | (Reason::Unknown, _) => 3,
+            (Reason::Rule, Action::Allow) | (Reason::Destination, _) => 4,
+            (Reason::ForbiddenAddress | Reason::IpLiteral | Reason::Connect, _) => 5,
+            (Reason::Expired, _) => 6,
+            (Reason::Default | Reason::Monitor, _) => 7,
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use crate::policy_file::{Destinations, List, RuleSource};
 use egress_warden::host::{Host, HostPattern};
 use egress_warden::policy::{
     Action, Attempt, Destination, PathPattern, Policy, Reason, Request, Rule, Scope, Settings,
+    Trace,
 };
 use std::collections::{BTreeMap, HashMap};
 
@@ -17,10 +18,10 @@ pub(super) struct Patterns<'p> {
     pub(super) paths: Vec<&'p str>,
 }
 
-/// The patterns of every attempt at a host, in order.
+/// The patterns of every attempt at the host that is named, or the one that is dialled, in order.
 pub(super) fn of_attempts<'p>(
-    attempts: &[Attempt],
-    host: &Host<'_>,
+    trace: &Trace,
+    named: &Host<'_>,
     path: Option<&[u8]>,
     rule_of: impl Fn(usize) -> Option<&'p RuleSource<'p>>,
 ) -> Vec<Patterns<'p>> {
@@ -30,14 +31,17 @@ pub(super) fn of_attempts<'p>(
         let rule = rule_of(attempt.rule)?;
         let entry = rule.to.get(attempt.destination?)?;
         let scope = attempt.scope.map(|scope| std::mem::discriminant(&scope));
-        let nth = earlier.entry((attempt.rule, attempt.destination, scope)).or_default();
+        let key = (attempt.rule, attempt.destination, scope, attempt.is_dialled);
+        let nth = earlier.entry(key).or_default();
+        let dialled = trace.dialled.host().filter(|_| attempt.is_dialled);
+        let host = dialled.unwrap_or(named);
         let hosts = attempt.scope.map(|scope| hosts(entry, host, scope, *nth)).unwrap_or_default();
         *nth = nth.saturating_add(1);
         let path = path.filter(|_| attempt.miss.is_none());
         let paths = path.map(|path| paths(entry, rule.action, path)).unwrap_or_default();
         Some(Patterns { hosts, paths })
     };
-    attempts.iter().map(of_attempt).map(Option::unwrap_or_default).collect()
+    trace.attempts.iter().map(of_attempt).map(Option::unwrap_or_default).collect()
 }
 
 /// The patterns of a scope that match the host and are as specific as only `nth` others.

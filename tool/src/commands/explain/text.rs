@@ -1,9 +1,12 @@
 //! An account of one request or connection, for people.
 
-use super::account::{Account, STEPS, by, step};
+use super::account::{Account, STEPS, by};
 use crate::console::{BAD, FRAME, GOOD, NAME, ODD, styled};
 use crate::document::quoted;
-use egress_warden::policy::{Action, Attempt, FieldMiss, Miss, Port, Reason, Scope, Verdict};
+use egress_warden::place::Place;
+use egress_warden::policy::{
+    Action, Attempt, Dialled, FieldMiss, Miss, Port, Reason, Scope, Verdict,
+};
 use egress_warden_simulate::{Headers, Subject, shown};
 use std::fmt::Display;
 
@@ -86,6 +89,9 @@ fn subject(account: &Account<'_>, page: &mut Page) {
         }
         _ => page.row("host", format_args!("malformed: {nothing}")),
     }
+    if account.subject.place() == Place::Waypoint {
+        page.row("dialled", dialled(account));
+    }
     method_and_path(account, page);
     let port = match account.trace().and_then(|trace| trace.port) {
         Some(Port::Known(port)) => port.to_string(),
@@ -104,6 +110,16 @@ fn subject(account: &Account<'_>, page: &mut Page) {
     );
     if account.config.policy.reads().clock {
         page.row("time", account.at);
+    }
+}
+
+/// Where a waypoint sends it.
+fn dialled(account: &Account<'_>) -> String {
+    match account.trace().map(|trace| &trace.dialled) {
+        Some(Dialled::Named) => "the same host".to_owned(),
+        Some(Dialled::Host(host)) => format!("another: {}", host.canonical()),
+        Some(Dialled::Other) => "another: the host is not under this wildcard".to_owned(),
+        Some(Dialled::Unsaid) | None => "unknown: the cluster names no host".to_owned(),
     }
 }
 
@@ -132,7 +148,7 @@ fn steps(account: &Account<'_>, page: &mut Page) {
     let monitors =
         account.trace().is_some_and(|trace| trace.decision.verdict.reason == Reason::Monitor);
     page.head(if monitors { "steps (reported, not enforced)" } else { "steps" });
-    let decided = step(&verdict);
+    let decided = account.step(&verdict);
     for (number, asks) in (1..).zip(STEPS).take(decided) {
         let outcome = match verdict.rule {
             _ if number < decided => "does not apply".to_owned(),
@@ -170,13 +186,14 @@ fn candidates(account: &Account<'_>, page: &mut Page) {
             }
             (None, scope) => by(scope).to_owned(),
         };
+        let host = if candidate.is_dialled { ", the host that is dialled" } else { "" };
         let state = match candidate.counts {
             [true, false] => ", retiring",
             [false, true] => ", dry run",
             _ => "",
         };
         page.0.push(format!(
-            "  {id} ({}, {entry}{state})  {}",
+            "  {id} ({}, {entry}{host}{state})  {}",
             account.action(candidate.rule).as_str(),
             styled(FRAME, account.place(candidate.rule)),
         ));
@@ -212,6 +229,7 @@ fn outcome(account: &Account<'_>, candidate: &Attempt, paths: &[&str]) -> Vec<St
         Some(Miss::Ended) => vec!["has ended".to_owned()],
         Some(Miss::HostNotNamed) => vec!["does not name this address or special name".to_owned()],
         Some(Miss::ConnectNotNamed) => vec!["does not name CONNECT under `methods`".to_owned()],
+        Some(Miss::DialledHost) => vec!["does not allow the host that is dialled".to_owned()],
         Some(Miss::Fields(misses)) => misses.iter().map(field).collect(),
     }
 }
