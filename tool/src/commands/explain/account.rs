@@ -162,6 +162,7 @@ impl<'a> Account<'a> {
         let (method, path) = self.subject.method_and_path().unzip();
         let lenient = self.trace().and_then(|trace| trace.path.as_ref()).map(|[_, path]| path);
         let mut request = self.host_json("authority");
+        request.insert("dialled".to_owned(), self.dialled_json());
         request.insert("method".to_owned(), json!(method));
         request.insert("path".to_owned(), json!(path));
         request.insert("lenient_path".to_owned(), json!(lenient));
@@ -187,7 +188,6 @@ impl<'a> Account<'a> {
             (sent, json!(self.subject.sent_host().map(shown))),
             ("host", json!(read.map(|authority| authority.host.canonical()))),
             ("malformed", json!(malformed.map(ToString::to_string))),
-            ("dialled", self.dialled_json()),
             ("port", port),
             ("principal", json!(self.subject.principal())),
         ];

@@ -35,6 +35,8 @@ Examples:
   egress-warden explain policy.yaml --host api.stripe.com \\
     --principal cluster.local/ns/shop/sa/web
   egress-warden explain policy.yaml --connection api.stripe.com
+  egress-warden explain policy.yaml --host api.stripe.com \\
+    --dialled api.stripe.com:443
   egress-warden explain policy.yaml --requests - --format json < requests.jsonl
 
 Exit codes: 0 it passes (with --requests: all pass), 1 it is refused,
@@ -61,6 +63,10 @@ pub(crate) struct Args {
     /// The port that the route's cluster dials. For a connection: in place of the root id's port
     #[arg(long, value_name = "PORT", conflicts_with = "requests", value_parser = clap::value_parser!(u16).range(1..))]
     port: Option<u16>,
+    /// Judges the request at a waypoint. HOST:PORT is what the caller dialled; the name of the
+    /// route's cluster is good as well
+    #[arg(long, value_name = "HOST:PORT", conflicts_with_all = ["connection", "requests", "port", "sni"])]
+    dialled: Option<String>,
     #[command(flatten)]
     root_id: RootId,
     /// The caller's SPIFFE id. Default: no caller is known
@@ -121,7 +127,8 @@ pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure
 /// Notes on input that may mean something else than the caller expects.
 fn notes(args: &Args, subject: &Subject, config: &Config) -> Vec<String> {
     let mut notes = Vec::new();
-    let has_port = matches!(subject, Subject::Request(request) if request.port.is_some());
+    let has_port = matches!(subject, Subject::Request(request)
+        if request.port.is_some() && request.dialled.is_none());
     if has_port && args.port.is_none() && config.policy.reads().cluster {
         notes.push(
             "the port is taken from the URL; the filter takes the port of the route's cluster \
@@ -259,6 +266,7 @@ fn subject(args: &Args) -> Result<Subject, Failure> {
     };
     Ok(Subject::Request(Request {
         port: args.port.or(asked.port),
+        dialled: args.dialled.clone(),
         principal: args.principal.clone(),
         tls: args.sni.is_some(),
         sni: text(&args.sni),

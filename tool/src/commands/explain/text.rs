@@ -118,7 +118,9 @@ fn dialled(account: &Account<'_>) -> String {
     match account.trace().map(|trace| &trace.dialled) {
         Some(Dialled::Named) => "the same host".to_owned(),
         Some(Dialled::Host(host)) => format!("another: {}", host.canonical()),
-        Some(Dialled::Other) => "another: the host is not under this wildcard".to_owned(),
+        Some(Dialled::Other) => {
+            "another: one under a wildcard that does not cover this host".to_owned()
+        }
         Some(Dialled::Unsaid) | None => "unknown: the cluster names no host".to_owned(),
     }
 }
