@@ -68,7 +68,7 @@ fn mode(kind: &str) -> &'static str {
 type Rules = fn(usize) -> Value;
 
 /// The kind, what `check` is told of the listener, and rules of so many items that have it.
-const WARNINGS: [(&str, &[&str], Rules); 30] = [
+const WARNINGS: [(&str, &[&str], Rules); 33] = [
     ("none", &[], |size| json!([allow(json!({ "hosts": all(size, host) }))])),
     ("all-addresses", &[], |size| json!([allow(json!({ "hosts": all(size, |_| "::/0".into()) }))])),
     ("allow-without-ports", &["--dynamic-forward-proxy"], |size| {
@@ -103,6 +103,16 @@ const WARNINGS: [(&str, &[&str], Rules); 30] = [
             (0..rules).map(hosts).collect()
         };
         [of("deny", "d"), of("allow", "a")].concat().into()
+    }),
+    ("always-denied (globs)", &[], |size| {
+        json!([
+            rule("deny", "d", json!([{ "hosts": all(size / 2, glob) }])),
+            rule(
+                "allow",
+                "a",
+                json!([{ "hosts": all(size / 2, of_glob) }, { "hosts": ["x.test"] }])
+            ),
+        ])
     }),
     ("confusable", &[], |size| {
         let hosts = |letter: &str| {
@@ -168,6 +178,10 @@ const WARNINGS: [(&str, &[&str], Rules); 30] = [
         let hosts = all(size / 2, |it| format!("*.{}", name(it)).into());
         json!([allow(json!({ "hosts": hosts, "notHosts": hosts }))])
     }),
+    ("never-matches (globs)", &[], |size| {
+        let entry = json!({ "hosts": all(size / 2, of_glob), "notHosts": all(size / 2, glob) });
+        json!([allow(entry)])
+    }),
     ("never-matches (entries)", &[], |size| {
         let entry = |it| json!({ "hosts": [host(it)], "ports": [80], "notPorts": [80] });
         json!([rule("allow", "a", all(size, entry))])
@@ -190,6 +204,13 @@ const WARNINGS: [(&str, &[&str], Rules); 30] = [
         json!([
             rule("deny", "d", json!([{ "hosts": wildcards }])),
             allow(json!({ "hosts": all(size / 2, host) })),
+        ])
+    }),
+    ("open-apex (globs)", &[], |size| {
+        let below = |it| format!("*.bad{it}-b.a.example").into();
+        json!([
+            rule("deny", "d", json!([{ "hosts": all(size / 2, below) }])),
+            allow(json!({ "hosts": all(size / 2, glob) })),
         ])
     }),
     ("public-suffix", &[], |size| {
@@ -215,6 +236,16 @@ fn name(number: usize) -> String {
 
 fn host(number: usize) -> Value {
     name(number).into()
+}
+
+/// Globs that share a suffix.
+fn glob(number: usize) -> Value {
+    format!("bad{number}-*.a.example").into()
+}
+
+/// A name that the glob of this number matches, and no other.
+fn of_glob(number: usize) -> Value {
+    format!("bad{number}-b.a.example").into()
 }
 
 fn all(size: usize, item: impl Fn(usize) -> Value) -> Value {

@@ -3,6 +3,7 @@
 //! Every answer `true` is certain; `false` also stands for what cannot be told.
 
 use crate::classes::callers::service_account_of;
+use crate::globs::{self, GlobPlaces, glob_of};
 use crate::policy_file::{Callers, Destinations, List};
 use egress_warden::host::{Block, HostPattern};
 use egress_warden::policy::{Action, PathPattern, TextPattern, namespace_of};
@@ -17,6 +18,10 @@ pub(crate) trait Pattern {
     fn is_exact(&self) -> bool;
     /// What matches, as keys.
     fn keys(&self) -> Keys;
+    /// The pattern, where it is one over hosts: globs are found by more than keys.
+    fn of_hosts(&self) -> Option<HostPattern<'_>> {
+        None
+    }
 }
 
 /// What matches a pattern, as keys.
@@ -65,8 +70,7 @@ impl Pattern for HostPattern<'_> {
             (Self::Under(apex) | Self::Tree(apex), Self::Glob(glob)) => {
                 apex == glob.suffix() || is_under(glob.suffix(), apex)
             }
-            (Self::Glob(glob), Self::Name(name)) => glob.matches(name),
-            (Self::Glob(glob), Self::Glob(other)) => glob == other,
+            (Self::Glob(glob), other) => globs::covers(glob, other),
             (Self::Address(address), Self::Address(other)) => address == other,
             (Self::Block(block), Self::Address(address)) => block.contains(address),
             (Self::Block(block), Self::Block(other)) => {
@@ -95,6 +99,10 @@ impl Pattern for HostPattern<'_> {
                 Keys::One(Key::open(family(block.base()), bits))
             }
         }
+    }
+
+    fn of_hosts(&self) -> Option<HostPattern<'_>> {
+        Some(*self)
     }
 }
 
@@ -233,6 +241,8 @@ struct Index {
     exact: Vec<Vec<u8>>,
     /// None of them begins with another.
     open: Vec<Vec<u8>>,
+    /// The globs among patterns over hosts.
+    globs: GlobPlaces,
     is_exact: bool,
 }
 
@@ -252,7 +262,9 @@ impl Index {
         exact.sort_unstable();
         open.sort_unstable();
         open.dedup_by(|next, kept| next.starts_with(kept));
-        Self { exact, open, is_exact: patterns.iter().all(T::is_exact) }
+        let globs = patterns.iter().filter_map(|pattern| glob_of(&pattern.of_hosts()?));
+        let globs = GlobPlaces::new(&globs.collect::<Vec<_>>());
+        Self { exact, open, globs, is_exact: patterns.iter().all(T::is_exact) }
     }
 
     /// Whether one of the patterns covers this one.
@@ -265,11 +277,12 @@ impl Index {
                 .is_some_and(|open| bytes.starts_with(open));
             is_begun || (!is_open && self.exact.binary_search(bytes).is_ok())
         };
-        match pattern.keys() {
+        let by_keys = match pattern.keys() {
             Keys::One(key) | Keys::Some(key) => is_covered(&key),
             Keys::Either(key, other) => is_covered(&key) || is_covered(&other),
             Keys::Both(key, other) => is_covered(&key) && is_covered(&other),
-        }
+        };
+        by_keys || pattern.of_hosts().is_some_and(|host| !self.globs.covering(host).is_empty())
     }
 
     /// Whether this pattern covers one of the patterns that match one value, or may.
@@ -509,6 +522,11 @@ mod tests {
             ("10.1.0.0/16", "10.0.0.0/8", false),
             ("10.0.0.0/8", "11.0.0.0", false),
             ("a.test", "*.a.test", false),
+            ("*.s3.*.a.test", "b.s3.c.a.test", true),
+            ("*.s3.*.a.test", "*.s3.c.a.test", true),
+            ("*.s3.*.a.test", "x*.s3.*.a.test", true),
+            ("x*.s3.*.a.test", "*.s3.*.a.test", false),
+            ("a*.b.test", "*.ab.b.test", false),
         ] {
             assert_eq!(host(outer).covers(&host(inner)), covers, "{outer} {inner}");
         }
@@ -541,6 +559,8 @@ mod tests {
         prop_oneof![
             "[ab](\\.[ab]{1,2}){0,3}".prop_map(|it| it),
             "[ab]\\.[ab](\\.[ab]{1,2}){0,2}".prop_map(|it| format!("*.{it}")),
+            "[ab]\\.[ab](\\.[ab]{1,2}){0,2}".prop_map(|it| format!(".{it}")),
+            "([ab*]{1,2}\\.){1,2}[ab]\\.[ab]".prop_map(|it| it),
             (0_u8..4).prop_map(|it| format!("10.0.0.{it}")),
             (0_u8..4, 30_u8..=32).prop_map(|(it, length)| {
                 let base = it & (0xff_u8.checked_shl(u32::from(32 - length)).unwrap_or(0));
@@ -559,7 +579,13 @@ mod tests {
         let is_covered = patterns.iter().any(|it| it.covers(other));
         assert_eq!(index.covers(other), is_covered, "{patterns:?} {other:?}");
         let is_met = patterns.iter().any(|it| it.is_exact() && other.covers(it));
-        assert_eq!(index.is_met(other), is_met, "{patterns:?} {other:?}");
+        // A glob only may be met, and so may be what is not one value.
+        let may_be = matches!(other.keys(), Keys::Some(_))
+            || patterns.iter().any(|it| matches!(it.keys(), Keys::Both(..)));
+        match may_be {
+            true => assert!(index.is_met(other) || !is_met, "{patterns:?} {other:?}"),
+            false => assert_eq!(index.is_met(other), is_met, "{patterns:?} {other:?}"),
+        }
         assert_eq!(index.is_exact, patterns.iter().all(T::is_exact), "{patterns:?}");
     }
 
@@ -582,7 +608,11 @@ mod tests {
             let Some(other) = parse(&other) else { return Ok(()) };
             assert_index(&all, &other);
             let is_covered = all.iter().any(|it| it.covers(&other));
-            prop_assert_eq!(widening(other).any(|wider| all.contains(&wider)), is_covered);
+            let is_listed = |wider| all.contains(&wider);
+            let globs = all.iter().filter_map(glob_of);
+            let globs = GlobPlaces::new(&globs.collect::<Vec<_>>());
+            let by_glob = !globs.covering(other).is_empty();
+            prop_assert_eq!(widening(other).any(is_listed) || by_glob, is_covered);
         }
     }
 }

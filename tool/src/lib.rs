@@ -23,6 +23,7 @@ mod diagnostics;
 mod document;
 mod failure;
 mod finding;
+mod globs;
 pub mod in_process;
 mod input;
 mod judgement;

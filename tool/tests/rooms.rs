@@ -8,7 +8,7 @@ const PACKAGE: &str = env!("CARGO_MANIFEST_DIR");
 const COMMANDS: &str = "src/commands";
 
 /// The rooms of the tool, the lowest first; above the commands the same as functions for tests.
-const ROOMS: [&str; 16] = [
+const ROOMS: [&str; 17] = [
     "failure",
     "finding",
     "input",
@@ -20,6 +20,7 @@ const ROOMS: [&str; 16] = [
     "root_id",
     "judgement",
     "classes",
+    "globs",
     "cover",
     "logs",
     "diagnostics",

@@ -3,6 +3,7 @@
 use super::denials::MOST;
 use super::{Surroundings, contradictions};
 use crate::cover::{Patterns, widening};
+use crate::globs::GlobIndex;
 use crate::policy_file::{Destinations, RuleSource, Source};
 use egress_warden::host::{HostPattern, is_special};
 use egress_warden::policy::Action;
@@ -14,6 +15,8 @@ pub(super) struct Allowances<'p> {
     spared: Vec<Patterns<'p, HostPattern<'p>>>,
     /// Places in `spared`.
     by_host: HashMap<HostPattern<'p>, Vec<usize>>,
+    /// The globs among these hosts.
+    globs: GlobIndex<'p>,
     /// Those without hosts.
     of_any_host: Vec<usize>,
     /// Whether hosts pass that no rule lists.
@@ -26,6 +29,7 @@ impl<'p> Allowances<'p> {
         let mut all = Self {
             spared: Vec::new(),
             by_host: HashMap::new(),
+            globs: GlobIndex::default(),
             of_any_host: Vec::new(),
             is_default: settings.default == Action::Allow,
         };
@@ -44,6 +48,7 @@ impl<'p> Allowances<'p> {
                 .filter(|it| matches_something(it, surroundings))
                 .for_each(|it| all.add(it));
         }
+        all.globs = GlobIndex::of_hosts(all.by_host.keys());
         for places in all.by_host.values_mut().chain([&mut all.of_any_host]) {
             places.truncate(MOST);
         }
@@ -72,6 +77,7 @@ impl<'p> Allowances<'p> {
         self.is_default
             || self.any(&self.of_any_host, host)
             || widening(host).any(|listed| self.lists(listed, host))
+            || self.globs.matching(name).iter().any(|it| self.lists(HostPattern::Glob(*it), host))
     }
 
     /// Whether an entry that lists this pattern lets the host pass.
@@ -98,4 +104,35 @@ fn matches_something(entry: &Destinations<'_>, surroundings: Surroundings) -> bo
     contradictions::of_destination(entry, Action::Allow).is_none()
         && !(surroundings.judges_connections
             && contradictions::hidden_by_tls(entry).next().is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy_file::PolicyFile;
+    use egress_warden::time::Time;
+
+    #[test]
+    fn an_allow_lets_pass_to_what_its_patterns_match() {
+        let surroundings = Surroundings {
+            at: Time::EPOCH,
+            is_dynamic_forward_proxy: false,
+            has_mutual_tls: true,
+            judges_connections: false,
+        };
+        for (entry, passes) in [
+            ("hosts: [api-1.a.test]", true),
+            ("hosts: ['api-*.a.test']", true),
+            ("hosts: [x.test, '*.b.a.test', '*-1.a.test']", true),
+            ("hosts: ['api-*.a.test'], notHosts: ['*-1.a.test']", false),
+            ("hosts: ['api-2*.a.test']", false),
+        ] {
+            let text =
+                format!("policy: t\nrules:\n- {{id: a, action: allow, to: [{{{entry}}}]}}\n");
+            let file = PolicyFile::of_text("p".to_owned(), text, false);
+            let policy = file.source().unwrap_or_else(|| panic!("{:?}", file.config()));
+            let allowances = Allowances::of(&policy, surroundings);
+            assert_eq!(allowances.let_pass_to("api-1.a.test"), passes, "{entry}");
+        }
+    }
 }

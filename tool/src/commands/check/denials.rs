@@ -1,6 +1,7 @@
 //! Which deny rules speak of a host, and which of them cover what an allow rule allows.
 
 use crate::cover::{CallerDemands, Demands, widening};
+use crate::globs::GlobIndex;
 use crate::policy_file::{Destinations, RuleSource, Source};
 use egress_warden::host::HostPattern;
 use egress_warden::policy::Action;
@@ -16,6 +17,8 @@ pub(super) struct Denials<'p> {
     all: Vec<Denial<'p>>,
     /// Places in `all`.
     by_host: HashMap<HostPattern<'p>, Vec<usize>>,
+    /// The globs among these hosts.
+    globs: GlobIndex<'p>,
     /// Those without hosts.
     of_any_host: Vec<usize>,
     /// The callers of each deny rule, by its position.
@@ -46,6 +49,7 @@ impl<'p> Denials<'p> {
         let mut denials = Self {
             all: Vec::new(),
             by_host: HashMap::new(),
+            globs: GlobIndex::default(),
             of_any_host: Vec::new(),
             callers: HashMap::new(),
             not_ports: not_ports(policy),
@@ -61,6 +65,7 @@ impl<'p> Denials<'p> {
                 denials.add(Denial { rule, demands: Some(Demands::of(entry)) }, hosts);
             }
         }
+        denials.globs = GlobIndex::of_hosts(denials.by_host.keys());
         let Self { all, by_host, of_any_host, .. } = &mut denials;
         for list in by_host.values_mut().chain([of_any_host]) {
             if list.len() > MOST {
@@ -98,7 +103,9 @@ impl<'p> Denials<'p> {
 
     /// Whether a deny rule lists a host, whatever else it asks.
     pub(super) fn speak_of(&self, host: HostPattern<'_>) -> bool {
-        !self.of_any_host.is_empty() || widening(host).any(|it| self.by_host.contains_key(&it))
+        !self.of_any_host.is_empty()
+            || widening(host).any(|it| self.by_host.contains_key(&it))
+            || !self.globs.covering(host).is_empty()
     }
 }
 
@@ -152,8 +159,11 @@ impl<'p> Covering<'_, 'p> {
         host: Option<HostPattern<'_>>,
     ) -> Option<(usize, &'p str)> {
         let denials = self.denials;
-        let listed = host.into_iter().flat_map(widening);
-        let listed = listed.filter_map(|host| denials.by_host.get(&host)).flatten();
+        let by_suffix = host.into_iter().flat_map(widening);
+        let by_glob = host.map(|host| denials.globs.covering(host)).unwrap_or_default();
+        let by_glob = by_glob.into_iter().take(MOST).map(HostPattern::Glob);
+        let listed =
+            by_suffix.chain(by_glob).filter_map(|host| denials.by_host.get(&host)).flatten();
         let mut places = listed.chain(&denials.of_any_host);
         let place = places.find(|place| self.covers(**place, demands, host))?;
         denials.all.get(*place).map(|denial| (denial.rule.index, denial.rule.id))
@@ -224,6 +234,9 @@ mod tests {
             ("hosts: ['*.z.test'], ports: [80]", [false; 4]),
             ("hosts: ['*.z.test'], notPorts: [80]", [true, true, true, false]),
             ("hosts: ['*.z.test'], notHosts: [a.z.test]", [false, false, true, false]),
+            ("hosts: ['a*.z.test', '*.b*.z.test']", [true, true, false, false]),
+            ("hosts: ['*b.z.test'], ports: [443]", [false, false, true, false]),
+            ("hosts: ['b*.z.test'], notHosts: [b.z.test]", [false; 4]),
             ("ports: [443]", [true; 4]),
             ("notHosts: [x.b.z.test]", [true, false, true, true]),
         ] {

@@ -8,10 +8,10 @@
 //! are too many cells, this is reported and never taken for "no change".
 
 use super::axes::{AXES, Axes, Demands, Gap, Port};
-use super::globs::GlobIndex;
 use super::hosts::{self, HostClass};
 use super::subject::Subject;
 use super::ways::{Way, ways};
+use crate::globs::GlobIndex;
 use crate::judgement::Judgement;
 use crate::policy_file::{List, Source};
 use egress_warden::host::{Authority, Block, Host, HostPattern, Malformed, is_forbidden};

@@ -3,7 +3,6 @@
 mod automaton;
 mod axes;
 mod comparison;
-mod globs;
 mod hosts;
 mod names;
 mod paths;

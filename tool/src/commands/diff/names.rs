@@ -6,8 +6,8 @@
 //! one label can match is found by an automaton ([`label_classes`]), and the rest is read behind each.
 
 use super::automaton::{Automaton, Element, State};
-use super::globs::{GlobIndex, least};
 use super::hosts::HostClass;
+use crate::globs::{GlobIndex, least};
 use egress_warden::host::{Glob, Host, HostPattern, MAX_LABEL, MAX_NAME, SPECIAL_NAMES};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
