@@ -3,7 +3,7 @@
 //!
 //! The filters, the access log and the protocols are those of `envoy/gateway.yaml`.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use super::bootstrap::Bootstrap;
@@ -20,7 +20,8 @@ pub struct Destination<'a> {
     /// IPv4.
     pub address: &'a str,
     pub port: u16,
-    /// The name of its cluster, `inbound-vip|PORT|http|HOST` for a host; of its filter chain, too.
+    /// The name of its cluster, `inbound-vip|PORT|http|HOST` for a host; of its filter chain, too. With `tcp` for
+    /// `http` the chain is one of connections: the guard and the proxy of `envoy/gateway-tls.yaml`.
     pub cluster: &'a str,
 }
 
@@ -28,6 +29,11 @@ impl Destination<'_> {
     /// What a caller dials to come here.
     pub fn dialled(&self) -> String {
         format!("{}:{}", self.address, self.port)
+    }
+
+    /// What stands last in the cluster's name: the host, where it names one.
+    pub fn host(&self) -> &str {
+        self.cluster.rsplit('|').next().unwrap_or_default()
     }
 }
 
@@ -43,7 +49,7 @@ impl Bootstrap {
         let template = self.tree["static_resources"]["clusters"][0].clone();
         let clusters = destinations.iter().map(|destination| cluster(&template, destination));
         let clusters: Vec<_> = clusters.chain([cluster_of_internal_listener()]).collect();
-        let internal = self.main_internal(destinations);
+        let internal = self.main_internal(destinations)?;
         self.name = "waypoint";
         self.tree["node"] = json!({
             "id": "waypoint~10.0.0.1~waypoint.istio-egress~istio-egress.svc.cluster.local",
@@ -126,28 +132,27 @@ impl Bootstrap {
     }
 
     /// The gateway's filters once for each destination.
-    fn main_internal(&mut self, destinations: &[Destination<'_>]) -> Value {
+    fn main_internal(&mut self, destinations: &[Destination<'_>]) -> Result<Value> {
         self.log_field("source_principal", "%FILTER_STATE(io.istio.peer_principal:PLAIN)%");
         let manager = self.connection_manager();
         manager["stat_prefix"] = json!("inbound_0.0.0.0");
         manager["use_remote_address"] = json!(false);
         manager["forward_client_cert_details"] = json!("APPEND_FORWARD");
         let manager = manager.clone();
-        let chains = destinations.iter().map(|Destination { port, cluster, .. }| {
-            let mut manager = manager.clone();
-            let mut host = manager["route_config"]["virtual_hosts"][0].take();
-            host["name"] = json!(format!("inbound|http|{port}"));
-            host["domains"] = json!(["*"]);
-            host["routes"][0]["name"] = json!("default");
-            host["routes"][0]["route"]["cluster"] = json!(cluster);
-            manager["route_config"] = json!({"name": cluster, "virtual_hosts": [host]});
-            let filter = json!({
-                "name": "envoy.filters.network.http_connection_manager",
-                "typed_config": manager,
-            });
-            json!({"name": cluster, "filters": [filter]})
+        let of_connections = filters_of_connections()?;
+        let chains = destinations.iter().map(|destination| {
+            let cluster = destination.cluster;
+            let filters = match cluster.contains("|tcp|") {
+                true => {
+                    let mut filters = of_connections.clone();
+                    filters[1]["typed_config"]["cluster"] = json!(cluster);
+                    filters
+                }
+                false => json!([filter_of_requests(&manager, destination)]),
+            };
+            json!({"name": cluster, "filters": filters})
         });
-        json!({
+        Ok(json!({
             "name": INTERNAL,
             "internal_listener": {},
             "listener_filters": [{
@@ -156,8 +161,28 @@ impl Bootstrap {
             }],
             "filter_chains": chains.collect::<Vec<_>>(),
             "filter_chain_matcher": matcher(destinations),
-        })
+        }))
     }
+}
+
+/// The connection manager with one route, for every host.
+fn filter_of_requests(manager: &Value, destination: &Destination<'_>) -> Value {
+    let mut manager = manager.clone();
+    let mut host = manager["route_config"]["virtual_hosts"][0].take();
+    host["name"] = json!(format!("inbound|http|{}", destination.port));
+    host["domains"] = json!(["*"]);
+    host["routes"][0]["name"] = json!("default");
+    host["routes"][0]["route"]["cluster"] = json!(destination.cluster);
+    manager["route_config"] = json!({"name": destination.cluster, "virtual_hosts": [host]});
+    json!({"name": "envoy.filters.network.http_connection_manager", "typed_config": manager})
+}
+
+/// The guard and the proxy.
+fn filters_of_connections() -> Result<Value> {
+    let mut gateway = Bootstrap::gateway_tls()?;
+    let chain = &mut gateway.tree["static_resources"]["listeners"][0]["filter_chains"][0];
+    let filters = chain["filters"].as_array_mut().context("a list of filters")?;
+    Ok(Value::Array(filters.split_off(1)))
 }
 
 /// From an address to its ports, and from a port to the chain.
