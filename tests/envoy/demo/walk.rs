@@ -1,4 +1,4 @@
-//! The six steps: what each is expected to show, and what it shows.
+//! The seven steps: what each is expected to show, and what it shows.
 
 use std::fmt::Display;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result};
 use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::ambient::{ALLOWED, DENIED, Waypoint};
 use envoy_kit::ACCESS_LOG_FIELDS;
 use envoy_kit::bootstrap::Bootstrap;
 use envoy_kit::call::{Answer, Call};
@@ -46,7 +47,8 @@ fn run(keep: bool) -> Result<usize> {
     let walked = runtime.block_on(async {
         let mesh = start(&testbed).await?;
         let passthrough = Passthrough::start(&testbed).await?;
-        let mut walk = Walk::new(&mesh, &passthrough)?;
+        let waypoint = Waypoint::start(&testbed, &mesh.external).await?;
+        let mut walk = Walk::new(&mesh, &passthrough, &waypoint)?;
         let walked = walk.all_steps().await;
         // Whoever keeps it up may just be trying a change.
         if keep {
@@ -113,16 +115,18 @@ impl Passthrough {
 struct Walk<'a> {
     mesh: &'a Mesh,
     passthrough: &'a Passthrough,
+    waypoint: &'a Waypoint,
     allow_any: SocketAddr,
     registry_only: SocketAddr,
     differences: usize,
 }
 
 impl<'a> Walk<'a> {
-    fn new(mesh: &'a Mesh, passthrough: &'a Passthrough) -> Result<Self> {
+    fn new(mesh: &'a Mesh, passthrough: &'a Passthrough, waypoint: &'a Waypoint) -> Result<Self> {
         Ok(Self {
             mesh,
             passthrough,
+            waypoint,
             allow_any: mesh.sidecar.listener("allow_any")?,
             registry_only: mesh.sidecar.listener("registry_only")?,
             differences: 0,
@@ -185,6 +189,7 @@ impl<'a> Walk<'a> {
         println!("  the filter's own line in the gateway's log:\n    {line}");
 
         self.connections().await?;
+        self.tunnels().await?;
         if self.differences == 0 {
             println!("\nAll that came is what was expected.");
         }
@@ -219,6 +224,34 @@ impl<'a> Walk<'a> {
         if let Some(line) = gateway.filter_lines().last() {
             println!("  the filter's own line in the gateway's log:\n    {line}");
         }
+        Ok(())
+    }
+
+    async fn tunnels(&mut self) -> Result<()> {
+        let host = "allowed.example";
+        self.step(
+            "7. In Istio's ambient mode a waypoint decides, by the certificate of the tunnel",
+        );
+        println!("workload -> ztunnel, here this program -> waypoint -> external service");
+        let answer = self.waypoint.call("checkout", ALLOWED, host, "/7").await?;
+        self.expect("status", 301, answer.status);
+        let record = self.waypoint.record("/7").await?;
+        self.expect_verdict("egress", &record, ["allow", "checkout-to-allowed", ""]);
+        println!("  source_principal: {}", record["source_principal"]);
+
+        let before = self.external_bytes().await?;
+        let answer = self.waypoint.call("search", ALLOWED, host, "/8").await?;
+        self.expect("status, another caller", 403, answer.status);
+        let record = self.waypoint.record("/8").await?;
+        self.expect_verdict("egress", &record, ["deny", "", "default"]);
+
+        self.step("   Who dials one host and names another in `Host` needs both");
+        let answer = self.waypoint.call("checkout", DENIED, host, "/9").await?;
+        self.expect("status", 403, answer.status);
+        self.expect("bytes upstream", 0, self.external_bytes().await? - before);
+        let record = self.waypoint.record("/9").await?;
+        self.expect_verdict("egress", &record, ["deny", "", "destination"]);
+        println!("  the caller reads:\n    {}", answer.body.trim_end());
         Ok(())
     }
 
