@@ -219,19 +219,32 @@ async fn a_request_whose_route_stays_passes(testbed: &Testbed) -> Result<()> {
     Ok(())
 }
 
-/// Where nothing rests on the port, or nothing is enforced, nothing is demanded of the route.
+/// Where nothing rests on the port, or nothing is enforced, nothing is demanded of the route. What the filter
+/// removes or sets then makes Envoy send a request elsewhere than when it was judged.
 async fn without_a_judged_port_the_route_may_change(testbed: &Testbed) -> Result<()> {
-    let mut monitor = policy(json!({"rule": {"stamp": {"remove": ["x-debug"]}}}));
+    let removal = json!({"rule": {"stamp": {"remove": ["x-debug"]}}});
+    let mut monitor = policy(removal.clone());
     monitor["mode"] = json!("monitor");
-    let mut portless = policy(json!({"rule": {"stamp": {"remove": ["x-debug"]}}}));
+    let mut portless = policy(removal);
     portless["rules"][0]["to"] = json!([{"hosts": [HOST]}]);
     let mut dry_run = portless.clone();
     let rules = dry_run["rules"].as_array_mut().context("rules")?;
     rules.push(json!({"id": "dry", "action": "deny", "state": "dry-run", "to": [{"ports": [22]}]}));
-    for policy in [monitor, portless, dry_run] {
+    let mut stamped = portless.clone();
+    stamped["rules"][0]["stamp"] = json!({"set": {"x-egress-team": "shop"}});
+    let mut by_stamp = routes_by("x-egress-team");
+    by_stamp[0]["route"]["cluster"] = json!(CLOSED);
+    by_stamp[1]["route"]["cluster"] = json!(OPEN);
+    let by_removal = routes_by("x-debug");
+    for (policy, routes) in [
+        (&monitor, &by_removal),
+        (&portless, &by_removal),
+        (&dry_run, &by_removal),
+        (&stamped, &by_stamp),
+    ] {
         let mut bootstrap = Bootstrap::gateway()?;
         bootstrap.set_policy(policy.clone())?;
-        set_routes(&mut bootstrap, routes_by("x-debug"))?;
+        set_routes(&mut bootstrap, routes.clone())?;
         let (gateway, _external) = testbed.gateway(bootstrap).await?;
         let call = Call::get(HOST).path("/changed").header("x-debug", "1");
         let answer = call.http1(gateway.listener("egress")?).await?;

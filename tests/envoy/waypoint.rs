@@ -209,6 +209,7 @@ async fn an_allowed_host_in_the_authority_opens_no_other_address(testbed: &Testb
         waypoint.expect(&caller, destination, host, verdict).await?;
     }
     let refused = waypoint.ask(&caller, DENIED, "allowed.example").await?;
+    assert!(refused.records.iter().all(|record| record["upstream_cluster"] == DENIED.cluster));
     for (status, body) in &refused.answers {
         let body: Value = serde_json::from_str(body)?;
         assert_eq!((*status, &body["reason"]), (403, &json!("destination")));
