@@ -31,6 +31,7 @@ mod logs;
 mod policy_file;
 mod public_suffix;
 mod root_id;
+mod teams;
 mod trust_domain;
 
 use clap::{CommandFactory, Parser, Subcommand};

@@ -8,7 +8,7 @@ const PACKAGE: &str = env!("CARGO_MANIFEST_DIR");
 const COMMANDS: &str = "src/commands";
 
 /// The rooms of the tool, the lowest first; above the commands the same as functions for tests.
-const ROOMS: [&str; 17] = [
+const ROOMS: [&str; 18] = [
     "failure",
     "finding",
     "input",
@@ -22,6 +22,7 @@ const ROOMS: [&str; 17] = [
     "classes",
     "globs",
     "cover",
+    "teams",
     "logs",
     "diagnostics",
     "commands",

@@ -7,7 +7,7 @@ mod hosts;
 mod names;
 mod paths;
 mod queries;
-mod side;
+mod sides;
 mod subject;
 mod templates;
 mod traffic;
@@ -74,9 +74,9 @@ Examples:
   egress-warden diff old.yaml new.yaml
   egress-warden diff --fail-on any old.yaml new.yaml access.log.gz")]
 pub(crate) struct Args {
-    /// The policy before the change, or a folder with one
+    /// The policy before the change, or a folder: one with several policies stands for their bundle
     old: PathBuf,
-    /// The policy after the change, or a folder with one
+    /// The policy after the change, or a folder
     new: PathBuf,
     #[command(flatten)]
     which: Which,
@@ -106,8 +106,8 @@ enum FailOn {
 }
 
 pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure> {
-    let (old_file, old) = side::load(&args.old, args.which.name(), console)?;
-    let (new_file, new) = side::load(&args.new, args.which.name(), console)?;
+    let [(old_file, old), (new_file, new)] =
+        sides::load([&args.old, &args.new], args.which.name(), console)?;
     let revisions = [&*old.revision, &*new.revision];
     if args.logs.is_empty() {
         let at = args.at.unwrap_or_else(egress_warden_simulate::time::now);

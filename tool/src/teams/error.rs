@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 /// What was found in one of the policies. Places are those of other policies.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum BundleError {
+pub(crate) enum BundleError {
     /// It is no policy.
     Policy(PolicyError),
     /// Two policies of one team are for different callers.
@@ -44,7 +44,7 @@ pub(super) enum BundleError {
 
 /// What a rule of a team does that is not held to its callers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Trespass {
+pub(crate) enum Trespass {
     /// It has a field that is not known to be held.
     Field,
     /// It is for any caller; the fields of entries for the team's own.

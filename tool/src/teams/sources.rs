@@ -16,7 +16,7 @@ use std::rc::Rc;
 const TEAM_FILE: &str = "team.yaml";
 
 /// One team's policy.
-pub(super) struct Source {
+pub(crate) struct Source {
     pub(super) file: PolicyFile,
     /// The policy's own name.
     name: String,
@@ -27,6 +27,10 @@ impl Source {
     pub(super) fn new(file: PolicyFile, team: Option<Rc<Team>>) -> Self {
         let name = file.tree().and_then(|root| root.get("policy")?.text()).map(str::to_owned);
         Self { name: name.unwrap_or_default(), file, team }
+    }
+
+    pub(crate) fn into_file(self) -> PolicyFile {
+        self.file
     }
 
     /// What the ids of its rules are prefixed by.
@@ -47,7 +51,7 @@ impl Source {
 }
 
 /// Reads files and, of folders, the policies in them and below, by name. What else is there is told.
-pub(super) fn read(paths: &[PathBuf], console: &mut Console) -> Result<Vec<Source>, Failure> {
+pub(crate) fn read(paths: &[PathBuf], console: &mut Console) -> Result<Vec<Source>, Failure> {
     let mut teams = Teams::default();
     let mut sources = Vec::new();
     for path in paths {

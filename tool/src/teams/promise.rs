@@ -304,7 +304,7 @@ fn bundled(sources: &[Source]) -> Option<Filters> {
     if !bundle.errors.is_empty() {
         return None;
     }
-    let text = config::canonical_json(&bundle.into_policy("all"));
+    let text = bundle.into_policy("all".to_owned(), "all").text().to_owned();
     let config = config::read(text.as_bytes()).ok()?;
     Some(Filters::new(config, Connections::default()))
 }
