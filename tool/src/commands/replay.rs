@@ -227,7 +227,8 @@ fn is_same(before: &LoggedVerdict<'_>, verdict: Verdict, policy: &Policy) -> boo
         && before.rule == rule
 }
 
-/// Whether the rule that allowed a request matches everything but its port.
+/// Whether the rule that allowed a request matches everything but its port, or at a waypoint but the host
+/// that was dialled.
 fn is_rerouted(before: &LoggedVerdict<'_>, request: &Request<'_>, policy: &Policy) -> bool {
     if !matches!(request.cluster_port, ClusterPort::Said(_)) || before.action == Action::Deny {
         return false;
@@ -237,8 +238,11 @@ fn is_rerouted(before: &LoggedVerdict<'_>, request: &Request<'_>, policy: &Polic
         rule.is_some_and(|rule| rule.action == Action::Allow && before.rule == Some(&*rule.id))
     };
     let is_of_port = |miss: &FieldMiss| matches!(miss.field, "ports" | "notPorts");
-    policy.trace(request).attempts.iter().filter(|attempt| is_named(attempt)).any(|attempt| {
-        matches!(&attempt.miss, Some(Miss::Fields(misses)) if misses.iter().all(is_of_port))
+    let attempts = policy.trace(request).attempts;
+    attempts.iter().filter(|attempt| is_named(attempt)).any(|attempt| match &attempt.miss {
+        Some(Miss::Fields(misses)) => misses.iter().all(is_of_port),
+        Some(Miss::DialledHost) => true,
+        _ => false,
     })
 }
 

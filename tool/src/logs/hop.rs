@@ -22,22 +22,28 @@ impl Hop {
         let service = host_of(cluster).filter(|service| is_mesh_name(service));
         match (service, host) {
             (None, _) => Self::Out,
+            (Some(_), _) if cluster.starts_with(OF_WAYPOINT) => Self::Within,
             (Some(service), Some(host)) if !is_short_for(host, service) => Self::ToGateway,
             (Some(_), _) => Self::Within,
         }
     }
 }
 
+/// What a waypoint's clusters begin with.
+pub(super) const OF_WAYPOINT: &str = "inbound-vip|";
+
 /// Istio's clusters for what comes to a workload, and for what its own agent answers.
 fn is_inbound(cluster: &str) -> bool {
     let starts = ["inbound|", "inbound_.", "InboundPassthroughCluster"];
     starts.iter().any(|start| cluster.starts_with(start))
-        || ["agent", "prometheus_stats"].contains(&cluster)
+        || ["agent", "prometheus_stats", "encap"].contains(&cluster)
 }
 
-/// The host of a cluster in Istio's form, `outbound|PORT|SUBSET|HOST` or `outbound_.PORT_.SUBSET_.HOST`.
+/// The host of a cluster in Istio's form, `outbound|PORT|SUBSET|HOST`, `inbound-vip|PORT|PROTOCOL|HOST` or
+/// `outbound_.PORT_.SUBSET_.HOST`.
 fn host_of(cluster: &str) -> Option<&str> {
-    match (cluster.strip_prefix("outbound|"), cluster.strip_prefix("outbound_.")) {
+    let with_bars = cluster.strip_prefix("outbound|").or_else(|| cluster.strip_prefix(OF_WAYPOINT));
+    match (with_bars, cluster.strip_prefix("outbound_.")) {
         (Some(rest), _) => rest.splitn(3, '|').nth(2),
         (None, Some(rest)) => rest.splitn(3, "_.").nth(2),
         (None, None) => None,
@@ -83,6 +89,11 @@ mod tests {
             (Some("inbound|8080||"), Some("api.stripe.com"), Hop::Within),
             (Some("InboundPassthroughClusterIpv4"), None, Hop::Within),
             (Some("agent"), Some("198.51.100.21"), Hop::Within),
+            (Some("inbound-vip|443|http|api.stripe.com"), Some("api.stripe.com"), Hop::Out),
+            (Some("inbound-vip|443|http|*.stripe.com"), Some("api.stripe.com"), Hop::Out),
+            (Some("inbound-vip|80|http|cart.shop.svc.cluster.local"), Some("cart"), Hop::Within),
+            (Some("inbound-vip|80|http|cart.shop.svc.cluster.local"), Some("a.com"), Hop::Within),
+            (Some("encap"), Some("10.0.0.7"), Hop::Within),
         ] {
             assert_eq!(Hop::new(cluster, host), expected, "{cluster:?} {host:?}");
         }

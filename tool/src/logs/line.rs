@@ -2,11 +2,12 @@
 
 use super::chunks::MAX_LINE;
 use super::ending::{Ending, Signs};
-use super::hop::Hop;
+use super::hop::{Hop, OF_WAYPOINT};
 use super::prefix::{Prefix, Start};
 use super::time;
 use super::unread::Problem;
-use egress_warden::policy::{Action, ClusterPort, Reads, Request};
+use egress_warden::host::Host;
+use egress_warden::policy::{Action, ClusterPort, Dialled, Reads, Reason, Request};
 use egress_warden::root_id::Connections;
 use egress_warden::time::Time;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
@@ -58,6 +59,8 @@ const SURELY_WHOLE: usize = 1020;
 #[derive(Debug, Default)]
 struct Fields<'a> {
     authority: Field<'a>,
+    /// The other host that was dialled at a waypoint, in the filter's line.
+    dialled_host: Field<'a>,
     method: Field<'a>,
     path: Field<'a>,
     start_time: Field<'a>,
@@ -70,6 +73,7 @@ struct Fields<'a> {
     egress_decision: Field<'a>,
     egress_rule: Field<'a>,
     egress_reason: Field<'a>,
+    egress_would_reason: Field<'a>,
     egress_policy: Field<'a>,
     egress_connection_decision: Field<'a>,
     egress_connection_rule: Field<'a>,
@@ -288,8 +292,45 @@ impl<'a> Logged<'a> {
             now: if reads.clock { self.time() } else { None },
             ..known
         };
-        request.cluster_port = self.cluster_port(&request);
+        match self.cluster_at_waypoint() {
+            Some(cluster) => {
+                request.server_name = None;
+                request.send_to_cluster(cluster);
+            }
+            None => {
+                request.cluster_port = self.cluster_port(&request);
+                request.dialled = self.dialled(&request);
+            }
+        }
         request
+    }
+
+    /// The upstream cluster of a request to a waypoint, as far as the line says that it was one.
+    fn cluster_at_waypoint(&self) -> Option<&[u8]> {
+        let cluster = self.fields.upstream_cluster.said().filter(|_| !self.is_connection())?;
+        let is_at_waypoint = cluster.starts_with(OF_WAYPOINT) || self.is_refused_for_destination();
+        is_at_waypoint.then_some(cluster.as_bytes())
+    }
+
+    /// Which host was dialled, where the line has no cluster. The filter's own line names the host if it
+    /// is another than the request's.
+    fn dialled(&self, request: &Request<'_>) -> Dialled<'_> {
+        let host = self.fields.dialled_host.said().filter(|_| self.form == Form::Filter);
+        match (host.map(|host| Host::parse(host.as_bytes())), request.cluster_port) {
+            (Some(Ok(host)), _) => Dialled::Host(host),
+            (Some(Err(_)), _) => Dialled::Other,
+            (None, _) if !self.is_refused_for_destination() => Dialled::Named,
+            // Neither a cluster that names no host nor a wildcard stands in the line.
+            (None, ClusterPort::Said(_)) => Dialled::Other,
+            (None, _) => Dialled::Unsaid,
+        }
+    }
+
+    /// Whether the filter refused it, or would have, for the host that was dialled.
+    fn is_refused_for_destination(&self) -> bool {
+        let mut reasons =
+            [&self.fields.egress_reason, &self.fields.egress_would_reason].into_iter();
+        reasons.any(|it| it.said() == Some(Reason::Destination.as_str()))
     }
 
     /// The filter's line has the port that was judged: none beside an authority with one is a
@@ -350,6 +391,7 @@ impl<'a> Fields<'a> {
     fn slot(&mut self, key: &str) -> Option<&mut Field<'a>> {
         Some(match key {
             "authority" => &mut self.authority,
+            "dialled_host" => &mut self.dialled_host,
             "method" => &mut self.method,
             "path" => &mut self.path,
             "start_time" => &mut self.start_time,
@@ -361,6 +403,7 @@ impl<'a> Fields<'a> {
             "egress_decision" => &mut self.egress_decision,
             "egress_rule" => &mut self.egress_rule,
             "egress_reason" => &mut self.egress_reason,
+            "egress_would_reason" => &mut self.egress_would_reason,
             "egress_policy" => &mut self.egress_policy,
             "egress_connection_decision" => &mut self.egress_connection_decision,
             "egress_connection_rule" => &mut self.egress_connection_rule,
@@ -380,9 +423,10 @@ impl<'a> Fields<'a> {
     }
 
     /// The texts that are asked for of a request.
-    fn of_request(&self) -> [(&'static str, &Field<'a>); 7] {
+    fn of_request(&self) -> [(&'static str, &Field<'a>); 8] {
         [
             ("authority", &self.authority),
+            ("dialled_host", &self.dialled_host),
             ("method", &self.method),
             ("path", &self.path),
             ("egress_decision", &self.egress_decision),
@@ -939,5 +983,54 @@ mod tests {
         let verdict =
             policy.decide(&logged.request(policy.reads(), Connections::default())).verdict;
         assert_eq!(verdict.action, Action::Allow);
+    }
+
+    #[test]
+    fn a_request_to_a_waypoint_is_judged_by_both_hosts() {
+        let text = br#"{"policy":"p","rules":[{"id":"a","action":"allow","to":[{"hosts":["a.test","*.w.test"],"ports":[443]}]},{"id":"bad","action":"deny","to":[{"hosts":["bad.test"]}]}]}"#;
+        let policy: Policy = config::read(text).unwrap().policy;
+        let verdict = |line: &str| {
+            let logged = logged(line);
+            let request = logged.request(policy.reads(), Connections::default());
+            let verdict = policy.decide(&request).verdict;
+            (verdict.action.as_str(), verdict.reason.as_str())
+        };
+        let access = |host: &str, cluster: &str, more: &str| {
+            format!(
+                r#"{{"authority":"{host}","method":"GET","path":"/","response_code":200,"upstream_cluster":"{cluster}"{more}}}"#
+            )
+        };
+        const REFUSED: &str = r#","egress_decision":"deny","egress_reason":"destination""#;
+        const WOULD: &str = r#","egress_would":"deny","egress_would_reason":"destination""#;
+        for (line, expected) in [
+            (access("a.test", "inbound-vip|443|http|a.test", ""), ("allow", "rule")),
+            (access("a.test", "inbound-vip|80|http|a.test", ""), ("deny", "default")),
+            (access("a.test", "inbound-vip|443|http|b.test", ""), ("deny", "destination")),
+            (access("a.test", "inbound-vip|443|http|bad.test", ""), ("deny", "rule")),
+            (access("x.w.test", "inbound-vip|443|http|*.w.test", ""), ("allow", "rule")),
+            // At a gateway the cluster says the port alone.
+            (access("a.test", "outbound|443||b.test", ""), ("allow", "rule")),
+            (access("a.test", "outbound|443||b.test", REFUSED), ("deny", "destination")),
+            (access("a.test", "encap", REFUSED), ("deny", "destination")),
+            (access("a.test", "encap", WOULD), ("deny", "destination")),
+            (access("a.test", "-", REFUSED), ("deny", "destination")),
+        ] {
+            assert_eq!(verdict(&line), expected, "{line}");
+        }
+        let own = |reason: &str, more: &str| {
+            format!(
+                r#"{{"egress_decision":"deny","egress_reason":"{reason}","egress_policy":"p@000000000000","authority":"a.test","method":"GET","path":"/"{more}}}"#
+            )
+        };
+        for (line, expected) in [
+            (own("default", r#","port":443"#), ("allow", "rule")),
+            (own("destination", r#","port":443,"dialled_host":"b.test""#), ("deny", "destination")),
+            (own("default", r#","port":443,"dialled_host":"bad.test""#), ("deny", "rule")),
+            (own("default", r#","port":443,"dialled_host":"x.w.test""#), ("allow", "rule")),
+            (own("destination", r#","port":443"#), ("deny", "destination")),
+            (own("destination", ""), ("deny", "destination")),
+        ] {
+            assert_eq!(verdict(&line), expected, "{line}");
+        }
     }
 }

@@ -62,8 +62,8 @@ use std::time::Duration;
 /// so, and the exit code is 2.
 ///
 /// `--format json` writes one object: `complete`, `policy`, `summary` {requests, callers,
-/// unverified_callers, hosts, pairs, allowed_pairs, rules, entries}, `known`, `malformed`, `nameless` and
-/// `within_mesh` {requests, examples}, `apart` [{reason, host, port, connect, requests, callers, like}],
+/// unverified_callers, hosts, pairs, allowed_pairs, rules, entries}, `known`, `malformed`, `nameless`,
+/// `within_mesh` and `dialled_elsewhere` {requests, examples}, `apart` [{reason, host, port, connect, requests, callers, like}],
 /// `lines` as in `replay`.
 ///
 /// Exit codes: 0 a proposal; 2 wrong usage, or too much of the input is unreadable.
@@ -182,6 +182,11 @@ fn introduction(
         (&sightings.malformed, "malformed request", ": no policy can allow them"),
         (&sightings.nameless, "connection", " without a server name: no policy can allow them"),
         (&sightings.within, "request", " within the mesh: no egress, and not used"),
+        (
+            &sightings.elsewhere,
+            "request",
+            " of a waypoint to another host than they name, or to one that is unknown: not used",
+        ),
     ];
     for (group, noun, what) in left_out {
         lines.extend(left_out_lines(group, noun, what, tally));
@@ -225,6 +230,8 @@ struct Answer<'a> {
     /// Connections without a server name.
     nameless: LeftOut<'a>,
     within_mesh: LeftOut<'a>,
+    /// Requests that dialled another host at a waypoint than they name.
+    dialled_elsewhere: LeftOut<'a>,
     /// What no rule allows.
     apart: Vec<ApartAnswer<'a>>,
     lines: &'a Tally,
@@ -280,6 +287,7 @@ impl<'a> Answer<'a> {
             malformed: sightings.malformed.requests,
             nameless: LeftOut::new(&sightings.nameless, tally),
             within_mesh: LeftOut::new(&sightings.within, tally),
+            dialled_elsewhere: LeftOut::new(&sightings.elsewhere, tally),
             apart: apart.collect(),
             lines: tally,
         }

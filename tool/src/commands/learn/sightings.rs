@@ -3,7 +3,9 @@
 use crate::failure::Failure;
 use crate::logs::{self, Choice, Ending, Group, Hop, Logged, Place, Tally};
 use egress_warden::host::Host;
-use egress_warden::policy::{Action, ClusterPort, Decision, Policy, Reads, Reason, Request};
+use egress_warden::policy::{
+    Action, ClusterPort, Decision, Dialled, Policy, Reads, Reason, Request,
+};
 use egress_warden::root_id::Connections;
 use egress_warden::time::Time;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -76,6 +78,8 @@ pub(super) struct Sightings {
     pub(super) nameless: Group,
     /// Requests within the mesh: no egress, so no policy need allow them.
     pub(super) within: Group,
+    /// Requests whose callers dialled another host at a waypoint than they named: no use of the named one.
+    pub(super) elsewhere: Group,
 }
 
 /// Texts by number.
@@ -168,6 +172,9 @@ impl Sightings {
             }
             _ => return self.malformed.push(logged, place),
         };
+        if request.dialled != Dialled::Named {
+            return self.elsewhere.push(logged, place);
+        }
         let destination = Destination {
             host: self.hosts.number(&host),
             port: Port::of(request, logged, hop),
@@ -196,6 +203,7 @@ impl Sightings {
         self.malformed.add(behind.malformed);
         self.nameless.add(behind.nameless);
         self.within.add(behind.within);
+        self.elsewhere.add(behind.elsewhere);
         for ((caller, destination), sighting) in behind.sightings {
             let caller = caller.map(|caller| self.callers.number(behind.callers.name(caller)));
             let host = self.hosts.number(behind.hosts.name(destination.host));
