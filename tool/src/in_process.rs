@@ -3,6 +3,7 @@
 use crate::commands::check::{Surroundings, mended};
 use crate::commands::diff::{OfPolicies, Subject, compared};
 use crate::policy_file::{Policies, PolicyFile};
+use egress_warden::place::Place;
 use egress_warden::time::Time;
 
 /// What `check --fix` makes of a policy's text.
@@ -32,6 +33,7 @@ pub fn fix(text: &str, at: Time) -> Result<Fixed, String> {
         has_mutual_tls: true,
         is_dynamic_forward_proxy: false,
         judges_connections: false,
+        place: Place::Gateway,
     };
     let (fixed, counts) = mended(file, surroundings).map_err(|error| error.to_string())?;
     let count = counts.iter().sum();

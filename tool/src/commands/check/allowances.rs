@@ -110,6 +110,7 @@ fn matches_something(entry: &Destinations<'_>, surroundings: Surroundings) -> bo
 mod tests {
     use super::*;
     use crate::policy_file::PolicyFile;
+    use egress_warden::place::Place;
     use egress_warden::time::Time;
 
     #[test]
@@ -119,6 +120,7 @@ mod tests {
             is_dynamic_forward_proxy: false,
             has_mutual_tls: true,
             judges_connections: false,
+            place: Place::Gateway,
         };
         for (entry, passes) in [
             ("hosts: [api-1.a.test]", true),

@@ -52,6 +52,14 @@ pub(super) fn of_destination(entry: &Destinations<'_>, action: Action) -> Option
     hosts.iter().all(is_special_only).then_some(Contradiction::SpecialNames)
 }
 
+/// Why no request to a waypoint matches an entry of `to`: what is dialled there has a name.
+pub(super) fn of_waypoint(entry: &Destinations<'_>, action: Action) -> Option<Contradiction> {
+    let is_address =
+        |host: &HostPattern<'_>| matches!(host, HostPattern::Address(_) | HostPattern::Block(_));
+    let hosts = entry.hosts.as_ref()?.patterns();
+    (action == Action::Allow && hosts.iter().all(is_address)).then_some(Contradiction::NoName)
+}
+
 /// Why no request matches an entry of `from`. An unknown caller matches a deny, where such a caller is
 /// not refused before.
 pub(super) fn of_caller(

@@ -18,6 +18,7 @@ use crate::document::TextError;
 use crate::failure::{Failure, Outcome};
 use crate::finding::Finding;
 use crate::policy_file::{Policies, PolicyFile, folder};
+use egress_warden::place::Place;
 use egress_warden::time::Time;
 use std::path::{Path, PathBuf};
 
@@ -54,6 +55,9 @@ pub(crate) struct Args {
     /// unknown. Not needed for a manifest with `type: NETWORK`
     #[arg(long)]
     connections: bool,
+    /// The policy is for a waypoint of Istio's ambient mode
+    #[arg(long, conflicts_with_all = ["connections", "no_mutual_tls", "dynamic_forward_proxy"])]
+    waypoint: bool,
     /// The time that `until` is compared with, in RFC 3339. Default: now
     #[arg(long, value_name = "TIME", default_value_t = egress_warden_simulate::time::now(), hide_default_value = true)]
     at: Time,
@@ -66,6 +70,7 @@ pub(crate) struct Surroundings {
     pub(crate) has_mutual_tls: bool,
     pub(crate) is_dynamic_forward_proxy: bool,
     pub(crate) judges_connections: bool,
+    pub(crate) place: Place,
 }
 
 /// Checks one file after the other; one that cannot be read does not keep others from it.
@@ -207,6 +212,7 @@ impl Args {
             has_mutual_tls: !self.no_mutual_tls,
             is_dynamic_forward_proxy: self.dynamic_forward_proxy,
             judges_connections: self.connections,
+            place: if self.waypoint { Place::Waypoint } else { Place::Gateway },
         }
     }
 }

@@ -72,6 +72,10 @@ pub(super) enum Warning {
         key: &'static str,
         action: Action,
     },
+    /// `sni: match` where no TLS is seen.
+    ServerNameAtWaypoint,
+    /// A manifest that puts the filter before connections, for a waypoint.
+    ConnectionsAtWaypoint,
     /// A deny of the names under this one, and not of itself.
     OpenApex {
         apex: String,
@@ -134,6 +138,8 @@ pub(super) enum Contradiction {
     OtherNamespaces,
     /// No id that is listed meets the other conditions.
     NoCaller,
+    /// Addresses alone, at a waypoint.
+    NoName,
 }
 
 impl Warning {
@@ -156,6 +162,8 @@ impl Warning {
             Self::RuleDenied { .. } | Self::EntryDenied { .. } => "always-denied",
             Self::AnyPort { .. } => "allow-without-ports",
             Self::Unseen { .. } => "unseen-in-tls",
+            Self::ServerNameAtWaypoint => "sni-at-waypoint",
+            Self::ConnectionsAtWaypoint => "connections-at-waypoint",
             Self::OpenApex { .. } => "open-apex",
             Self::PublicSuffix { .. } => "public-suffix",
             Self::AllAddresses { .. } => "all-addresses",
@@ -245,6 +253,14 @@ impl Message for Warning {
                 "the TLS hides methods, paths and queries: in a deny entry `{key}` has no effect"
             )
             .into(),
+            Self::ServerNameAtWaypoint => {
+                "at a waypoint this has no effect: requests come in tunnels, without TLS of their own"
+                    .into()
+            }
+            Self::ConnectionsAtWaypoint => {
+                "a waypoint shows no server names: the filter refuses to judge connections there"
+                    .into()
+            }
             Self::OpenApex { apex } => {
                 format!("this denies the names under `{apex}`, but not `{apex}` itself").into()
             }
@@ -312,6 +328,10 @@ impl Message for Warning {
             Self::Unseen { key, .. } => {
                 format!("let the gateway originate the TLS, or remove `{key}`").into()
             }
+            Self::ServerNameAtWaypoint => "remove it, or keep it for gateways".into(),
+            Self::ConnectionsAtWaypoint => {
+                "let the waypoint judge requests, and an egress gateway the connections".into()
+            }
             Self::OpenApex { apex } => format!("write \".{apex}\" to deny both").into(),
             Self::PublicSuffix { .. } => "list the names that are meant".into(),
             Self::AllAddresses { .. } => {
@@ -343,6 +363,10 @@ impl Contradiction {
             }
             Self::OtherNamespaces => "none of its principals is in one of its namespaces".into(),
             Self::NoCaller => "no caller meets all of its conditions".into(),
+            Self::NoName => {
+                "at a waypoint an allow must match the host of a ServiceEntry, which is a name"
+                    .into()
+            }
         }
     }
 }

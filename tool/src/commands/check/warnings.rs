@@ -12,6 +12,7 @@ use crate::policy_file::{
 use crate::trust_domain;
 use egress_warden::config::{Item, Listed, account_in_principal};
 use egress_warden::host::HostPattern;
+use egress_warden::place::Place;
 use egress_warden::policy::{Action, TextPattern};
 use std::borrow::Cow;
 use std::cell::OnceCell;
@@ -39,7 +40,7 @@ pub(super) fn of(file: &PolicyFile, surroundings: Surroundings) -> Vec<Diagnosti
     let mut said = HashMap::new();
     for rule in &policy.rules {
         survey.never_counts(&policy, rule);
-        survey.never_matches(&policy, rule);
+        survey.never_matches(&policy, rule, surroundings);
         survey.end(rule, surroundings);
         survey.repeated(rule, &mut said);
         survey.equal_items(rule);
@@ -57,6 +58,7 @@ pub(super) fn of(file: &PolicyFile, surroundings: Surroundings) -> Vec<Diagnosti
             }
         }
     }
+    survey.waypoint(&policy, surroundings);
     survey.local_domain(&policy, &domains);
     survey.size();
     survey.reports.extend(names::of(&policy));
@@ -81,9 +83,20 @@ impl Survey<'_> {
         }
     }
 
-    fn never_matches(&mut self, policy: &Source<'_>, rule: &RuleSource<'_>) {
-        let to = rule.to.iter();
-        let to = to.map(|it| (it.node, contradictions::of_destination(it, rule.action))).collect();
+    fn never_matches(
+        &mut self,
+        policy: &Source<'_>,
+        rule: &RuleSource<'_>,
+        surroundings: Surroundings,
+    ) {
+        let destination = |it| {
+            let at_waypoint = || match surroundings.place {
+                Place::Waypoint => contradictions::of_waypoint(it, rule.action),
+                Place::Gateway => None,
+            };
+            contradictions::of_destination(it, rule.action).or_else(at_waypoint)
+        };
+        let to = rule.to.iter().map(|it| (it.node, destination(it))).collect();
         let caller = |it| contradictions::of_caller(it, rule.action, &policy.settings);
         let from: Vec<_> = rule.from.iter().map(|it| (it.node, caller(it))).collect();
         for (key, entries) in [("to", to), ("from", from)] {
@@ -207,6 +220,19 @@ impl Survey<'_> {
         let Some(place) = first else { return };
         let note = Diagnostic::warning(Warning::LocalDomain.word(), place, Warning::LocalDomain);
         self.reports.push(Diagnostic { level: Level::Note, ..note });
+    }
+
+    /// What has no effect at a waypoint, or is refused there.
+    fn waypoint(&mut self, policy: &Source<'_>, surroundings: Surroundings) {
+        let Some(root) = self.file.tree().filter(|_| surroundings.place == Place::Waypoint) else {
+            return;
+        };
+        if let (true, Some(sni)) = (policy.settings.sni_must_match, root.get("sni")) {
+            self.warn(("$.sni".to_owned(), sni), Warning::ServerNameAtWaypoint);
+        }
+        if surroundings.judges_connections {
+            self.warn(("$".to_owned(), root), Warning::ConnectionsAtWaypoint);
+        }
     }
 
     /// What `kubectl apply` refuses for its size.
