@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 
 use envoy_kit::bootstrap::Bootstrap;
 use envoy_kit::call::Call;
@@ -28,6 +29,7 @@ on_each_envoy![
     one_entry_that_matches_both_hosts_allows,
     the_port_is_the_one_that_is_dialled,
     spellings_of_the_dialled_host_are_that_host,
+    each_request_of_a_tunnel_is_judged_by_the_authority_that_goes_on,
     a_wildcard_stands_for_the_names_under_it,
     a_cluster_that_names_no_host_is_refused,
     the_record_and_the_stamps_name_the_caller,
@@ -134,6 +136,7 @@ async fn two_names_or_none_are_no_caller(testbed: &Testbed) -> Result<()> {
         &[SEARCH, CHECKOUT],
         &[CHECKOUT, CHECKOUT],
         &["https://cluster.local/ns/shop/sa/checkout"],
+        &["spiffe://cluster.local/ns/shop/sa/a,b/sa/checkout"],
         &[],
     ] {
         let caller = waypoint.caller(uris).await?;
@@ -296,6 +299,66 @@ async fn spellings_of_the_dialled_host_are_that_host(testbed: &Testbed) -> Resul
         waypoint.expect(&caller, ALLOWED, host, verdict).await?;
     }
     waypoint.assert_upstream().await
+}
+
+/// One after the other in one tunnel, over HTTP/1.1 as no client library writes it.
+async fn each_request_of_a_tunnel_is_judged_by_the_authority_that_goes_on(
+    testbed: &Testbed,
+) -> Result<()> {
+    let waypoint = Waypoint::start(testbed, hosts_policy(), &[ALLOWED, DENIED]).await?;
+    let caller = waypoint.caller(&[CHECKOUT]).await?;
+    let upgrade = "Host: allowed.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n";
+    for (destination, requests) in [
+        (
+            ALLOWED,
+            &[
+                ("/1", "Host: allowed.example\r\n", 301),
+                ("/2", "Host: denied.example\r\n", 403),
+                ("http://allowed.example/3", "Host: denied.example\r\n", 301),
+                ("http://denied.example/4", "Host: allowed.example\r\n", 403),
+                ("/5", "Host: allowed.example\r\nHost: denied.example\r\n", 403),
+                ("/6", "Host: allowed.example\r\n", 301),
+            ][..],
+        ),
+        (
+            DENIED,
+            &[
+                ("/7", "Host: allowed.example\r\n", 403),
+                ("http://allowed.example/8", "Host: denied.example\r\n", 403),
+                ("/9", upgrade, 403),
+            ],
+        ),
+    ] {
+        let mut tunnel = caller.dial(&destination.dialled()).await?;
+        for (target, headers, status) in requests {
+            let request = format!("GET {target} HTTP/1.1\r\n{headers}\r\n");
+            let came = tokio::time::timeout(Duration::from_secs(30), async {
+                tunnel.write_all(request.as_bytes()).await?;
+                read_status(&mut tunnel).await
+            });
+            let came = came.await.with_context(|| request.clone())??;
+            assert_eq!(came, *status, "{request}");
+            waypoint.passed.set(waypoint.passed.get() + u64::from(came == 301));
+        }
+    }
+    waypoint.assert_upstream().await
+}
+
+/// The status of an answer, which is read to its end.
+async fn read_status(stream: &mut (impl AsyncRead + Unpin)) -> Result<u16> {
+    let mut answer = String::new();
+    loop {
+        let mut part = [0; 4096];
+        let length = stream.read(&mut part).await.with_context(|| answer.clone())?;
+        ensure!(length > 0, "closed after {answer:?}");
+        answer.push_str(&String::from_utf8_lossy(&part[..length]));
+        let Some((head, body)) = answer.split_once("\r\n\r\n") else { continue };
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+        if body.len() >= length.context("a length")?.parse()? {
+            let status = head.strip_prefix("HTTP/1.1 ").and_then(|it| it.get(..3));
+            return status.context("a status")?.parse().context("a status");
+        }
+    }
 }
 
 async fn a_wildcard_stands_for_the_names_under_it(testbed: &Testbed) -> Result<()> {
