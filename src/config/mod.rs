@@ -24,7 +24,7 @@ pub use reader::{Item, Listed};
 pub use rule::{principal_pattern, text_pattern};
 pub use source::{Callers, Destinations, List, RuleSource, Source, account_in_principal};
 pub use tree::{Node, Value};
-pub use words::path_step;
+pub use words::{RENDER, path_step};
 
 use crate::answer::Answer;
 use crate::policy::Policy;

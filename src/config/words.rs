@@ -92,6 +92,9 @@ impl ErrorKind {
 
     /// What to write instead, on one line.
     pub fn remedy(&self) -> Cow<'static, str> {
+        if let Some(sentence) = self.of_another_language() {
+            return sentence.into();
+        }
         match self {
             Self::EmptyText => "write a policy; an empty one never means allow".into(),
             Self::LongText { .. } => {
@@ -155,15 +158,77 @@ impl ErrorKind {
     }
 }
 
-/// What to write for a key that has another name here: one of the language's first edition.
+/// What to do with a template of a policy.
+pub const RENDER: &str =
+    "render it first (`helm template`, `kustomize build`), and give what comes of it";
+
+impl ErrorKind {
+    /// What to write for a text that has a meaning in another language.
+    fn of_another_language(&self) -> Option<&'static str> {
+        let text = self.author_text()?;
+        match self {
+            _ if text.as_bytes().windows(2).any(|pair| pair == b"{{") => Some(RENDER),
+            Self::WrongType { expected: Type::Number, .. } if is_range(text) => {
+                Some("write each number by itself, without quotes; ranges are not supported")
+            }
+            Self::Pattern { .. } if is_regular_expression(text) => Some(
+                "regular expressions are not supported: write the text out, or as `prefix*`, \
+                 `*suffix` or `*`",
+            ),
+            _ => None,
+        }
+    }
+
+    /// The author's text that the error is about.
+    fn author_text(&self) -> Option<&str> {
+        match self {
+            Self::UnknownKey { key: text, .. }
+            | Self::WrongType { found: Found::Text(text), .. }
+            | Self::UnknownWord { found: Found::Text(text), .. }
+            | Self::Name { name: text }
+            | Self::Time { text }
+            | Self::Host { text, .. }
+            | Self::Pattern { text, .. }
+            | Self::ServiceAccount { text }
+            | Self::Method { text }
+            | Self::Header { text, .. } => Some(text),
+            _ => None,
+        }
+    }
+}
+
+/// Several numbers in one text: `8000-9000`, `8000:9000`, `443, 8443`.
+fn is_range(text: &str) -> bool {
+    let is_digit = |byte: &u8| byte.is_ascii_digit();
+    let text = text.as_bytes();
+    text.first().is_some_and(is_digit)
+        && text.last().is_some_and(is_digit)
+        && text.iter().all(|byte| is_digit(byte) || matches!(byte, b'-' | b':' | b',' | b' '))
+        && !text.iter().all(is_digit)
+}
+
+/// Whether a text that is no pattern holds what only a regular expression has.
+fn is_regular_expression(text: &str) -> bool {
+    let is_sign = |pair: &[u8]| matches!(pair, b".*" | b".+" | b"[^" | b"\\.");
+    text.starts_with(['^', '(']) || text.ends_with('$') || text.as_bytes().windows(2).any(is_sign)
+}
+
+/// What to write for a key that has a meaning elsewhere: in the language's first edition, in Istio's
+/// AuthorizationPolicy, or in YAML.
 fn other_name(key: &str, known: &[&str]) -> Option<&'static str> {
     match key {
         "only" if known.contains(&"state") => {
             Some("write `state: dry-run` for `only: next`, `state: retiring` for `only: now`")
         }
+        "operation" if known.contains(&"hosts") => Some(LEVEL),
+        "source" if known.contains(&"principals") => Some(LEVEL),
+        "<<" => Some("write out the members that the merge key `<<` stands for"),
         _ => None,
     }
 }
+
+/// What to write for the level between an entry and its fields.
+const LEVEL: &str = "write the fields in it directly into the entry";
 
 impl Required {
     fn key(self) -> &'static str {

@@ -401,6 +401,7 @@ fn diagnose(text: &str, malformed: Malformed) -> PatternError {
         return PatternError::Unicode;
     }
     if text.contains(['\\', '^', '$', '(', ')', '|', '+', '?'])
+        || text.starts_with(".*")
         || text.contains(".*") && !text.contains("*.")
     {
         return PatternError::Regex;

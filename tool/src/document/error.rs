@@ -3,6 +3,7 @@
 use super::plain::Doubt;
 use super::tree::quoted;
 use crate::finding::Message;
+use egress_warden::config::RENDER;
 use std::borrow::Cow;
 
 /// What was found. Texts are whole, as the author wrote them.
@@ -141,10 +142,6 @@ impl Message for TextError {
         }
     }
 }
-
-/// What to do with a template.
-pub(crate) const RENDER: &str =
-    "render it first (`helm template`, `kustomize build`), and give what comes of it";
 
 impl Doubt {
     fn taken_for(self) -> &'static str {

@@ -13,7 +13,7 @@ mod tree;
 mod values;
 mod yaml;
 
-pub(crate) use error::{RENDER, TextError};
+pub(crate) use error::TextError;
 pub(crate) use plain::is_text as is_text_when_plain;
 pub(crate) use tree::{Member, Node, Span, Value, quoted};
 

@@ -1,8 +1,7 @@
 //! What the author of a policy may have meant. The module does without: it would cost every proxy what
 //! only people need.
 
-use crate::document::RENDER;
-use egress_warden::config::{ErrorKind, Found, Suggestion, Type};
+use egress_warden::config::{ErrorKind, Suggestion};
 use egress_warden::host::{HostPattern, PatternError};
 use std::borrow::Cow;
 
@@ -15,35 +14,11 @@ pub(crate) enum Advice {
     Ascii(String),
     /// The same, where older readers (UTS 46, transitional) make another name of it.
     AsciiToday(String),
-    /// A template that is not rendered.
-    Template,
-    /// The level between an entry and its fields that Istio's AuthorizationPolicy has.
-    IstioLevel,
-    /// A range of ports.
-    PortRange,
-    /// A regular expression.
-    RegularExpression,
 }
 
 impl Advice {
     pub(super) fn on(kind: &ErrorKind) -> Option<Self> {
         match kind {
-            kind if author_text(kind).is_some_and(|text| text.contains("{{")) => {
-                Some(Self::Template)
-            }
-            ErrorKind::UnknownKey { key, .. } if matches!(&**key, "operation" | "source") => {
-                Some(Self::IstioLevel)
-            }
-            ErrorKind::WrongType { found: Found::Text(text), expected: Type::Number }
-                if is_range(text) =>
-            {
-                Some(Self::PortRange)
-            }
-            ErrorKind::Pattern { text, .. } | ErrorKind::Host { text, .. }
-                if is_regular_expression(text) =>
-            {
-                Some(Self::RegularExpression)
-            }
             ErrorKind::UnknownKey { key, known } => nearest(key, known).map(Self::NearestKey),
             ErrorKind::Host { text, error: PatternError::Unicode } => {
                 let ascii = ascii_form(text)?;
@@ -62,14 +37,6 @@ impl Advice {
             Self::AsciiToday(host) => {
                 format!("write \"{host}\"; to older readers it is another name").into()
             }
-            Self::Template => RENDER.into(),
-            Self::IstioLevel => "write the fields in it directly into the entry".into(),
-            Self::PortRange => "list each port; ranges are not supported".into(),
-            Self::RegularExpression => {
-                "regular expressions are not supported: write patterns such as `prefix*`, or \
-                 `*.example.com` for hosts"
-                    .into()
-            }
         }
     }
 
@@ -80,37 +47,6 @@ impl Advice {
             _ => None,
         }
     }
-}
-
-/// The author's text that an error is about.
-fn author_text(kind: &ErrorKind) -> Option<&str> {
-    match kind {
-        ErrorKind::Host { text, .. }
-        | ErrorKind::Pattern { text, .. }
-        | ErrorKind::Method { text }
-        | ErrorKind::Time { text }
-        | ErrorKind::Name { name: text }
-        | ErrorKind::WrongType { found: Found::Text(text), .. }
-        | ErrorKind::UnknownWord { found: Found::Text(text), .. } => Some(text),
-        _ => None,
-    }
-}
-
-/// `8000-9000`, `8000:9000`, `8000..9000`.
-fn is_range(text: &str) -> bool {
-    let is_number = |it: &str| !it.is_empty() && it.bytes().all(|byte| byte.is_ascii_digit());
-    let parts = ["-", ":", ".."].into_iter().filter_map(|mark| text.split_once(mark));
-    parts.into_iter().any(|(from, to)| is_number(from.trim()) && is_number(to.trim()))
-}
-
-/// Whether a text that is no pattern holds what only a regular expression has. `.*` is also the
-/// beginning of a label that is a glob.
-fn is_regular_expression(text: &str) -> bool {
-    const SIGNS: [&str; 5] = [".+", "[^", "(", "\\.", "/.*"];
-    text.starts_with(['^', '('])
-        || text.starts_with(".*")
-        || text.ends_with('$')
-        || SIGNS.iter().any(|sign| text.contains(sign))
 }
 
 /// The known word that a misspelt one is closest to, if it is close at all.
@@ -206,27 +142,6 @@ mod tests {
             |key: &str| Advice::on(&ErrorKind::UnknownKey { key: key.into(), known: KNOWN });
         assert_eq!(advice("host"), Some(Advice::NearestKey("hosts")));
         assert_eq!(advice("NOTHOSTS"), Some(Advice::NearestKey("notHosts")));
-        assert_eq!(advice("operation"), Some(Advice::IstioLevel));
         assert_eq!(advice("whatever"), None);
-    }
-
-    #[test]
-    fn a_remedy_answers_what_was_meant() {
-        let number = |text: &str| {
-            let found = Found::Text(text.into());
-            Advice::on(&ErrorKind::WrongType { found, expected: Type::Number })
-        };
-        for text in ["8000-9000", "8000:9000", "1 - 2"] {
-            assert_eq!(number(text), Some(Advice::PortRange), "{text}");
-        }
-        assert_eq!(number("443"), None);
-        assert_eq!(number("https"), None);
-        assert_eq!(number("{{ .Values.port }}"), Some(Advice::Template));
-        for text in [".*\\.a.example", "^a.example$", "(a|b).example", ".*.a.example"] {
-            assert_eq!(on_host(text), Some(Advice::RegularExpression), "{text}");
-        }
-        assert_eq!(on_host("{{ .Values.host }}"), Some(Advice::Template));
-        assert_eq!(on_host("a.example:443"), None);
-        assert_eq!(on_host("a.*.example.*"), None);
     }
 }

@@ -1,8 +1,9 @@
 //! What an object is that carries no policy, where somebody may take it for one.
 
 use super::carrier;
-use crate::document::{Node, RENDER, Value};
+use crate::document::{Node, Value};
 use crate::finding::Message;
+use egress_warden::config::RENDER;
 use std::borrow::Cow;
 
 /// What it is instead.
