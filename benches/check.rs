@@ -24,8 +24,10 @@ fn main() -> std::io::Result<()> {
         for size in sizes {
             // Some less than the limit, so that what stands beside it has room.
             let rules = rules(size - size / 1_000);
-            let text =
-                json!({ "policy": "large", "default": "deny", "mode": mode(kind), "rules": rules });
+            let text = json!({
+                "policy": "large", "default": "deny", "mode": mode(kind), "sni": server_name(kind),
+                "rules": rules,
+            });
             std::fs::write(&policy, text.to_string())?;
             let (time, told) = check(&policy, flags)?;
             let count = told.matches(&format!("\"kind\":\"{}\"", word(kind))).count();
@@ -65,10 +67,14 @@ fn mode(kind: &str) -> &'static str {
     if kind == "never-matches (state)" { "monitor" } else { "enforce" }
 }
 
+fn server_name(kind: &str) -> &'static str {
+    if kind == "at-waypoint" { "match" } else { "ignore" }
+}
+
 type Rules = fn(usize) -> Value;
 
 /// The kind, what `check` is told of the listener, and rules of so many items that have it.
-const WARNINGS: [(&str, &[&str], Rules); 33] = [
+const WARNINGS: [(&str, &[&str], Rules); 35] = [
     ("none", &[], |size| json!([allow(json!({ "hosts": all(size, host) }))])),
     ("all-addresses", &[], |size| json!([allow(json!({ "hosts": all(size, |_| "::/0".into()) }))])),
     ("allow-without-ports", &["--dynamic-forward-proxy"], |size| {
@@ -114,6 +120,7 @@ const WARNINGS: [(&str, &[&str], Rules); 33] = [
             ),
         ])
     }),
+    ("at-waypoint", &["--waypoint"], |size| json!([allow(json!({ "hosts": all(size, host) }))])),
     ("confusable", &[], |size| {
         let hosts = |letter: &str| {
             let letter = letter.to_owned();
@@ -198,6 +205,11 @@ const WARNINGS: [(&str, &[&str], Rules); 33] = [
     }),
     ("not-uts46", &[], |size| {
         json!([allow(json!({ "hosts": all(size, |it| format!("xn--u-ccb.{}", name(it)).into()) }))])
+    }),
+    ("never-matches (waypoint)", &["--waypoint"], |size| {
+        let entry =
+            |it: usize| json!({ "hosts": [format!("203.{}.{}.0/24", it / 256 % 256, it % 256)] });
+        json!([rule("allow", "a", all(size, entry))])
     }),
     ("open-apex", &[], |size| {
         let wildcards = all(size / 2, |it| format!("*.{}", name(it)).into());

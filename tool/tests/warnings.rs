@@ -25,8 +25,8 @@ use warnings::policies::provoke;
 const POLICIES: usize = 200;
 
 /// What `check` is told of the listener.
-const LISTENERS: [&[&str]; 4] =
-    [&[], &["--connections"], &["--no-mutual-tls"], &["--dynamic-forward-proxy"]];
+const LISTENERS: [&[&str]; 5] =
+    [&[], &["--connections"], &["--no-mutual-tls"], &["--dynamic-forward-proxy"], &["--waypoint"]];
 
 /// Kinds of warnings that claim nothing of a verdict, and what they are about instead.
 const OF_NO_VERDICT: [(&str, &str); 5] = [

@@ -19,10 +19,11 @@ const DAY: u64 = 24 * 60 * 60 * 1_000_000_000;
 pub type Hold = fn(&mut Claim<'_>);
 
 /// Every kind of warning that claims something of verdicts.
-pub const ALL: [(&str, Hold); 19] = [
+pub const ALL: [(&str, Hold); 20] = [
     ("all-addresses", all_addresses),
     ("allow-without-ports", allow_without_ports),
     ("always-denied", always_denied),
+    ("at-waypoint", at_waypoint),
     ("deny-ends", deny_ends),
     ("ended", ended),
     ("ends-soon", ends_soon),
@@ -46,6 +47,7 @@ pub struct Claim<'a> {
     policy: &'a Value,
     finding: &'a Value,
     is_of_connections: bool,
+    is_at_waypoint: bool,
     dice: &'a mut Dice,
 }
 
@@ -60,7 +62,9 @@ enum Same {
 
 impl<'a> Claim<'a> {
     pub fn new(policy: &'a Value, finding: &'a Value, flags: &[&str], dice: &'a mut Dice) -> Self {
-        Self { policy, finding, is_of_connections: flags.contains(&"--connections"), dice }
+        let [is_of_connections, is_at_waypoint] =
+            ["--connections", "--waypoint"].map(|flag| flags.contains(&flag));
+        Self { policy, finding, is_of_connections, is_at_waypoint, dice }
     }
 
     fn words(&self) -> &'a str {
@@ -136,9 +140,20 @@ impl<'a> Claim<'a> {
     /// Panics where the policies decide one of the requests otherwise.
     fn assert_same(&self, policies: [&Value; 2], same: Same, requests: &[Request]) {
         let [policy, other] = policies.map(read);
-        for request in requests {
-            let [is, would_be] =
-                [&policy, &other].map(|it| in_words(it, it.decide(&request.facts()), same));
+        for (number, request) in requests.iter().enumerate() {
+            // At a waypoint a name is dialled, now and then another than the request's.
+            let dialled = match request.is_to_a_name() && number % 3 > 0 {
+                true => &request.host,
+                false => "b.test",
+            };
+            let port = request.port.unwrap_or(443);
+            let cluster = format!("inbound-vip|{port}|http|{dialled}");
+            let mut facts = request.facts();
+            if self.is_at_waypoint {
+                facts.server_name = None;
+                facts.send_to_cluster(cluster.as_bytes());
+            }
+            let [is, would_be] = [&policy, &other].map(|it| in_words(it, it.decide(&facts), same));
             assert!(
                 is == would_be,
                 "{}\n{}\n{}\n{}\n{request:?}\n{is} with the first policy, {would_be} with the second",
@@ -214,6 +229,13 @@ fn always_denied(claim: &mut Claim<'_>) {
     let position = position.to_string();
     set(&mut without, &[&["rules", &position], &place[2..]].concat(), None);
     claim.assert_same([&with_it, &without], Same::Actions, &requests);
+}
+
+/// The setting is without effect.
+fn at_waypoint(claim: &mut Claim<'_>) {
+    let universe = universe(claim.policy);
+    let requests = claim.pick(&universe, REQUESTS);
+    claim.assert_same([claim.policy, &claim.with(None)], Same::All, &requests);
 }
 
 /// Until its end the deny counts as if it had none, then as if it were not there.
@@ -365,7 +387,9 @@ fn never_matches(claim: &mut Claim<'_>) {
         true => claim.without_rule(),
         false => claim.with(None),
     };
-    claim.assert_same([claim.policy, &changed], Same::All, &requests);
+    // At a waypoint it may say why something is refused: its one host is allowed, and another is dialled.
+    let same = if claim.is_at_waypoint { Same::Actions } else { Same::All };
+    claim.assert_same([claim.policy, &changed], same, &requests);
 }
 
 /// Of the names below, the rule refuses one, and some request to the name itself passes.
