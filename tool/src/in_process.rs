@@ -2,7 +2,9 @@
 
 use crate::commands::check::{Surroundings, mended};
 use crate::commands::diff::{OfPolicies, Subject, compared};
+use crate::commands::import::{Kind, Text, imported};
 use crate::policy_file::{Policies, PolicyFile};
+use clap::ValueEnum;
 use egress_warden::place::Place;
 use egress_warden::time::Time;
 
@@ -57,4 +59,30 @@ pub fn diff(texts: [&str; 2], is_of_connections: bool, at: Time) -> Result<Strin
         .map_err(|error| error.to_string())?;
     serde_json::to_string(&OfPolicies::new(["old", "new"], &comparison))
         .map_err(|error| error.to_string())
+}
+
+/// What `import --allow-partial` makes of texts.
+#[derive(Clone, Debug)]
+pub struct Imported {
+    /// The policy, with its comments.
+    pub text: String,
+    /// What is not carried over, as the command says it.
+    pub open: Vec<String>,
+}
+
+/// Imports texts of a kind, which is named as on the command line, each with the name of its file.
+///
+/// # Errors
+///
+/// The message of the command.
+pub fn import(kind: &str, texts: &[(&str, &str)]) -> Result<Imported, String> {
+    let kind = Kind::from_str(kind, false)?;
+    let text = |(name, text): &(&str, &str)| {
+        let is_json = name.ends_with(".json");
+        Text::of((*name).to_owned(), (*text).to_owned(), is_json)
+    };
+    let texts = texts.iter().map(text).collect::<Result<Vec<_>, _>>();
+    let imported = texts.and_then(|texts| imported(kind, &texts, "imported"));
+    let imported = imported.map_err(|failure| failure.to_string())?;
+    Ok(Imported { open: imported.points().collect(), text: imported.text })
 }

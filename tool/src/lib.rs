@@ -29,13 +29,16 @@ mod input;
 mod judgement;
 mod logs;
 mod policy_file;
+mod policy_text;
 mod public_suffix;
 mod root_id;
 mod teams;
 mod trust_domain;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use commands::{bundle, check, completions, diff, explain, learn, man, replay, schema, test};
+use commands::{
+    bundle, check, completions, diff, explain, import, learn, man, replay, schema, test,
+};
 use console::{Color, Console, Format};
 use std::process::ExitCode;
 
@@ -66,6 +69,7 @@ enum Command {
     Replay(replay::Args),
     Diff(diff::Args),
     Learn(learn::Args),
+    Import(import::Args),
     Bundle(bundle::Args),
     Schema(schema::Args),
     Completions(completions::Args),
@@ -83,6 +87,7 @@ pub fn run() -> ExitCode {
         Command::Replay(args) => replay::run(args, &mut console),
         Command::Diff(args) => diff::run(args, &mut console),
         Command::Learn(args) => learn::run(args, &mut console),
+        Command::Import(args) => import::run(args, &mut console),
         Command::Bundle(args) => bundle::run(args, &mut console),
         Command::Schema(args) => schema::run(args, &mut console),
         Command::Completions(args) => completions::run(args, Cli::command(), &mut console),

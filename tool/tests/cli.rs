@@ -49,6 +49,7 @@ fn no_file_makes_it_panic() {
             &["test", "envoy/policy.yaml"],
             &["explain", "envoy/policy.yaml", "--requests"],
             &["bundle"],
+            &["import"],
         ] {
             let output = tool(&[arguments, &[&path.to_string_lossy()]].concat(), b"");
             assert_complains(&output, path, arguments);

@@ -8,13 +8,14 @@ const PACKAGE: &str = env!("CARGO_MANIFEST_DIR");
 const COMMANDS: &str = "src/commands";
 
 /// The rooms of the tool, the lowest first; above the commands the same as functions for tests.
-const ROOMS: [&str; 18] = [
+const ROOMS: [&str; 19] = [
     "failure",
     "finding",
     "input",
     "console",
     "document",
     "policy_file",
+    "policy_text",
     "public_suffix",
     "trust_domain",
     "root_id",

@@ -221,6 +221,11 @@ impl Document {
         self.has_aliases
     }
 
+    /// What keeps the documents from being used, in the order of the text.
+    pub(crate) fn errors(&self) -> &[Finding<TextError>] {
+        &self.errors
+    }
+
     /// Takes out what keeps the documents from being used, in the order of the text.
     pub(crate) fn take_errors(&mut self) -> Vec<Finding<TextError>> {
         std::mem::take(&mut self.errors)

@@ -4,6 +4,7 @@ use super::appraisal::{self, Likeness, Oddity, Thresholds};
 use super::patterns::{self, Target};
 use super::sightings::{Port, Sighting, Sightings};
 use crate::console::counted;
+use crate::policy_text::{free_id, id_of};
 use egress_warden::config;
 use egress_warden::host::{Authority, Host};
 use egress_warden::policy::{Action, ClusterPort, Policy, Request};
@@ -594,22 +595,7 @@ fn name_of(from: &[Grant]) -> String {
         [one, other] => format!("{}-and-{}", word(one), word(other)),
         [one, others @ ..] => format!("{}-and-{}-more", word(one), others.len()),
     };
-    let name: String = name
-        .to_ascii_lowercase()
-        .chars()
-        .map(|it| if it.is_ascii_alphanumeric() { it } else { '-' })
-        .collect();
-    let name = name.trim_matches('-');
-    let cut = name.get(..config::MAX_NAME - 6).unwrap_or(name).trim_end_matches('-');
-    if cut.is_empty() { "rule".to_owned() } else { cut.to_owned() }
-}
-
-fn free_id(name: &str, taken: &mut BTreeSet<String>) -> String {
-    let numbered = (2_usize..).map(|number| format!("{name}-{number}"));
-    let mut candidates = [name.to_owned()].into_iter().chain(numbered);
-    let id = candidates.find(|id| !taken.contains(id)).unwrap_or_default();
-    taken.insert(id.clone());
-    id
+    id_of(&name)
 }
 
 /// The rules at work.

@@ -10,6 +10,7 @@ use crate::console::{Console, Format, counted};
 use crate::failure::{Failure, Outcome};
 use crate::logs::{Choice, Group, Shown, Tally};
 use crate::policy_file::PolicyFile;
+use crate::policy_text;
 use appraisal::Thresholds;
 use draft::{Apart, Draft, Settings, Summary};
 use egress_warden::config::{self, Config};
@@ -83,7 +84,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME", requires = "base")]
     document: Option<String>,
     /// The name of the proposed policy. Default: the name of the base, or `learnt`
-    #[arg(long, value_name = "NAME", value_parser = name)]
+    #[arg(long, value_name = "NAME", value_parser = policy_text::name)]
     name: Option<String>,
     /// How many requests make a destination ordinary
     #[arg(long, value_name = "COUNT", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
@@ -207,13 +208,6 @@ fn left_out_lines(group: &Group, noun: &str, what: &str, tally: &Tally) -> Vec<S
 
 fn count(count: usize, noun: &str) -> String {
     counted(count as u64, noun)
-}
-
-fn name(text: &str) -> Result<String, String> {
-    match config::is_name(text) {
-        true => Ok(text.to_owned()),
-        false => Err("write a name of `a-z 0-9 -`, such as `payments-egress`".to_owned()),
-    }
 }
 
 /// The answer. Its keys are stable.

@@ -4,6 +4,7 @@ use super::appraisal;
 use super::draft::{Apart, Callers, Draft, Rule};
 use super::sightings::Sighting;
 use crate::console::counted;
+use crate::policy_text::{host, list, ports, quoted};
 use egress_warden::config::MAX_MESSAGE;
 use egress_warden::time::Time;
 use std::collections::BTreeMap;
@@ -73,13 +74,13 @@ fn write_rule(text: &mut String, rule: &Rule) {
                 }
             }
             _ => {
-                let _ = writeln!(text, "  - {key}: {}", quoted_list(&values));
+                let _ = writeln!(text, "  - {key}: {}", list(&values));
             }
         }
     }
     text.push_str("  to:\n  - hosts:\n");
-    for host in &rule.hosts {
-        let _ = writeln!(text, "    - {}", host_text(host));
+    for it in &rule.hosts {
+        let _ = writeln!(text, "    - {}", host(it));
     }
     let _ = writeln!(text, "    ports: {}\n  note: {}", ports(&rule.ports), quoted(&note(rule)));
 }
@@ -159,7 +160,7 @@ fn write_single(text: &mut String, apart: &Apart, number: usize) {
     }
     let known: Vec<String> = apart.callers.iter().flatten().cloned().collect();
     let from = match known.len() == callers.len() {
-        true => format!("from: [{{principals: {}}}], ", quoted_list(&known)),
+        true => format!("from: [{{principals: {}}}], ", list(&known)),
         false => String::new(),
     };
     let ports = apart.port.map(|port| format!(", ports: [{port}]")).unwrap_or_default();
@@ -176,27 +177,4 @@ fn write_single(text: &mut String, apart: &Apart, number: usize) {
 /// `1 time`, `2 times`.
 fn times(count: u64) -> String {
     counted(count, "time")
-}
-
-/// A host where a list has it: one that starts with a letter is no other YAML value.
-fn host_text(host: &str) -> String {
-    match host.starts_with(|it: char| it.is_ascii_lowercase()) {
-        true => host.to_owned(),
-        false => quoted(host),
-    }
-}
-
-fn ports(ports: &[u16]) -> String {
-    let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
-    format!("[{}]", ports.join(", "))
-}
-
-fn quoted_list(texts: &[String]) -> String {
-    let texts: Vec<String> = texts.iter().map(|it| quoted(it)).collect();
-    format!("[{}]", texts.join(", "))
-}
-
-/// A string of JSON is one of YAML.
-fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
 }

@@ -1,0 +1,216 @@
+//! What an import makes: rules, and what of the source is not in them.
+
+use super::hosts::HostSet;
+use crate::console::counted;
+use crate::policy_text::{self, free_id, id_of, list, ports, quoted};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::{self, Write};
+
+/// A policy under construction. What no rule allows is refused.
+#[derive(Debug, Default)]
+pub(super) struct Draft {
+    pub(super) rules: Vec<Rule>,
+    pub(super) points: Vec<Point>,
+    /// What of the input is of another kind.
+    pub(super) passed_over: Vec<String>,
+}
+
+/// One rule.
+#[derive(Clone, Debug)]
+pub(super) struct Rule {
+    /// What its id is made of.
+    pub(super) name: String,
+    /// Where it comes from: the lines of a comment.
+    pub(super) origin: Vec<String>,
+    pub(super) action: Action,
+    /// Principals; empty: any caller.
+    pub(super) from: Vec<String>,
+    /// Empty: any destination.
+    pub(super) to: Vec<Entry>,
+}
+
+/// What a rule does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    Allow,
+    /// Allowed, and reported as what will be refused.
+    Retiring,
+    Deny,
+}
+
+/// One entry of `to`; an empty list is no condition.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Entry {
+    pub(super) hosts: Vec<String>,
+    pub(super) not_hosts: Vec<String>,
+    pub(super) ports: Vec<u16>,
+    pub(super) not_ports: Vec<u16>,
+    pub(super) methods: Vec<String>,
+    pub(super) not_methods: Vec<String>,
+    pub(super) paths: Vec<String>,
+}
+
+/// Something that is not carried over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Point {
+    /// `FILE:LINE`.
+    place: String,
+    problem: String,
+    remedy: String,
+}
+
+impl fmt::Display for Point {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}: {}", self.place, self.problem, self.remedy)
+    }
+}
+
+impl Draft {
+    /// Names what is not carried over: where, what, and what to do about it.
+    pub(super) fn point(
+        &mut self,
+        place: impl Into<String>,
+        problem: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
+        let point = Point {
+            place: shown(&place.into()),
+            problem: shown(&problem.into()),
+            remedy: remedy.into(),
+        };
+        if !self.points.contains(&point) {
+            self.points.push(point);
+        }
+    }
+
+    /// The policy in YAML; before it where it comes from, and what is left open.
+    pub(super) fn text(&self, name: &str, introduction: &str) -> String {
+        let mut text = String::new();
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "# {introduction}");
+        if !self.points.is_empty() {
+            text.push_str("#\n# Not carried over:\n");
+        }
+        for point in &self.points {
+            let _ = writeln!(text, "# - {point}");
+        }
+        let _ = writeln!(text, "policy: {name}\ndefault: deny");
+        text.push_str(if self.rules.is_empty() { "rules: []\n" } else { "rules:\n" });
+        let mut ids = BTreeSet::new();
+        for rule in &self.rules {
+            rule.write(&mut text, &free_id(&id_of(&rule.name), &mut ids));
+        }
+        text
+    }
+}
+
+impl Rule {
+    /// A rule for any caller.
+    pub(super) fn new(name: &str, origin: Vec<String>, action: Action, to: Vec<Entry>) -> Self {
+        Self { name: name.to_owned(), origin, action, from: Vec::new(), to }
+    }
+
+    fn write(&self, text: &mut String, id: &str) {
+        for line in &self.origin {
+            let _ = writeln!(text, "# {}", shown(line));
+        }
+        let action = if self.action == Action::Deny { "deny" } else { "allow" };
+        let _ = writeln!(text, "- id: {id}\n  action: {action}");
+        if self.action == Action::Retiring {
+            text.push_str("  state: retiring\n");
+        }
+        if !self.from.is_empty() {
+            let _ = writeln!(text, "  from:\n  - principals: {}", list(&self.from));
+        }
+        if !self.to.is_empty() {
+            text.push_str("  to:\n");
+        }
+        for entry in &self.to {
+            entry.write(text);
+        }
+    }
+}
+
+impl Entry {
+    /// These hosts.
+    pub(super) fn of_hosts(hosts: &HostSet) -> Self {
+        Self { hosts: hosts.patterns(), ..Self::default() }
+    }
+
+    fn write(&self, text: &mut String) {
+        let mut lead = "- ";
+        for (key, hosts) in [("hosts", &self.hosts), ("notHosts", &self.not_hosts)] {
+            if hosts.is_empty() {
+                continue;
+            }
+            let _ = writeln!(text, "  {lead}{key}:");
+            lead = "  ";
+            for host in hosts {
+                let _ = writeln!(text, "    - {}", policy_text::host(host));
+            }
+        }
+        let texts = |texts: &[String]| (!texts.is_empty()).then(|| list(texts));
+        let numbers = |numbers: &[u16]| (!numbers.is_empty()).then(|| ports(numbers));
+        let lists = [
+            ("ports", numbers(&self.ports)),
+            ("notPorts", numbers(&self.not_ports)),
+            ("methods", texts(&self.methods)),
+            ("notMethods", texts(&self.not_methods)),
+            ("paths", texts(&self.paths)),
+        ];
+        for (key, values) in lists {
+            if let Some(values) = values {
+                let _ = writeln!(text, "  {lead}{key}: {values}");
+                lead = "  ";
+            }
+        }
+    }
+}
+
+/// Entries for hosts of which each has one port, or any.
+pub(super) fn by_ports(hosts: impl IntoIterator<Item = (String, Option<u16>)>) -> Vec<Entry> {
+    let mut ports: BTreeMap<String, Option<BTreeSet<u16>>> = BTreeMap::new();
+    for (host, port) in hosts {
+        let all = ports.entry(host).or_insert_with(|| Some(BTreeSet::new()));
+        match port {
+            Some(port) => drop(all.as_mut().map(|all| all.insert(port))),
+            None => *all = None,
+        }
+    }
+    let mut hosts: BTreeMap<Option<BTreeSet<u16>>, HostSet> = BTreeMap::new();
+    for (host, ports) in ports {
+        hosts.entry(ports).or_default().insert(&host);
+    }
+    let entry = |(ports, hosts): (Option<BTreeSet<u16>>, HostSet)| Entry {
+        ports: ports.into_iter().flatten().collect(),
+        ..Entry::of_hosts(&hosts)
+    };
+    hosts.into_iter().map(entry).collect()
+}
+
+/// A text of the source on one line of a comment or a message: control characters are escaped, a long
+/// text is cut.
+pub(super) fn shown(text: &str) -> String {
+    const MAX: usize = 200;
+    let cut = text.get(..text.floor_char_boundary(MAX)).unwrap_or(text);
+    let escaped: String = cut
+        .chars()
+        .flat_map(|c| match c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}') {
+            true => c.escape_default().collect::<Vec<_>>(),
+            false => vec![c],
+        })
+        .collect();
+    if cut.len() < text.len() { format!("{escaped}…") } else { escaped }
+}
+
+/// A text of the source as messages quote it.
+pub(super) fn told(text: &str) -> String {
+    let shown = shown(text);
+    if shown.contains('`') { quoted(&shown) } else { format!("`{shown}`") }
+}
+
+/// `3 rules`.
+pub(super) fn count(count: usize, noun: &str) -> String {
+    counted(count as u64, noun)
+}

@@ -1,0 +1,216 @@
+//! `import`: a policy of what people have: lists of hosts, and the policies of other products.
+//!
+//! Each kind has a reader of its own, which fills a [`Draft`]. What a reader cannot say in a policy it
+//! names, and does so that what the source refuses stays refused.
+
+mod domains;
+mod draft;
+mod harden_runner;
+mod hosts;
+mod text;
+
+pub(crate) use text::Text;
+
+use crate::console::{Console, Format, GOOD, NAME, ODD, styled};
+use crate::failure::{Failure, Outcome};
+use crate::policy_file::PolicyFile;
+use crate::policy_text;
+use clap::ValueEnum;
+use draft::{Draft, Point, count};
+use serde::Serialize;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+/// Turns a list of hosts, or another product's policy, into a policy
+///
+/// The policy never allows what its source refuses. What cannot be carried over is named, with its
+/// place and what to do about it. Then nothing is written and the exit code is 1, unless
+/// `--allow-partial` has the rest written, with what is left open as comments.
+///
+/// Comments in the policy say where each rule comes from. Several files of one kind are imported together.
+///
+/// `--format json` writes one object: `policy`, which is null if nothing is written, `open` [{place,
+/// problem, remedy}], `passed_over`.
+///
+/// Exit codes: 0 written, 1 something could not be carried over, 2 wrong usage or unreadable input.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  egress-warden import --from domains partners.txt -o policy.yaml
+  egress-warden import --allow-partial squid.conf")]
+pub(crate) struct Args {
+    /// What the files are. auto: what they look like
+    #[arg(long, value_enum, default_value_t = Kind::Auto, value_name = "KIND")]
+    from: Kind,
+    /// The files. `-` is standard input
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Where to write the policy. `-` is standard output
+    #[arg(short, long, value_name = "POLICY", default_value = "-")]
+    output: PathBuf,
+    /// The name of the policy
+    #[arg(long, value_name = "NAME", default_value = "imported", value_parser = policy_text::name)]
+    name: String,
+    /// Write the policy even if something is not carried over: comments in it say what
+    #[arg(long)]
+    allow_partial: bool,
+}
+
+/// What is imported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Kind {
+    /// What the files look like
+    Auto,
+    /// A plain list of hosts
+    Domains,
+    /// A workflow with steps of StepSecurity's Harden-Runner
+    HardenRunner,
+}
+
+/// Every kind but `auto`, the surest signs first.
+const KINDS: [Kind; 2] = [Kind::HardenRunner, Kind::Domains];
+
+impl Kind {
+    /// Whether a text looks like this kind.
+    fn looks(self, text: &Text) -> bool {
+        match self {
+            Self::Auto => false,
+            Self::Domains => domains::looks(text),
+            Self::HardenRunner => harden_runner::looks(text),
+        }
+    }
+
+    fn import(self, texts: &[Text], draft: &mut Draft) -> Result<(), Failure> {
+        match self {
+            Self::Auto => found(texts)?.import(texts, draft),
+            Self::Domains => domains::import(texts, draft),
+            Self::HardenRunner => harden_runner::import(texts, draft),
+        }
+    }
+
+    /// As it is written on the command line.
+    fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+}
+
+/// The kind that all texts look like.
+fn found(texts: &[Text]) -> Result<Kind, Failure> {
+    let mut all: Option<Kind> = None;
+    for text in texts {
+        let kind = KINDS.into_iter().find(|kind| kind.looks(text)).ok_or_else(|| {
+            // What is no YAML because of an error is told so.
+            let names: Vec<_> = KINDS.into_iter().map(Kind::name).collect();
+            let remedy = format!("name it with `--from`: {}", names.join(", "));
+            Failure::new(text.name(), "no kind that is known by its looks", remedy)
+        })?;
+        match all.replace(kind) {
+            Some(other) if other != kind => {
+                let problem = format!("{} beside {}", kind.name(), other.name());
+                return Err(Failure::new(text.name(), problem, "import one kind at a time"));
+            }
+            _ => {}
+        }
+    }
+    Ok(all.unwrap_or(Kind::Auto))
+}
+
+/// What came of an import.
+#[derive(Debug)]
+pub(crate) struct Imported {
+    /// The policy, with comments.
+    pub(crate) text: String,
+    /// The same, read.
+    file: PolicyFile,
+    rules: usize,
+    points: Vec<Point>,
+    passed_over: Vec<String>,
+}
+
+impl Imported {
+    /// What is not carried over.
+    pub(crate) fn points(&self) -> impl Iterator<Item = String> {
+        self.points.iter().map(Point::to_string)
+    }
+}
+
+/// Imports texts of one kind under a name.
+pub(crate) fn imported(kind: Kind, texts: &[Text], name: &str) -> Result<Imported, Failure> {
+    let kind = if kind == Kind::Auto { found(texts)? } else { kind };
+    let mut draft = Draft::default();
+    kind.import(texts, &mut draft)?;
+    let sources: Vec<_> = texts.iter().map(|text| draft::shown(text.name())).collect();
+    let introduction = format!("Imported from {} ({}).", sources.join(", "), kind.name());
+    let text = draft.text(name, &introduction);
+    let file = PolicyFile::of_text("the imported policy".to_owned(), text.clone(), false);
+    // What cannot be read must not be written.
+    let (file, _) = file.into_valid()?;
+    let Draft { rules, points, passed_over } = draft;
+    Ok(Imported { text, file, rules: rules.len(), points, passed_over })
+}
+
+/// Yes where all is carried over, or the rest was asked for.
+pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure> {
+    let texts: Vec<_> = args.files.iter().map(|path| Text::read(path)).collect::<Result<_, _>>()?;
+    let imported = imported(args.from, &texts, &args.name)?;
+    for other in &imported.passed_over {
+        console.note(format_args!("passed over: {other}"));
+    }
+    for point in &imported.points {
+        console.note(format_args!("{} {point}", styled(ODD, "not carried over:")));
+    }
+    let is_written = imported.points.is_empty() || args.allow_partial;
+    if console.format() == Format::Json {
+        console.json(&Answer::new(&imported, is_written))?;
+    }
+    if !is_written {
+        console.note(format_args!(
+            "nothing is written, because {} not carried over; `--allow-partial` writes the rest",
+            match imported.points.len() {
+                1 => "1 point is".to_owned(),
+                points => format!("{points} points are"),
+            }
+        ));
+        return Ok(Outcome::No);
+    }
+    write(args, &imported, console)?;
+    Ok(Outcome::Yes)
+}
+
+fn write(args: &Args, imported: &Imported, console: &mut Console) -> Result<(), Failure> {
+    if args.output == Path::new("-") {
+        return match console.format() {
+            Format::Text => console.bytes(imported.text.as_bytes()),
+            Format::Json => Ok(()),
+        };
+    }
+    std::fs::write(&args.output, &imported.text).map_err(|error| {
+        Failure::new(args.output.display().to_string(), error.to_string(), "name another file")
+    })?;
+    let revision = imported.file.config().map(|config| &*config.revision).unwrap_or_default();
+    match console.format() {
+        Format::Text => console.line(format_args!(
+            "{}: {}, {}",
+            styled(NAME, args.output.display()),
+            styled(GOOD, revision),
+            count(imported.rules, "rule"),
+        )),
+        Format::Json => Ok(()),
+    }
+}
+
+/// The answer. Its keys are stable.
+#[derive(Debug, Serialize)]
+struct Answer<'a> {
+    policy: Option<Value>,
+    open: &'a [Point],
+    passed_over: &'a [String],
+}
+
+impl<'a> Answer<'a> {
+    fn new(imported: &'a Imported, is_written: bool) -> Self {
+        let policy = imported.file.tree().filter(|_| is_written);
+        let policy = policy.and_then(|tree| serde_json::from_str(&tree.to_json()).ok());
+        Self { policy, open: &imported.points, passed_over: &imported.passed_over }
+    }
+}

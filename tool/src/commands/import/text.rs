@@ -1,0 +1,120 @@
+//! An input as it was read: lines, and values where it is YAML or JSON.
+
+use crate::document::{Document, Node, TextError, Value};
+use crate::failure::Failure;
+use crate::input;
+use egress_warden::config::MAX_TEXT;
+use std::cell::OnceCell;
+use std::path::Path;
+
+/// One input.
+#[derive(Debug)]
+pub(crate) struct Text {
+    name: String,
+    text: String,
+    is_json_by_name: bool,
+    document: OnceCell<Document>,
+}
+
+impl Text {
+    /// Reads a file; `-` is standard input.
+    pub(super) fn read(path: &Path) -> Result<Self, Failure> {
+        let name = input::name(path);
+        let remedy = "name a list or a configuration, in UTF-8";
+        let text = String::from_utf8(input::read(path, MAX_TEXT)?).map_err(|error| {
+            let offset = error.utf8_error().valid_up_to();
+            Failure::new(&name, format!("a byte at offset {offset} that is not UTF-8"), remedy)
+        })?;
+        if let Some(offset) = text.find('\0') {
+            return Err(Failure::new(&name, format!("a NUL byte at offset {offset}"), remedy));
+        }
+        let is_json_by_name = path.extension().is_some_and(|extension| extension == "json");
+        Self::of(name, text, is_json_by_name)
+    }
+
+    /// Takes a text. One without anything in it says nothing, and is an error.
+    pub(crate) fn of(name: String, text: String, is_json: bool) -> Result<Self, Failure> {
+        let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
+        if text.trim().is_empty() {
+            return Err(Failure::new(name, "an empty text", "name a list or a configuration"));
+        }
+        Ok(Self { name, text, is_json_by_name: is_json, document: OnceCell::new() })
+    }
+
+    /// How messages name the input.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The lines with their numbers.
+    pub(super) fn lines(&self) -> impl Iterator<Item = (usize, &str)> {
+        (1..).zip(self.text.lines())
+    }
+
+    /// `FILE:LINE`.
+    pub(super) fn at_line(&self, line: usize) -> String {
+        format!("{}:{line}", self.name)
+    }
+
+    /// The text as YAML or JSON.
+    pub(super) fn document(&self) -> &Document {
+        self.document.get_or_init(|| {
+            Document::of_text(self.name.clone(), self.text.clone(), self.is_json_by_name)
+        })
+    }
+
+    /// `FILE:LINE` of a value.
+    pub(super) fn at(&self, node: &Node) -> String {
+        self.at_line(self.document().position(node.span.start).line)
+    }
+
+    /// The objects of the text, those of lists one by one; a failure where it cannot be taken apart, or
+    /// where readers may take it for different things. Only words that some readers take for other values are
+    /// let through: they are read as the texts that they are.
+    pub(super) fn objects(&self) -> Result<Vec<&Node>, Failure> {
+        let document = self.document();
+        let errors: Vec<_> =
+            document.errors().iter().filter(|error| !is_harmless(&error.kind)).cloned().collect();
+        if !errors.is_empty() {
+            return Err(document.failure(&errors, ""));
+        }
+        let mut objects = Vec::new();
+        for root in document.roots() {
+            match &root.value {
+                Value::List(items) => objects.extend(items),
+                Value::Object(_) if root.get("kind").and_then(Node::text) == Some("List") => {
+                    objects.extend(root.get("items").map_or(&[][..], Node::items));
+                }
+                _ => objects.push(root),
+            }
+        }
+        Ok(objects)
+    }
+
+    /// Whether the text has an object of which something is true.
+    pub(super) fn has_object(&self, is: impl Fn(&Node) -> bool) -> bool {
+        self.objects().is_ok_and(|objects| objects.into_iter().any(is))
+    }
+}
+
+fn is_harmless(error: &TextError) -> bool {
+    matches!(
+        error,
+        TextError::Doubtful(..)
+            | TextError::KeyIsDoubtful(_)
+            | TextError::BlockAtEnd
+            | TextError::BlockBeforeSeparator
+    )
+}
+
+/// What a source calls an object that is passed over.
+pub(super) fn title(object: &Node) -> String {
+    let kind = object.get("kind").and_then(Node::text);
+    let metadata = object.get("metadata").unwrap_or(object);
+    let name = metadata.get("name").and_then(Node::text);
+    match (kind, name) {
+        (Some(kind), Some(name)) => format!("{kind} {name}"),
+        (Some(one), None) | (None, Some(one)) => one.to_owned(),
+        (None, None) => "a document".to_owned(),
+    }
+}

@@ -1,0 +1,117 @@
+//! `egress-warden import`: a small model of what each source means, and the policy beside it.
+//!
+//! Each model is written from the source's documentation, apart from the importer. Over generated
+//! policies and requests: what the model refuses the policy refuses; what the model allows the policy
+//! allows, unless the import named what keeps it from that.
+
+use egress_warden::config::{self, Config};
+use egress_warden::host::Authority;
+use egress_warden::policy::{Action, Request};
+use egress_warden_tool::in_process::{self, Imported};
+use serde_json::Value;
+use std::process::{Command, Output};
+
+#[path = "import/domains.rs"]
+mod domains;
+#[path = "import/harden_runner.rs"]
+mod harden_runner;
+
+/// One request to a host.
+#[derive(Clone, Debug)]
+struct Sent {
+    host: String,
+    port: u16,
+    method: &'static str,
+    path: &'static str,
+    caller: Option<&'static str>,
+}
+
+/// A GET of `/` by nobody who is known.
+fn sent(host: &str, port: u16) -> Sent {
+    Sent { host: host.to_owned(), port, method: "GET", path: "/", caller: None }
+}
+
+/// Imports a text, which may leave points open.
+fn import(kind: &str, file: &str, text: &str) -> (Imported, Config) {
+    let imported =
+        in_process::import(kind, &[(file, text)]).unwrap_or_else(|error| panic!("{error}\n{text}"));
+    let policy: Value = serde_saphyr::from_str(&imported.text).expect("YAML");
+    let config = config::read(policy.to_string().as_bytes()).expect("a policy");
+    (imported, config)
+}
+
+/// Whether a policy allows a request.
+fn is_allowed(config: &Config, sent: &Sent) -> bool {
+    let authority = format!("{}:{}", sent.host, sent.port);
+    let request = Request {
+        authority: Authority::parse(authority.as_bytes()),
+        principal: sent.caller,
+        path: (sent.method != "CONNECT").then_some(sent.path.as_bytes()),
+        ..Request::new(b"", sent.method.as_bytes())
+    };
+    config.policy.decide(&request).verdict.action == Action::Allow
+}
+
+/// Hosts below a few names, so that patterns and requests meet.
+fn hosts() -> Vec<String> {
+    let names = ["media.example", "bank.example", "a.media.example", "b.a.media.example"];
+    let below = ["", "a.", "x-a.", "b.a.", "cdn.", "xn--bcher-kva."];
+    let others = ["xmedia.example", "example.org", "media.example.exfil.example"];
+    let hosts = names.iter().flat_map(|name| below.map(|below| format!("{below}{name}")));
+    hosts.chain(others.map(str::to_owned)).collect()
+}
+
+/// What `check` says of an imported policy: no error and no warning.
+fn assert_clean(imported: &Imported) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("policy.yaml");
+    std::fs::write(&path, &imported.text).expect("a file");
+    let checked = run(&["check", "--deny-warnings", path.to_str().expect("text")]);
+    let told = String::from_utf8_lossy(&checked.stdout);
+    assert_eq!(checked.status.code(), Some(0), "{told}\n{}", imported.text);
+}
+
+fn run(arguments: &[&str]) -> Output {
+    let tool = Command::new(env!("CARGO_BIN_EXE_egress-warden")).args(arguments).output();
+    tool.expect("the tool runs")
+}
+
+/// Requests with what becomes of each.
+fn assert_decides(config: &Config, expected: &[(&str, u16, bool)]) {
+    for (host, port, is) in expected {
+        assert_eq!(is_allowed(config, &sent(host, *port)), *is, "{host}:{port}");
+    }
+}
+
+#[test]
+fn what_is_no_text_or_of_no_known_kind_is_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).to_str().expect("text").to_owned();
+    let bomb = (1..30).fold("a0: &a0 [x, x]\n".to_owned(), |text, it| {
+        let before = it - 1;
+        format!("{text}a{it}: &a{it} [*a{before}, *a{before}]\n")
+    });
+    let binary: Vec<u8> = (0..=255).cycle().take(10_000).collect();
+    for (name, bytes, kind, problem) in [
+        ("empty", &b" \n"[..], "auto", "an empty text"),
+        ("binary", &binary, "auto", "that is not UTF-8"),
+        ("nul", b"a.test\n\0", "domains", "a NUL byte"),
+        ("bomb.yaml", bomb.as_bytes(), "harden-runner", "aliases that stand for more"),
+        ("cycle.yaml", b"jobs: &a {b: *a}\n", "harden-runner", "alias"),
+        ("half.yaml", b"jobs: {build: {steps: [{uses: ", "harden-runner", "what is not YAML"),
+        ("other.yaml", b"kind: Pod\nspec: {}\n", "auto", "no kind that is known"),
+        ("no-step.yaml", b"jobs: {}\n", "harden-runner", "no step of harden-runner"),
+    ] {
+        let path = path(name);
+        std::fs::write(&path, bytes).expect("a file");
+        let output = run(&["import", "--from", kind, &path]);
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{name}: {told}");
+        assert!(told.contains(problem) && told.contains(name), "{name}: {told}");
+        assert!(output.stdout.is_empty(), "{name}");
+    }
+    for arguments in [&["import", "--from", "nothing", "x"][..], &["import"], &["import", "/none"]]
+    {
+        assert_eq!(run(arguments).status.code(), Some(2), "{arguments:?}");
+    }
+}
