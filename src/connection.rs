@@ -8,6 +8,7 @@
 
 use crate::config::Config;
 use crate::counters::Counters;
+use crate::host::Host;
 use crate::place::Place;
 use crate::policy::{Action, Decision, Policy, Request, Trace};
 use crate::proxy::{Downstream, Failed, Flow, Proxy};
@@ -28,14 +29,15 @@ pub struct ConnectionFilter {
     config: Arc<Config>,
     counters: Counters,
     connections: Connections,
+    place: Place,
 }
 
 impl ConnectionFilter {
-    /// Takes what a policy text says, and what the plugin's root id does.
-    pub fn new(config: impl Into<Arc<Config>>, connections: Connections) -> Self {
+    /// Takes what a policy text says, what the plugin's root id does, and where the proxy stands.
+    pub fn new(config: impl Into<Arc<Config>>, connections: Connections, place: Place) -> Self {
         let config = config.into();
         let counters = Counters::of_connections(&config.policy);
-        Self { config, counters, connections }
+        Self { config, counters, connections, place }
     }
 
     /// A warning about rules that have another effect on connections than their author may expect;
@@ -63,7 +65,8 @@ impl ConnectionFilter {
     /// held back until then: Envoy's tcp_proxy does not read until its own connection is open, so no
     /// handshake would come. Until the verdict the record says `undecided`.
     pub fn on_new_connection(&self, proxy: &impl ConnectionProxy) -> Option<Flow> {
-        if !Downstream::new(proxy, Place::Gateway).may_be_tls() {
+        // At a waypoint the caller is known by the tunnel.
+        if self.place == Place::Waypoint || !Downstream::new(proxy, self.place).may_be_tls() {
             return Some(self.decide(proxy));
         }
         write(proxy, self.record(Decision::undecided()).filter_state());
@@ -93,9 +96,9 @@ impl ConnectionFilter {
 
     /// Whether the policy would let a connection pass. Nothing is written.
     pub fn lets_pass(&self, proxy: &impl ConnectionProxy) -> bool {
-        let Ok(server_name) = server_name(proxy) else { return false };
-        let downstream = Downstream::new(proxy, Place::Gateway);
-        let request = self.request(proxy, &server_name, &downstream);
+        let Ok(seen) = self.see(proxy) else { return false };
+        let downstream = Downstream::new(proxy, self.place);
+        let request = self.request(proxy, &seen, &downstream);
         self.config.policy.decide(&request).verdict.action == Action::Allow
     }
 
@@ -106,13 +109,14 @@ impl ConnectionFilter {
         write: impl FnOnce(&Record<'_>),
     ) -> Flow {
         let policy = &self.config.policy;
-        let downstream = Downstream::new(proxy, Place::Gateway);
-        let server_name = server_name(proxy);
-        let server_name = server_name.as_deref();
-        let request = self.request(proxy, server_name.unwrap_or_default(), &downstream);
-        let decision = match server_name {
-            Ok(_) => decide(policy, &request),
-            Err(&Failed) => Decision::proxy_error(),
+        let downstream = Downstream::new(proxy, self.place);
+        let seen = self.see(proxy);
+        let is_seen = seen.is_ok();
+        let seen = seen.unwrap_or_default();
+        let request = self.request(proxy, &seen, &downstream);
+        let decision = match is_seen {
+            true => decide(policy, &request),
+            false => Decision::proxy_error(),
         };
         let record = self.record(decision);
         write(&record);
@@ -122,11 +126,12 @@ impl ConnectionFilter {
             let line = record.line(&Details {
                 start_time: proxy.now(),
                 host: authority.map(|authority| authority.host.canonical()).as_deref(),
+                dialled_host: request.dialled.host().map(Host::canonical).as_deref(),
                 port: request.port(),
                 source_principal: downstream.certificate_uri(),
                 downstream_remote_address: address("source").as_deref(),
                 downstream_local_address: address("destination").as_deref(),
-                requested_server_name: server_name.ok().filter(|name| !name.is_empty()),
+                requested_server_name: Some(&*seen.server_name).filter(|name| !name.is_empty()),
                 ..Details::default()
             });
             log::log!(level, "{line}");
@@ -153,37 +158,56 @@ impl ConnectionFilter {
 
     /// How the policy judges the same connection, with all that it looks at. Nothing is written.
     pub fn trace(&self, proxy: &impl ConnectionProxy) -> Result<Trace, Failed> {
-        let server_name = server_name(proxy)?;
-        let downstream = Downstream::new(proxy, Place::Gateway);
-        Ok(self.config.policy.trace(&self.request(proxy, &server_name, &downstream)))
+        let seen = self.see(proxy)?;
+        let downstream = Downstream::new(proxy, self.place);
+        Ok(self.config.policy.trace(&self.request(proxy, &seen, &downstream)))
     }
 
     /// The facts of a connection that this policy asks about.
     fn request<'a, P: Proxy>(
         &self,
         proxy: &P,
-        server_name: &'a [u8],
+        seen: &'a Seen,
         downstream: &'a Downstream<'_, P>,
     ) -> Request<'a> {
         let reads = self.config.policy.reads();
+        let connection = match self.place {
+            Place::Gateway => Request::connection(&seen.server_name, self.connections),
+            Place::Waypoint => Request::connection_to_cluster(&seen.server_name, &seen.chain),
+        };
         Request {
             principal: reads.principal.then(|| downstream.principal()).flatten(),
             now: reads.clock.then(|| proxy.now()).flatten(),
-            ..Request::connection(server_name, self.connections)
+            ..connection
         }
     }
+
+    /// What the proxy shows of where a connection goes.
+    fn see(&self, proxy: &impl Proxy) -> Result<Seen, Failed> {
+        let property = |path| Ok(proxy.property(path)?.unwrap_or_default());
+        Ok(Seen {
+            server_name: property(&["connection", "requested_server_name"])?,
+            chain: match self.place {
+                Place::Gateway => Vec::new(),
+                Place::Waypoint => property(&["xds", "filter_chain_name"])?,
+            },
+        })
+    }
+}
+
+/// What is seen of where a connection goes.
+#[derive(Debug, Default)]
+struct Seen {
+    /// Of the hello; empty where it had none.
+    server_name: Vec<u8>,
+    /// The name of a waypoint's filter chain. Istio gives it that of the cluster that was dialled.
+    chain: Vec<u8>,
 }
 
 fn write<'a>(proxy: &impl Proxy, record: impl Iterator<Item = Pair<'a>>) {
     for (key, value) in record {
         proxy.set_filter_state(key, value.as_bytes());
     }
-}
-
-/// The server name of the hello; empty where it had none.
-fn server_name(proxy: &impl Proxy) -> Result<Vec<u8>, Failed> {
-    let name = proxy.property(&["connection", "requested_server_name"])?;
-    Ok(name.unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -205,7 +229,7 @@ mod tests {
             let rules = rules.collect::<Vec<_>>();
             let text = serde_json::json!({ "policy": "p", "rules": rules }).to_string();
             let config = config::read(text.as_bytes()).unwrap();
-            ConnectionFilter::new(config, Connections::default()).warning()
+            ConnectionFilter::new(config, Connections::default(), Place::Gateway).warning()
         };
         assert_eq!(warning(&["", ""]), None);
         let two = warning(&["", "paths", "notPaths"]).unwrap();

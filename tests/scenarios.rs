@@ -53,7 +53,7 @@ kit::scenarios![
     the_root_id_tells_which_form_server_names_have,
     a_root_id_that_is_neither_is_refused,
     the_node_id_tells_a_waypoint_from_a_gateway,
-    connections_are_not_judged_at_a_waypoint,
+    connections_at_a_waypoint_are_judged_at_once_by_what_was_dialled,
     a_root_without_a_policy_refuses_every_connection,
     an_allowed_connection_goes_on_with_its_verdict_in_filter_state,
     a_refused_connection_is_closed_once_and_leaves_its_record,
@@ -678,15 +678,29 @@ fn the_node_id_tells_a_waypoint_from_a_gateway<G: Guest>(worker: &mut Worker<G>)
     assert_eq!(outcome.state("egress_cluster"), None);
 }
 
-fn connections_are_not_judged_at_a_waypoint<G: Guest>(worker: &mut Worker<G>) {
+fn connections_at_a_waypoint_are_judged_at_once_by_what_was_dialled<G: Guest>(
+    worker: &mut Worker<G>,
+) {
+    let dialling = |host: &str| {
+        let chain = format!("inbound-vip|443|tcp|{host}");
+        let caller = "spiffe://cluster.local/ns/shop/sa/web";
+        Connection::default()
+            .property(&["xds", "filter_chain_name"], chain)
+            .property(&["filter_state", "io.istio.peer_principal"], caller)
+    };
     worker.set_node_id(Some(WAYPOINT));
     let root = worker.configure_as("connections", POLICY);
-    assert!(!root.accepted);
-    let line = worker.lines().pop().expect("a line");
-    assert_eq!(line.level, Level::Error);
-    assert!(line.text.contains("at a waypoint"), "{line:?}");
-    let outcome = worker.connect(root, Connection::to(ALLOWED));
-    assert!(!outcome.passed && outcome.closings == 1);
+    for (host, passes) in [(ALLOWED, true), (DENIED, false)] {
+        let stream = worker.begin(root, dialling(host));
+        assert_eq!(worker.is_closed(&stream), !passes, "{host}");
+        let outcome = worker.close(stream);
+        assert_eq!(outcome.passed, passes, "{host}");
+        let decision = if passes { "allow" } else { "deny" };
+        assert_eq!(outcome.state("egress_connection_decision"), Some(decision), "{host}");
+    }
+    let named = dialling(DENIED).property(&["connection", "requested_server_name"], ALLOWED);
+    let outcome = worker.connect(root, named);
+    assert_eq!(outcome.state("egress_connection_reason"), Some("destination"));
 }
 
 fn a_root_without_a_policy_refuses_every_connection<G: Guest>(worker: &mut Worker<G>) {

@@ -53,6 +53,14 @@ impl<'a> Dialled<'a> {
     }
 }
 
+/// The host in the name of a waypoint's cluster, where it is not a wildcard.
+pub(super) fn host_of_cluster(cluster: &[u8]) -> Option<Host<'_>> {
+    match host_and_port(cluster)? {
+        (DialledHost::One(host), _) => Some(host),
+        (DialledHost::Under(_), _) => None,
+    }
+}
+
 enum DialledHost<'a> {
     One(Host<'a>),
     /// Any name under this one.

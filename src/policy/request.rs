@@ -1,7 +1,7 @@
 //! The facts of one request, or of one connection, that a verdict may depend on.
 
 use super::decision::Reason;
-use super::dialled::Dialled;
+use super::dialled::{self, Dialled};
 use super::host_map::HostKeys;
 use super::path::Readings;
 use super::query::Query;
@@ -63,6 +63,19 @@ impl<'a> Request<'a> {
             server_name: None,
             now: None,
         }
+    }
+
+    /// A connection at a waypoint, which goes to the host and the port in the name of a cluster. Without a
+    /// server name it is one for that host.
+    pub fn connection_to_cluster(server_name: &'a [u8], cluster: &'a [u8]) -> Self {
+        let mut connection = Self::connection(server_name, Connections::default());
+        if server_name.is_empty()
+            && let Some(host) = dialled::host_of_cluster(cluster)
+        {
+            connection.authority = Ok(Authority { host, port: None });
+        }
+        connection.send_to_cluster(cluster);
+        connection
     }
 
     /// Sends it where a waypoint does: to the host and the port in the name of the route's cluster, which is

@@ -53,13 +53,6 @@ impl RootContext for Root {
             *self = Self::Connections(None);
         }
         let Ok(place) = place() else { return false };
-        if connections.is_some() && place == Place::Waypoint {
-            log::error!(
-                "connections are not judged at a waypoint, which shows neither their server names nor \
-                 where they were dialled: let the plugin judge requests there"
-            );
-            return false;
-        }
         let Some(config) = read_config(plugin_configuration_size) else { return false };
         *self = match connections {
             None => {
@@ -67,7 +60,7 @@ impl RootContext for Root {
                 Self::Requests(Some(Rc::new(Filter::new(config, place))))
             }
             Some(connections) => {
-                let filter = ConnectionFilter::new(config, connections);
+                let filter = ConnectionFilter::new(config, connections, place);
                 if let Some(warning) = filter.warning() {
                     log::warn!("{warning}");
                 }

@@ -37,7 +37,7 @@ on_each_envoy![
     what_is_not_http_does_not_leave,
     a_route_that_changes_after_the_verdict_leads_nowhere,
     a_bad_update_leaves_the_old_policy_deciding,
-    connections_are_not_judged_at_a_waypoint,
+    connections_are_judged_by_what_was_dialled,
 ];
 
 const CHECKOUT: &str = "spiffe://cluster.local/ns/shop/sa/checkout";
@@ -572,21 +572,40 @@ async fn a_bad_update_leaves_the_old_policy_deciding(testbed: &Testbed) -> Resul
     waypoint.assert_upstream().await
 }
 
-/// Within a tunnel there is neither a server name of the tunnel's nor a certificate: who puts the filter of
-/// connections there is told.
-async fn connections_are_not_judged_at_a_waypoint(testbed: &Testbed) -> Result<()> {
-    let gateway = Bootstrap::gateway()?;
-    let mut waypoint = gateway.into_waypoint(&Authority::new(&[WAYPOINT])?, &[TCP])?;
+/// What is not HTTP is judged by the host that was dialled, which the name of its filter chain says.
+async fn connections_are_judged_by_what_was_dialled(testbed: &Testbed) -> Result<()> {
+    let policy = json!({"policy": "test", "rules": [
+        {"id": "checkout", "action": "allow", "from": [{"principals": ["cluster.local/ns/shop/sa/checkout"]}],
+            "to": [{"hosts": ["allowed.example"], "ports": [443]}]},
+    ]});
     let mut tls = Bootstrap::gateway_tls()?;
-    let filter =
+    let mut filter =
         tls.tree_mut()["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0].take();
-    let chain = &mut waypoint.tree_mut()["static_resources"]["listeners"][1]["filter_chains"][0];
-    chain["filters"].as_array_mut().context("filters")?.insert(0, filter);
-    let log = testbed.refusal(waypoint).await?;
-    assert!(
-        log.iter().any(|line| line.contains("connections are not judged at a waypoint")),
-        "{log:#?}"
-    );
+    filter["typed_config"]["config"]["configuration"]["value"] = policy.to_string().into();
+    let other =
+        Destination { address: "240.240.0.5", cluster: "inbound-vip|443|tcp|b.example", ..TCP };
+    let other_port =
+        Destination { port: 8443, cluster: "inbound-vip|8443|tcp|allowed.example", ..TCP };
+    let nameless = Destination { address: "240.240.0.6", cluster: "direct|tcp|", ..TCP };
+    let all = [TCP, other, other_port, nameless];
+    let waypoint = Waypoint::edited(testbed, Bootstrap::gateway()?, &all, |listener| {
+        for chain in listener["filter_chains"].as_array_mut().into_iter().flatten() {
+            chain["filters"].as_array_mut().into_iter().for_each(|it| it.insert(0, filter.clone()));
+        }
+    })
+    .await?;
+    let mut passed = 0;
+    for uris in [&[CHECKOUT][..], &[SEARCH], &[CHECKOUT, SEARCH], &[]] {
+        let caller = waypoint.caller(uris).await?;
+        for destination in all {
+            let answer = Call::get("b.example").http1_by(&caller, &destination.dialled()).await;
+            let may_pass = uris == [CHECKOUT] && destination.dialled() == TCP.dialled();
+            assert_eq!(answer.is_ok(), may_pass, "{uris:?} {destination:?}: {answer:?}");
+            passed += u64::from(may_pass);
+        }
+    }
+    let arrived = waypoint.external.counter("http.external.downstream_rq_total").await?;
+    assert_eq!((arrived, passed), (1, 1));
     Ok(())
 }
 

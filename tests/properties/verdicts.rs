@@ -133,13 +133,16 @@ fn facts(request: &Request) -> naive::Request {
 fn connection_facts(connection: &Connection, judged: Connections) -> naive::Request {
     let peer = connection.peer_uri();
     let principal = peer.as_deref().and_then(|uri| uri.strip_prefix(b"spiffe://"));
+    let chain = connection.chain().map(String::into_bytes);
+    let is_at_waypoint = chain.is_some();
     naive::Request {
+        waypoint_cluster: chain,
         authority: connection.sni.as_ref().map(|sni| sni.0.clone()).unwrap_or_default(),
         cluster_port: Some(judged.port),
         is_connection: true,
         is_mesh_form: judged.server_names == ServerNameForm::Mesh,
         principal: principal
-            .filter(|it| !it.is_empty())
+            .filter(|it| !(it.is_empty() || is_at_waypoint && it.contains(&b',')))
             .and_then(|it| String::from_utf8(it.to_vec()).ok()),
         now: connection.clock(at()).and_then(Time::nanoseconds),
         ..naive::Request::default()

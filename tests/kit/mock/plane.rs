@@ -18,6 +18,7 @@ pub struct InHost<'w, G>(pub &'w mut Worker<G>);
 
 /// A policy that was accepted.
 pub struct Loaded {
+    root_id: String,
     text: String,
     root: Root,
     at_waypoint: OnceCell<Root>,
@@ -29,7 +30,12 @@ impl<G: Guest> Plane for InHost<'_, G> {
     fn load(&mut self, root_id: &str, text: &str) -> Result<Loaded, Vec<String>> {
         let root = self.0.configure_as(root_id, text);
         let errors = || self.0.lines().into_iter().map(|line| line.text).collect();
-        let policy = Loaded { text: text.to_owned(), root, at_waypoint: OnceCell::new() };
+        let policy = Loaded {
+            root_id: root_id.to_owned(),
+            text: text.to_owned(),
+            root,
+            at_waypoint: OnceCell::new(),
+        };
         root.accepted.then_some(policy).ok_or_else(errors)
     }
 
@@ -40,7 +46,7 @@ impl<G: Guest> Plane for InHost<'_, G> {
             Place::Gateway => &policy.root,
             Place::Waypoint => policy.at_waypoint.get_or_init(|| {
                 worker.set_node_id(Some(WAYPOINT));
-                let root = worker.configure(&policy.text);
+                let root = worker.configure_as(&policy.root_id, &policy.text);
                 worker.set_node_id(None);
                 assert!(root.accepted, "accepted at a gateway and not at a waypoint");
                 root

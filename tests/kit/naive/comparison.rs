@@ -9,7 +9,7 @@ use egress_warden::root_id::Connections;
 use egress_warden::time::Time;
 use std::net::IpAddr;
 
-/// Makes a policy, eight requests, four at a waypoint and four connections of bytes, decides them in both ways, and panics where they
+/// Makes a policy, eight requests, four connections, and some of both at a waypoint, of bytes, decides them in both ways, and panics where they
 /// differ; else the verdicts, for statistics.
 pub fn compare(bytes: &[u8]) -> Vec<(Verdict, Option<Verdict>)> {
     let mut bytes = Unstructured::new(bytes);
@@ -21,6 +21,8 @@ pub fn compare(bytes: &[u8]) -> Vec<(Verdict, Option<Verdict>)> {
     let mut requests: Vec<_> = requests.collect();
     requests.extend((0..4).map(|_| sample::connection(&mut bytes).expect("a connection")));
     let at_waypoint = (0..4).map(|_| sample::request_at_waypoint(&mut bytes).expect("a request"));
+    requests.extend(at_waypoint);
+    let at_waypoint = (0..2).map(|_| sample::connection_at_waypoint(&mut bytes).expect("one"));
     requests.extend(at_waypoint);
     requests
         .into_iter()
@@ -77,6 +79,13 @@ fn compare_one(
 
 /// The request as the filter's own matcher takes it.
 pub fn facts(request: &Request) -> policy::Request<'_> {
+    if let (true, Some(chain)) = (request.is_connection, &request.waypoint_cluster) {
+        return policy::Request {
+            principal: request.principal.as_deref(),
+            now: request.now.map(Time::of_nanoseconds),
+            ..policy::Request::connection_to_cluster(&request.authority, chain)
+        };
+    }
     if let (true, Some(port)) = (request.is_connection, request.cluster_port) {
         let connections = Connections { port, server_names: form(request.is_mesh_form) };
         return policy::Request {

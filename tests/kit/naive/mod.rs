@@ -240,6 +240,12 @@ fn judge_readings(policy: &Policy, request: &Request, without: &str, dialled: Di
 
 /// The host that is asked for, and the port that is said beside it.
 fn authority(request: &Request) -> Option<(Host, Option<u16>)> {
+    // A connection without a server name is one for the host that was dialled.
+    let is_nameless = request.is_connection && request.authority.is_empty();
+    let cluster = request.waypoint_cluster.as_deref().filter(|_| is_nameless);
+    if let Some((Cluster::One(host), _)) = cluster.and_then(dialled) {
+        return Some((host, None));
+    }
     match request.is_connection {
         true => host::server_name(&request.authority, request.is_mesh_form),
         false => host::authority(&request.authority),

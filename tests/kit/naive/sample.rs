@@ -272,10 +272,17 @@ pub fn request(bytes: &mut Unstructured<'_>) -> Result<Request> {
 /// The same at a waypoint.
 pub fn request_at_waypoint(bytes: &mut Unstructured<'_>) -> Result<Request> {
     let request = request(bytes)?;
+    let cluster = waypoint_cluster(bytes, "http", &request.authority)?;
+    Ok(Request { waypoint_cluster: Some(cluster), server_name: None, ..request })
+}
+
+/// The name of the cluster that is dialled, in half of them one for the host that is named.
+fn waypoint_cluster(bytes: &mut Unstructured<'_>, protocol: &str, named: &[u8]) -> Result<Vec<u8>> {
+    let named = String::from_utf8_lossy(named);
     let host = match bytes.int_in_range(0..=5)? {
-        0 | 1 => String::from_utf8_lossy(&request.authority).into_owned(),
+        0 | 1 => named.clone().into_owned(),
         2 => format!("*.{}", spelling(bytes)?),
-        3 => match String::from_utf8_lossy(&request.authority).split_once('.') {
+        3 => match named.split_once('.') {
             Some((_, apex)) => format!("*.{apex}"),
             None => spelling(bytes)?,
         },
@@ -285,13 +292,13 @@ pub fn request_at_waypoint(bytes: &mut Unstructured<'_>) -> Result<Request> {
     let port = bytes.choose(&["80", "443", "443", "8443"])?;
     let cluster = match bytes.int_in_range(0..=9)? {
         0 => format!("outbound|{port}||{host}"),
-        1 => format!("inbound-vip|{port}|http/v1|{host}"),
+        1 => format!("inbound-vip|{port}|{protocol}/v1|{host}"),
         2 => bytes
-            .choose(&["", "encap", "UnknownService", "inbound|80||", "inbound-vip|0|http|a.test"])?
+            .choose(&["", "encap", "direct-tcp", "inbound|80||", "inbound-vip|0|http|a.test"])?
             .to_string(),
-        _ => format!("inbound-vip|{port}|http|{host}"),
+        _ => format!("inbound-vip|{port}|{protocol}|{host}"),
     };
-    Ok(Request { waypoint_cluster: Some(cluster.into_bytes()), server_name: None, ..request })
+    Ok(cluster.into_bytes())
 }
 
 /// A connection, by a server name in one spelling or another, now and then malformed.
@@ -322,6 +329,14 @@ pub fn connection(bytes: &mut Unstructured<'_>) -> Result<Request> {
         now,
         ..Request::default()
     })
+}
+
+/// The same at a waypoint, in half of them without a server name.
+pub fn connection_at_waypoint(bytes: &mut Unstructured<'_>) -> Result<Request> {
+    let connection = connection(bytes)?;
+    let cluster = waypoint_cluster(bytes, "tcp", &connection.authority)?;
+    let authority = if bytes.ratio(1, 2)? { Vec::new() } else { connection.authority };
+    Ok(Request { authority, waypoint_cluster: Some(cluster), is_mesh_form: false, ..connection })
 }
 
 fn authority(bytes: &mut Unstructured<'_>) -> Result<String> {

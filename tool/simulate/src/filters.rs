@@ -20,7 +20,8 @@ pub struct Filters {
     config: Arc<Config>,
     /// Of requests at a gateway, and at a waypoint.
     requests: [Filter; 2],
-    connections: ConnectionFilter,
+    /// The same of connections.
+    connections: [ConnectionFilter; 2],
 }
 
 impl Filters {
@@ -28,9 +29,9 @@ impl Filters {
     pub fn new(config: impl Into<Arc<Config>>, connections: Connections) -> Self {
         let config = config.into();
         Self {
-            requests: [Place::Gateway, Place::Waypoint]
-                .map(|place| Filter::new(Arc::clone(&config), place)),
-            connections: ConnectionFilter::new(Arc::clone(&config), connections),
+            requests: PLACES.map(|place| Filter::new(Arc::clone(&config), place)),
+            connections: PLACES
+                .map(|place| ConnectionFilter::new(Arc::clone(&config), connections, place)),
             config,
         }
     }
@@ -44,10 +45,13 @@ impl Filters {
     pub fn simulate(&self, subject: &Subject, at: Time) -> Outcome {
         let proxy = MemoryProxy::new(subject, at);
         let (flow, lines) = lines::during(|| match subject {
-            Subject::Request(_) => self.requests(subject.place()).on_request_headers(&proxy).flow,
+            Subject::Request(_) => {
+                of_place(&self.requests, subject.place()).on_request_headers(&proxy).flow
+            }
             Subject::Connection(_) => {
-                let decided = self.connections.on_new_connection(&proxy);
-                decided.unwrap_or_else(|| self.connections.decide_late(&proxy))
+                let filter = of_place(&self.connections, subject.place());
+                let decided = filter.on_new_connection(&proxy);
+                decided.unwrap_or_else(|| filter.decide_late(&proxy))
             }
         });
         proxy.into_outcome(flow == Flow::Continue, subject.record_prefix(), lines)
@@ -58,16 +62,20 @@ impl Filters {
     pub fn trace(&self, subject: &Subject, at: Time) -> Option<Trace> {
         let proxy = MemoryProxy::new(subject, at);
         match subject {
-            Subject::Request(_) => self.requests(subject.place()).trace(&proxy).ok(),
-            Subject::Connection(_) => self.connections.trace(&proxy).ok(),
+            Subject::Request(_) => of_place(&self.requests, subject.place()).trace(&proxy).ok(),
+            Subject::Connection(_) => {
+                of_place(&self.connections, subject.place()).trace(&proxy).ok()
+            }
         }
     }
+}
 
-    fn requests(&self, place: Place) -> &Filter {
-        let [at_gateway, at_waypoint] = &self.requests;
-        match place {
-            Place::Gateway => at_gateway,
-            Place::Waypoint => at_waypoint,
-        }
+const PLACES: [Place; 2] = [Place::Gateway, Place::Waypoint];
+
+/// What there is one of for each place, in their order.
+fn of_place<T>([at_gateway, at_waypoint]: &[T; 2], place: Place) -> &T {
+    match place {
+        Place::Gateway => at_gateway,
+        Place::Waypoint => at_waypoint,
     }
 }

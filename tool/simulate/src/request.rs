@@ -1,6 +1,8 @@
 //! A request as a file writes it.
 
-use crate::attributes::{Attribute, cluster_of_dialled, cluster_of_port, peer_uri, remote_address};
+use crate::attributes::{
+    Attribute, cluster_of_dialled, cluster_of_port, peer_uri, remote_address, tunnel_caller,
+};
 use crate::bytes::{Bytes, shown};
 use crate::outcome::Headers;
 use crate::time::Clock;
@@ -110,8 +112,7 @@ impl Request {
 
     /// What a waypoint knows of the tunnel in which the request came; it ended in another listener.
     fn tunnel_properties(&self) -> Vec<(Attribute, Option<Vec<u8>>)> {
-        let peer = self.peer_uri().unwrap_or_else(|| b"-".to_vec());
-        vec![(&["filter_state", "io.istio.peer_principal"], Some(peer))]
+        vec![tunnel_caller(self.peer_uri())]
     }
 
     fn request_id(&self) -> Option<Vec<u8>> {
@@ -131,7 +132,7 @@ impl Request {
 
     /// The name of the route's cluster.
     pub fn cluster(&self) -> Option<String> {
-        let dialled = self.dialled.as_deref().map(cluster_of_dialled);
+        let dialled = self.dialled.as_deref().map(|dialled| cluster_of_dialled(dialled, "http"));
         dialled.or_else(|| self.cluster.clone()).or_else(|| self.port.map(cluster_of_port))
     }
 }

@@ -1,11 +1,11 @@
 //! What a policy is asked about: a request, or a connection.
 
-use crate::attributes::Attribute;
+use crate::attributes::{Attribute, host_of_dialled};
 use crate::bytes::{Bytes, shown};
 use crate::connection::Connection;
 use crate::outcome::Headers;
 use crate::request::Request;
-use egress_warden::host::{Authority, Malformed};
+use egress_warden::host::{Authority, Host, Malformed};
 use egress_warden::place::Place;
 use egress_warden::record;
 use egress_warden::root_id::Connections;
@@ -61,7 +61,7 @@ impl Subject {
     pub fn place(&self) -> Place {
         match self {
             Self::Request(request) => request.place(),
-            Self::Connection(_) => Place::Gateway,
+            Self::Connection(connection) => connection.place(),
         }
     }
 
@@ -90,8 +90,15 @@ impl Subject {
         sent.map(|Bytes(sent)| &sent[..])
     }
 
-    /// What that is read as, where a plugin judges these connections; absent where there is none.
+    /// What that is read as, where a plugin judges these connections; absent where there is none. A
+    /// connection without a server name is one for the host that was dialled at a waypoint.
     pub fn authority(&self, connections: Connections) -> Option<Result<Authority<'_>, Malformed>> {
+        if let (Self::Connection(Connection { dialled: Some(dialled), .. }), None | Some(b"")) =
+            (self, self.sent_host())
+        {
+            let host = Host::parse(host_of_dialled(dialled).as_bytes());
+            return Some(host.map(|host| Authority { host, port: None }));
+        }
         let sent = self.sent_host()?;
         Some(match self {
             Self::Request(_) => Authority::parse(sent),

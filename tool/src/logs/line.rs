@@ -78,6 +78,7 @@ struct Fields<'a> {
     egress_connection_decision: Field<'a>,
     egress_connection_rule: Field<'a>,
     egress_connection_reason: Field<'a>,
+    egress_connection_would_reason: Field<'a>,
     port: Field<'a>,
     /// Which HTTP it is; a connection has none.
     protocol: Field<'a>,
@@ -280,7 +281,10 @@ impl<'a> Logged<'a> {
     pub(crate) fn request(&self, reads: Reads, connections: Connections) -> Request<'_> {
         let authority = self.authority().as_bytes();
         let known = match self.method() {
-            None => Request::connection(authority, connections),
+            None => match self.cluster_at_waypoint() {
+                Some(cluster) => Request::connection_to_cluster(authority, cluster),
+                None => Request::connection(authority, connections),
+            },
             Some(method) => Request {
                 path: self.path().map(str::as_bytes),
                 server_name: if reads.server_name { self.server_name() } else { None },
@@ -293,6 +297,7 @@ impl<'a> Logged<'a> {
             ..known
         };
         match self.cluster_at_waypoint() {
+            Some(_) if self.is_connection() => {}
             Some(cluster) => {
                 request.server_name = None;
                 request.send_to_cluster(cluster);
@@ -305,9 +310,10 @@ impl<'a> Logged<'a> {
         request
     }
 
-    /// The upstream cluster of a request to a waypoint, as far as the line says that it was one.
+    /// The upstream cluster at a waypoint, as far as the line says that it was one. Of a connection the
+    /// filter chain, by which it was judged, has the same name.
     fn cluster_at_waypoint(&self) -> Option<&[u8]> {
-        let cluster = self.fields.upstream_cluster.said().filter(|_| !self.is_connection())?;
+        let cluster = self.fields.upstream_cluster.said()?;
         let is_at_waypoint = cluster.starts_with(OF_WAYPOINT) || self.is_refused_for_destination();
         is_at_waypoint.then_some(cluster.as_bytes())
     }
@@ -408,6 +414,7 @@ impl<'a> Fields<'a> {
             "egress_connection_decision" => &mut self.egress_connection_decision,
             "egress_connection_rule" => &mut self.egress_connection_rule,
             "egress_connection_reason" => &mut self.egress_connection_reason,
+            "egress_connection_would_reason" => &mut self.egress_connection_would_reason,
             "port" => &mut self.port,
             "protocol" => &mut self.protocol,
             "response_code" => &mut self.response_code,

@@ -56,7 +56,7 @@ pub(crate) struct Args {
     #[arg(long)]
     connections: bool,
     /// The policy is for a waypoint of Istio's ambient mode
-    #[arg(long, conflicts_with_all = ["connections", "no_mutual_tls", "dynamic_forward_proxy"])]
+    #[arg(long, conflicts_with_all = ["no_mutual_tls", "dynamic_forward_proxy"])]
     waypoint: bool,
     /// The time that `until` is compared with, in RFC 3339. Default: now
     #[arg(long, value_name = "TIME", default_value_t = egress_warden_simulate::time::now(), hide_default_value = true)]

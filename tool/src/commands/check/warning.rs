@@ -74,8 +74,6 @@ pub(super) enum Warning {
     },
     /// `sni: match` where no TLS is seen.
     ServerNameAtWaypoint,
-    /// A manifest that puts the filter before connections, for a waypoint.
-    ConnectionsAtWaypoint,
     /// A deny of the names under this one, and not of itself.
     OpenApex {
         apex: String,
@@ -162,7 +160,7 @@ impl Warning {
             Self::RuleDenied { .. } | Self::EntryDenied { .. } => "always-denied",
             Self::AnyPort { .. } => "allow-without-ports",
             Self::Unseen { .. } => "unseen-in-tls",
-            Self::ServerNameAtWaypoint | Self::ConnectionsAtWaypoint => "at-waypoint",
+            Self::ServerNameAtWaypoint => "at-waypoint",
             Self::OpenApex { .. } => "open-apex",
             Self::PublicSuffix { .. } => "public-suffix",
             Self::AllAddresses { .. } => "all-addresses",
@@ -256,10 +254,6 @@ impl Message for Warning {
                 "at a waypoint this has no effect: requests come in tunnels, without TLS of their own"
                     .into()
             }
-            Self::ConnectionsAtWaypoint => {
-                "a waypoint shows no server names: the filter refuses to judge connections there"
-                    .into()
-            }
             Self::OpenApex { apex } => {
                 format!("this denies the names under `{apex}`, but not `{apex}` itself").into()
             }
@@ -328,9 +322,6 @@ impl Message for Warning {
                 format!("let the gateway originate the TLS, or remove `{key}`").into()
             }
             Self::ServerNameAtWaypoint => "remove it, or keep it for gateways".into(),
-            Self::ConnectionsAtWaypoint => {
-                "let the waypoint judge requests, and an egress gateway the connections".into()
-            }
             Self::OpenApex { apex } => format!("write \".{apex}\" to deny both").into(),
             Self::PublicSuffix { .. } => "list the names that are meant".into(),
             Self::AllAddresses { .. } => {

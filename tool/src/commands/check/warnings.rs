@@ -230,9 +230,6 @@ impl Survey<'_> {
         if let (true, Some(sni)) = (policy.settings.sni_must_match, root.get("sni")) {
             self.warn(("$.sni".to_owned(), sni), Warning::ServerNameAtWaypoint);
         }
-        if surroundings.judges_connections {
-            self.warn(("$".to_owned(), root), Warning::ConnectionsAtWaypoint);
-        }
     }
 
     /// What `kubectl apply` refuses for its size.

@@ -63,9 +63,9 @@ pub(crate) struct Args {
     /// The port that the route's cluster dials. For a connection: in place of the root id's port
     #[arg(long, value_name = "PORT", conflicts_with = "requests", value_parser = clap::value_parser!(u16).range(1..))]
     port: Option<u16>,
-    /// Judges the request at a waypoint. HOST:PORT is what the caller dialled; the name of the
-    /// route's cluster is good as well
-    #[arg(long, value_name = "HOST:PORT", conflicts_with_all = ["connection", "requests", "port", "sni"])]
+    /// Judges it at a waypoint. HOST:PORT is what the caller dialled; the name of the route's
+    /// cluster is good as well. A connection may have no server name there: `--connection ''`
+    #[arg(long, value_name = "HOST:PORT", conflicts_with_all = ["requests", "port", "sni"])]
     dialled: Option<String>,
     #[command(flatten)]
     root_id: RootId,
@@ -249,6 +249,7 @@ fn subject(args: &Args) -> Result<Subject, Failure> {
         return Ok(Subject::Connection(Connection {
             sni: text(&args.connection),
             principal: args.principal.clone(),
+            dialled: args.dialled.clone(),
             ..Connection::default()
         }));
     }

@@ -80,7 +80,11 @@ fn subject(account: &Account<'_>, page: &mut Page) {
     match (account.subject.authority(account.connections), account.subject.sent_host().map(shown)) {
         (Some(Ok(authority)), Some(sent)) => {
             let host = authority.host.canonical();
-            let from = if *host == *sent { String::new() } else { format!(" (sent: `{sent}`)") };
+            let from = match sent.as_str() {
+                "" => " (no server name)".to_owned(),
+                sent if *host == *sent => String::new(),
+                sent => format!(" (sent: `{sent}`)"),
+            };
             let special = if authority.host.is_special() { ", which a rule must name" } else { "" };
             page.row("host", format_args!("{host}{special}{from}"));
         }
