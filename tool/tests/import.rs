@@ -15,6 +15,8 @@ use std::process::{Command, Output};
 mod domains;
 #[path = "import/harden_runner.rs"]
 mod harden_runner;
+#[path = "import/squid.rs"]
+mod squid;
 
 /// One request to a host.
 #[derive(Clone, Debug)]

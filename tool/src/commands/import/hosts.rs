@@ -84,6 +84,34 @@ impl HostSet {
         both
     }
 
+    /// What is left where all of `other` is taken out that is whole in it; what remains of `other` within the
+    /// rest is to be excluded.
+    pub(super) fn minus(&self, other: &Self) -> (Self, Self) {
+        let mut rest = Self {
+            names: BTreeMap::new(),
+            others: self.others.difference(&other.others).cloned().collect(),
+        };
+        for (name, part) in &self.names {
+            rest.put(
+                name,
+                Part {
+                    itself: part.itself && !other.has(name),
+                    below: part.below && !other.has_below(name),
+                },
+            );
+        }
+        let excluded = rest.and(other);
+        (rest, excluded)
+    }
+
+    /// Adds all of another set.
+    pub(super) fn extend(&mut self, other: &Self) {
+        for (name, part) in &other.names {
+            self.add(name, *part);
+        }
+        self.others.extend(other.others.iter().cloned());
+    }
+
     fn put(&mut self, name: &str, part: Part) {
         if part.itself || part.below {
             self.add(name, part);
@@ -101,6 +129,19 @@ impl HostSet {
     /// Whether a name is below one whose tree is in the set.
     fn covers(&self, name: &str) -> bool {
         above(name).any(|above| self.names.get(above).is_some_and(|part| part.below))
+    }
+
+    /// Whether some of it cannot be written: a tree over a top-level domain.
+    pub(super) fn top_levels(&self) -> impl Iterator<Item = &str> {
+        let trees = self.names.iter().filter(|(name, part)| part.below && !name.contains('.'));
+        trees.map(|(name, _)| &**name)
+    }
+
+    /// The same without what cannot be written.
+    pub(super) fn without_top_levels(&self) -> Self {
+        let mut rest = self.clone();
+        rest.names.retain(|name, part| name.contains('.') || !part.below);
+        rest
     }
 
     /// The fewest patterns that say it.
@@ -140,9 +181,15 @@ mod tests {
     }
 
     #[test]
-    fn sets_are_cut() {
+    fn sets_are_cut_and_taken_out() {
         let both = set(&[".a.test", "b.test"]).and(&set(&["x.a.test", "*.b.test", "*.a.test"]));
         assert_eq!(both.patterns(), ["*.a.test"]);
+        let (rest, excluded) =
+            set(&[".a.test", "b.test"]).minus(&set(&["x.a.test", ".b.test", "a.test"]));
+        assert_eq!(
+            (rest.patterns(), excluded.patterns()),
+            (vec!["*.a.test".into()], vec!["x.a.test".into()])
+        );
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod domains;
 mod draft;
 mod harden_runner;
 mod hosts;
+mod squid;
 mod text;
 
 pub(crate) use text::Text;
@@ -63,12 +64,14 @@ pub(crate) enum Kind {
     Auto,
     /// A plain list of hosts
     Domains,
+    /// The `acl` and `http_access` lines of a squid.conf
+    Squid,
     /// A workflow with steps of StepSecurity's Harden-Runner
     HardenRunner,
 }
 
 /// Every kind but `auto`, the surest signs first.
-const KINDS: [Kind; 2] = [Kind::HardenRunner, Kind::Domains];
+const KINDS: [Kind; 3] = [Kind::HardenRunner, Kind::Squid, Kind::Domains];
 
 impl Kind {
     /// Whether a text looks like this kind.
@@ -76,6 +79,7 @@ impl Kind {
         match self {
             Self::Auto => false,
             Self::Domains => domains::looks(text),
+            Self::Squid => squid::looks(text),
             Self::HardenRunner => harden_runner::looks(text),
         }
     }
@@ -84,6 +88,7 @@ impl Kind {
         match self {
             Self::Auto => found(texts)?.import(texts, draft),
             Self::Domains => domains::import(texts, draft),
+            Self::Squid => squid::import(texts, draft),
             Self::HardenRunner => harden_runner::import(texts, draft),
         }
     }
