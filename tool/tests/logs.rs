@@ -20,9 +20,14 @@ fn what_holds_no_request_is_unreadable_input() {
         ("text.log", b"[info] started\n[info] stopped\n".repeat(100)),
         ("other.json", br#"{"level":"info","msg":"ready"}"#.to_vec()),
         ("numbers.json", b"1\n2\n3\n".to_vec()),
+        ("array.json", b"[1, \"a\", {}, [{\"authority\":\"a.test\"}]]".to_vec()),
+        ("array-half.json", br#"[{"authority":"a.test","method":"GET","response_c"#.to_vec()),
+        ("deep-array.json", b"[".repeat(200_000)),
+        ("deep-text.json", nested(9).into_bytes()),
+        ("gigantic-item.json", [&b"[{\"a\":\""[..], &b"x".repeat(10 << 20), b"\"}]"].concat()),
         (
-            "array.json",
-            b"[{\"authority\":\"a.test\",\"method\":\"GET\",\"response_code\":1}]".to_vec(),
+            "gigantic-part.log",
+            b"2026-11-25T03:00:00.1Z stdout P xxxxxxxxxxxxxxxxxxxxxx\n".repeat(200_000),
         ),
         ("deep.json", b"{\"a\":".repeat(200_000)),
         (
@@ -87,8 +92,8 @@ fn the_requests_among_other_lines_are_counted_and_so_are_the_lines() {
         [
             ("4", "longer than 1 MiB"),
             ("7", "not UTF-8"),
-            ("8", "no JSON object"),
-            ("9", "no JSON object"),
+            ("8", "neither JSON nor text of a known format"),
+            ("9", "neither JSON nor text of a known format"),
             ("10", "half-written"),
         ]
     );
@@ -321,4 +326,9 @@ impl Folder {
         std::fs::write(&path, bytes).expect("a file");
         path
     }
+}
+
+/// A request in as many envelopes.
+fn nested(envelopes: usize) -> String {
+    (0..envelopes).fold(line(1), |inner, _| serde_json::json!({ "log": inner }).to_string())
 }

@@ -18,11 +18,17 @@ use std::path::PathBuf;
 ///
 /// Shows totals by decision, reason and rule, and where the policy decides otherwise than the log says.
 ///
-/// Input: the JSON access log of `envoy/gateway.yaml`, Istio's own JSON access log, and the filter's own
-/// lines; plain, gzip or zstd. A record must begin its line, or follow a known prefix: CRI, `kubectl
-/// logs` (`--prefix`, `--timestamps`), stern, docker compose, or Envoy's own log. JSON at any other
-/// place in a line is text of a caller and is not read. The output says how many lines of which form
-/// were read.
+/// Input: Envoy's access log in JSON or text, and the filter's own lines; plain, gzip or zstd. Of text
+/// the default formats of Istio and Envoy are known; `--log-format` takes any other. Of JSON the names
+/// of Istio, Envoy Gateway, Contour and OpenTelemetry are known; `--field` takes others.
+///
+/// A record must begin its line, or follow a known prefix: CRI, `kubectl logs` (`--prefix`,
+/// `--timestamps`), stern, docker compose, or Envoy's own log. The line may be wrapped by collectors, also
+/// several times: text or an object under a known key (`log`, `message`, `line`, `textPayload`,
+/// `jsonPayload`, `_source`, …), JSON arrays, objects over several lines, the answers of Loki,
+/// Elasticsearch, CloudWatch and Google. Parts of a line that a container runtime cut are joined. JSON at
+/// any other place in a line is text of a caller and is not read, and neither is a line of text that can
+/// be read in several ways. The output says how many lines of which form were read.
 ///
 /// If more than 1 % of the lines cannot be read (`--max-unread`), the answer says so first, and the exit
 /// code is 2.

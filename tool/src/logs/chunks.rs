@@ -1,7 +1,9 @@
-//! Logs cut into chunks of whole lines.
+//! Logs cut into chunks of whole lines. Lines that a container runtime cut are joined here, and JSON over
+//! many lines is made lines of.
 
 use super::compression;
-use super::prefix::Parts;
+use super::documents::{self, Fed, Splitter};
+use super::parts::{Parts, Taken};
 use crate::failure::Failure;
 use crate::input;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -19,33 +21,48 @@ const CHUNK: usize = 1 << 20;
 pub(super) struct Chunk {
     /// The log, by its position among those named.
     pub(super) log: usize,
-    first_line: u64,
     bytes: Vec<u8>,
-    parts_before: Parts,
+    numbers: Numbers,
+}
+
+/// The numbers of a chunk's lines.
+#[derive(Debug)]
+enum Numbers {
+    /// They follow each other from this one.
+    From(u64),
+    /// Lines were put together or taken apart: in which line of the log each begins.
+    Each(Vec<u64>),
+}
+
+impl Numbers {
+    fn get(&self, index: usize) -> u64 {
+        match self {
+            Self::From(first) => first.saturating_add(u64::try_from(index).unwrap_or(u64::MAX)),
+            Self::Each(numbers) => numbers.get(index).copied().unwrap_or_default(),
+        }
+    }
 }
 
 impl Chunk {
-    /// Which parts of lines are open where the chunk begins.
-    pub(super) fn parts_before(&self) -> Parts {
-        self.parts_before
-    }
-
     /// The lines, without their ends, each with its number. Of a line over [`MAX_LINE`] there is one
     /// byte more than that.
     pub(super) fn lines(&self) -> impl Iterator<Item = (&[u8], u64)> {
-        let mut rest = &*self.bytes;
-        let mut number = self.first_line;
-        std::iter::from_fn(move || {
-            if rest.is_empty() {
-                return None;
-            }
-            let end = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
-            let (line, after) = rest.split_at_checked(end)?;
-            rest = after.get(1..).unwrap_or_default();
-            number += 1;
-            Some((line.strip_suffix(b"\r").unwrap_or(line), number - 1))
-        })
+        lines(&self.bytes).enumerate().map(|(index, line)| (line, self.numbers.get(index)))
     }
+}
+
+/// The lines of some bytes, without their ends.
+fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = bytes;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let end = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+        let (line, after) = rest.split_at_checked(end)?;
+        rest = after.get(1..).unwrap_or_default();
+        Some(line.strip_suffix(b"\r").unwrap_or(line))
+    })
 }
 
 /// The chunks of all logs, numbered in their order. A log that cannot be read on ends the sequence.
@@ -53,6 +70,8 @@ pub(super) struct Chunks<'a> {
     paths: &'a [PathBuf],
     next_log: usize,
     log: Option<Log>,
+    /// Of the log before.
+    parts: Parts,
     count: u64,
     is_broken: bool,
     progress: ProgressBar,
@@ -67,6 +86,8 @@ pub(super) struct Log {
     next_line: u64,
     /// Of the lines so far.
     parts: Parts,
+    /// The document that is open.
+    document: Option<Splitter>,
     is_at_end: bool,
 }
 
@@ -76,6 +97,7 @@ impl<'a> Chunks<'a> {
             paths,
             next_log: 0,
             log: None,
+            parts: Parts::default(),
             count: 0,
             is_broken: false,
             progress: progress(paths),
@@ -92,7 +114,9 @@ impl<'a> Chunks<'a> {
             if self.log.is_none() {
                 let path = self.paths.get(self.next_log)?;
                 match compression::open(path, &self.progress) {
-                    Ok(bytes) => self.log = Some(Log::new(self.next_log, bytes)),
+                    Ok(bytes) => {
+                        self.log = Some(Log::new(self.next_log, bytes).behind(&self.parts));
+                    }
                     Err(error) => return Some(Err(input::unreadable(path, &error))),
                 }
                 self.next_log += 1;
@@ -100,7 +124,9 @@ impl<'a> Chunks<'a> {
             let log = self.log.as_mut()?;
             match log.next() {
                 Ok(Some(chunk)) => return Some(Ok(chunk)),
-                Ok(None) => self.log = None,
+                Ok(None) => {
+                    self.parts = self.log.take().map(Log::into_parts).unwrap_or_default();
+                }
                 Err(error) => {
                     let path = self.paths.get(log.number)?;
                     return Some(Err(cut_short(path, log.next_line - 1, &error)));
@@ -127,8 +153,25 @@ impl Iterator for Chunks<'_> {
 
 impl Log {
     pub(super) fn new(number: usize, bytes: Box<dyn Read + Send>) -> Self {
-        let parts = Parts::START;
-        Self { number, bytes, carry: Vec::new(), next_line: 1, parts, is_at_end: false }
+        Self {
+            number,
+            bytes,
+            carry: Vec::new(),
+            next_line: 1,
+            parts: Parts::default(),
+            document: None,
+            is_at_end: false,
+        }
+    }
+
+    /// The same behind another log, that may have ended in the middle of a line.
+    pub(super) fn behind(self, parts: &Parts) -> Self {
+        Self { parts: Parts::behind(parts), ..self }
+    }
+
+    /// The lines that it ended in the middle of.
+    pub(super) fn into_parts(self) -> Parts {
+        self.parts
     }
 
     /// The next lines; `None` at the end.
@@ -137,7 +180,7 @@ impl Log {
         bytes.reserve(CHUNK.saturating_sub(bytes.len()));
         while !self.is_at_end {
             self.read(&mut bytes)?;
-            if self.is_at_end {
+            if self.is_at_end || self.document.is_some() {
                 break;
             }
             if let Some(end) = memchr::memrchr(b'\n', &bytes) {
@@ -146,25 +189,139 @@ impl Log {
                 break;
             }
             if bytes.len() > MAX_LINE {
-                self.skip_line()?;
+                if !documents::opens(&bytes, self.next_line == 1) {
+                    self.skip_line()?;
+                    bytes.truncate(MAX_LINE + 1);
+                }
                 break;
             }
         }
-        if bytes.is_empty() {
+        if bytes.is_empty() && self.document.is_none() && !self.parts.is_any_open() {
             return Ok(None);
         }
-        if !bytes.contains(&b'\n') {
-            bytes.truncate(MAX_LINE + 1);
+        Ok(Some(self.chunk(bytes)))
+    }
+
+    /// The chunk of some bytes: whole lines, or what a document goes on with.
+    fn chunk(&mut self, bytes: Vec<u8>) -> Chunk {
+        let first = self.next_line;
+        let mut at = if self.document.is_some() { 0 } else { self.plain_lines(&bytes) };
+        if at == bytes.len() && self.document.is_none() && !self.is_at_end {
+            return Chunk { log: self.number, bytes, numbers: Numbers::From(first) };
         }
-        let first_line = self.next_line;
-        let ends = memchr::memchr_iter(b'\n', &bytes).count();
-        let unended = usize::from(!bytes.ends_with(b"\n"));
-        self.next_line += u64::try_from(ends + unended).unwrap_or(u64::MAX);
-        let chunk = Chunk { log: self.number, first_line, bytes, parts_before: self.parts };
-        for (line, _) in chunk.lines() {
-            self.parts.take(line);
+        let mut lines = Lines::default();
+        let plain = bytes.get(..at).unwrap_or_default();
+        lines.bytes.extend_from_slice(plain);
+        lines.numbers.extend(first..self.next_line);
+        while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+            at += match self.document.take() {
+                Some(document) => self.go_on(document, rest, &mut lines),
+                None => self.line(rest, &mut lines),
+            };
+            if self.is_cut(&bytes, at) {
+                break;
+            }
         }
-        Ok(Some(chunk))
+        // Whole lines of the carry come first: they follow what a document left.
+        let left = bytes.get(at..).unwrap_or_default();
+        self.carry.splice(..0, left.iter().copied());
+        if self.is_at_end {
+            self.end(&mut lines);
+        }
+        Chunk { log: self.number, bytes: lines.bytes, numbers: Numbers::Each(lines.numbers) }
+    }
+
+    /// Whether what is left of some bytes is the start of a line, behind a document.
+    fn is_cut(&self, bytes: &[u8], at: usize) -> bool {
+        let left = bytes.get(at..).unwrap_or_default();
+        self.document.is_none() && !self.is_at_end && memchr::memchr(b'\n', left).is_none()
+    }
+
+    /// How many bytes are lines that are whole, as most are all.
+    fn plain_lines(&mut self, bytes: &[u8]) -> usize {
+        let mut at = 0;
+        while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+            let end = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+            let line = rest.get(..end).unwrap_or_default();
+            if documents::opens(line, self.next_line == 1) || self.parts.is_about(line) {
+                break;
+            }
+            at = (at + end + 1).min(bytes.len());
+            self.next_line += 1;
+        }
+        at
+    }
+
+    /// Takes the line that some bytes begin with: how many bytes it has.
+    fn line(&mut self, bytes: &[u8], lines: &mut Lines) -> usize {
+        let end = memchr::memchr(b'\n', bytes).unwrap_or(bytes.len());
+        let line = bytes.get(..end).unwrap_or_default();
+        if documents::opens(line, self.next_line == 1) {
+            self.document = Some(Splitter::default());
+            return 0;
+        }
+        match self.parts.take(line, self.next_line) {
+            Taken::Whole => lines.push(line, self.next_line),
+            Taken::Kept => {}
+            Taken::Instead(line, number) => lines.push(&line, number),
+        }
+        self.next_line += 1;
+        (end + 1).min(bytes.len())
+    }
+
+    /// Goes on with a document: how many bytes of it there were.
+    fn go_on(&mut self, mut document: Splitter, bytes: &[u8], lines: &mut Lines) -> usize {
+        let fed = document.feed(bytes, &mut self.next_line, &mut |item, line| {
+            lines.push(item, line);
+        });
+        match fed {
+            Fed::All => {
+                self.document = Some(document);
+                bytes.len()
+            }
+            // The rest of its last line.
+            Fed::End(end) => {
+                let rest = bytes.get(end..).unwrap_or_default();
+                let blank = rest.iter().take_while(|it| matches!(it, b' ' | b'\t' | b'\r')).count();
+                let is_line_end = rest.get(blank) == Some(&b'\n');
+                self.next_line += u64::from(is_line_end);
+                end + blank + usize::from(is_line_end)
+            }
+            Fed::Broken(place) => {
+                let (item, line) = document.unfinished();
+                lines.push(item, line);
+                self.behind_broken(bytes, place)
+            }
+        }
+    }
+
+    /// Where lines begin again behind a document that broke off: at the line that does not belong to it.
+    fn behind_broken(&mut self, bytes: &[u8], place: usize) -> usize {
+        let before = bytes.get(..place).unwrap_or_default();
+        let start = memchr::memrchr(b'\n', before).map(|end| end + 1);
+        if let Some(start) =
+            start.filter(|start| before.get(*start..).is_some_and(|it| it.trim_ascii().is_empty()))
+        {
+            return start;
+        }
+        match memchr::memchr(b'\n', bytes.get(place..).unwrap_or_default()) {
+            Some(end) => {
+                self.next_line += 1;
+                place + end + 1
+            }
+            None => bytes.len(),
+        }
+    }
+
+    /// Ends the log: what has no end is no record.
+    fn end(&mut self, lines: &mut Lines) {
+        if let Some(document) = self.document.take() {
+            let (item, line) = document.unfinished();
+            lines.push(item, line);
+        }
+        for (line, number) in self.parts.end() {
+            lines.push(&line, number);
+        }
     }
 
     /// Reads about a chunk.
@@ -187,6 +344,23 @@ impl Log {
             }
         }
         Ok(())
+    }
+}
+
+/// Lines as they are read, which are not all lines of the log.
+#[derive(Default)]
+struct Lines {
+    bytes: Vec<u8>,
+    numbers: Vec<u64>,
+}
+
+impl Lines {
+    /// Adds a line; without the end of one.
+    fn push(&mut self, line: &[u8], number: u64) {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        self.bytes.extend_from_slice(line.get(..=MAX_LINE).unwrap_or(line));
+        self.bytes.push(b'\n');
+        self.numbers.push(number);
     }
 }
 

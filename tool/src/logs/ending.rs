@@ -141,7 +141,8 @@ impl Signs<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::line::Logged;
+    use super::super::line::{Fields, Logged};
+    use super::super::prefix::Prefix;
     use super::*;
     use serde_json::{Value, json};
 
@@ -151,7 +152,8 @@ mod tests {
         let object = line.as_object_mut().unwrap();
         object.extend(fields.as_object().unwrap().clone());
         let line = line.to_string();
-        Logged::parse(line.as_bytes(), "egress-warden").unwrap().expect("a request").ending()
+        let fields = Fields::parse(&line, &[]).unwrap();
+        Logged::of_object(Prefix::NONE, fields).expect("a request").ending()
     }
 
     fn request(fields: &Value) -> Ending {

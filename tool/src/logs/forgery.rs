@@ -2,6 +2,8 @@
 //! writer did not write.
 
 use super::chunks::Log;
+use super::parts::Parts;
+use super::reader::Reader;
 use super::{Choice, Form, fold_chunk};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -12,16 +14,25 @@ type Read = (Form, String, Option<String>, Option<String>);
 
 /// Reads a log as `scan` does.
 fn read(log: &str) -> Vec<Read> {
-    let choice = Choice::default();
-    let mut log = Log::new(0, Box::new(Cursor::new(log.to_owned().into_bytes())));
-    let mut all = Vec::new();
-    while let Some(chunk) = log.next().unwrap() {
-        let (_, records) = fold_chunk(&chunk, &choice, &|records: &mut Vec<Read>, logged, _| {
-            let path = logged.path().map(str::to_owned);
-            let principal = logged.principal().map(str::to_owned);
-            records.push((logged.form(), logged.authority().to_owned(), path, principal));
-        });
-        all.extend(records);
+    read_by(&Choice::default(), &[log])
+}
+
+/// Reads logs one after the other, with other options than the default ones.
+fn read_by(choice: &Choice, logs: &[&str]) -> Vec<Read> {
+    let reader = Reader::new(choice);
+    let (mut all, mut parts) = (Vec::new(), Parts::default());
+    for log in logs {
+        let mut log = Log::new(0, Box::new(Cursor::new(log.as_bytes().to_vec()))).behind(&parts);
+        while let Some(chunk) = log.next().unwrap() {
+            let (_, records) =
+                fold_chunk(&chunk, &reader, None, &|records: &mut Vec<Read>, logged, _| {
+                    let path = logged.path().map(str::to_owned);
+                    let principal = logged.principal().map(str::to_owned);
+                    records.push((logged.form(), logged.authority().to_owned(), path, principal));
+                });
+            all.extend(records);
+        }
+        parts = log.into_parts();
     }
     all
 }
@@ -149,16 +160,37 @@ fn config() -> ProptestConfig {
     ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() }
 }
 
+/// A format of somebody's own, with every value that a caller chooses.
+const OWN_FORMAT: &str = r#"%START_TIME(%s)% %REQ(:METHOD)% "%REQ(:PATH)%" %RESPONSE_CODE% %RESPONSE_FLAGS% %REQ(:AUTHORITY)%;%REQ(USER-AGENT)%,%REQ(X-REQUEST-ID)%"#;
+
 proptest! {
     #![proptest_config(config())]
 
+    /// A line of text is read as what its writer meant, or not at all.
     #[test]
     fn no_field_of_a_text_line_is_a_record(caller in caller()) {
-        for text in caller.texts().into_iter().chain([caller.open_text()]) {
+        for text in caller.texts() {
             for carrier in CARRIERS {
                 let log = format!("{carrier}first\n{carrier}{text}");
-                prop_assert_eq!(read(&log), [], "{}", log);
+                let read = read(&log);
+                prop_assert!(read.is_empty() || read == caller.as_read(Form::TextLog), "{log} {read:?}");
             }
+        }
+        for carrier in CARRIERS {
+            let log = format!("{carrier}first\n{carrier}{}", caller.open_text());
+            prop_assert_eq!(read(&log), [], "{}", log);
+        }
+    }
+
+    #[test]
+    fn no_field_of_a_line_of_an_own_format_is_another(caller in caller()) {
+        let choice = Choice { log_format: vec![OWN_FORMAT.parse().unwrap()], ..Choice::default() };
+        let Caller { method, path, authority, user_agent, request_id, .. } = &caller;
+        let text = format!("1772439351 {method} \"{path}\" 200 - {authority};{user_agent},{request_id}");
+        for carrier in CARRIERS {
+            let log = format!("{carrier}{text}");
+            let read = read_by(&choice, &[&log]);
+            prop_assert!(read.is_empty() || read == caller.as_read(Form::TextLog), "{log} {read:?}");
         }
     }
 
@@ -176,13 +208,27 @@ proptest! {
         }
     }
 
+    /// What collectors put around a line changes nothing of what is read of it, however often they do.
+    #[test]
+    fn a_line_in_envelopes_is_the_line(caller in caller(), keys in prop::collection::vec(envelope(), 1..4)) {
+        let lines = [caller.json().to_string(), caller.filters_json().to_string()];
+        for line in lines.into_iter().chain(caller.texts()).chain([caller.open_text()]) {
+            let wrapped = keys.iter().fold(line.clone(), |line, envelope| envelope.around(&line));
+            prop_assert_eq!(read(&wrapped), read(&line), "{}", wrapped);
+            let listed = format!("[\n{wrapped},\n  {wrapped}\n]\n");
+            prop_assert_eq!(read(&listed), [read(&line), read(&line)].concat(), "{}", listed);
+        }
+    }
+
     #[test]
     fn what_others_write_around_a_callers_words_is_no_record(caller in caller(), text in value()) {
         let inner = [caller.json().to_string(), caller.texts()[0].clone(), text.clone()];
         for inner in inner {
-            // Docker's files, fluent-bit, logcli, Envoy's own log as JSON.
+            // What a program says of itself.
             for key in ["log", "message", "line", "msg"] {
-                let line = json!({ key: inner, "stream": "stdout" }).to_string();
+                let line = json!({ key: inner, "level": "info" }).to_string();
+                prop_assert_eq!(read(&line), [], "{}", line);
+                let line = json!({ "log": line, "stream": "stdout" }).to_string();
                 prop_assert_eq!(read(&line), [], "{}", line);
             }
             for log in [ENVOY_LOG, ISTIO_LOG, "wasm log egress-warden: "] {
@@ -190,11 +236,17 @@ proptest! {
                 let thread = if log == ISTIO_LOG { "\tthread=25" } else { "" };
                 let line = format!("{other}{inner}{thread}");
                 prop_assert_eq!(read(&line), [], "{}", line);
+                prop_assert_eq!(read(&json!({ "log": line }).to_string()), [], "{}", line);
             }
             let line = format!("[2026-11-25 03:00:00.124][7][debug][http] [source/a.cc:1] {inner}");
             prop_assert_eq!(read(&line), [], "{}", line);
             let line = format!("'user-agent', '{inner}'");
             prop_assert_eq!(read(&line), [], "{}", line);
+            // A record of which half the fields were left out.
+            for key in ["authority", "method", "response_code", "response_flags"] {
+                let line = json!({ key: "-", "message": inner, "body": inner }).to_string();
+                prop_assert_eq!(read(&line), [], "{}", line);
+            }
         }
     }
 
@@ -207,6 +259,7 @@ proptest! {
             format!("{ENVOY_LOG}{}", caller.filters_json()),
         ]);
         for line in lines {
+            let whole = read(&line);
             // Where a forger would have it cut, and anywhere.
             let mut places: Vec<usize> = line.match_indices('{').map(|(at, _)| at).collect();
             places.extend(cuts.iter().map(|cut| line.floor_char_boundary(cut.index(line.len()))));
@@ -216,9 +269,13 @@ proptest! {
                 let start = format!("2026-11-25T03:00:00.1Z stdout P {head}\n");
                 let between = "2026-11-25T03:00:00.2Z stderr F other\n";
                 let end = format!("2026-11-25T03:00:00.1Z stdout F {tail}\n");
-                // In one file, and in two: the runtime began a new one between the parts.
-                for log in [format!("{before}{start}{between}{end}"), format!("{between}{end}"), end] {
-                    prop_assert_eq!(read(&log), [], "{}", log);
+                let log = format!("{before}{start}{between}{end}");
+                prop_assert_eq!(read(&log), whole.clone(), "{}", log);
+                // The runtime began a new file between the parts.
+                let choice = Choice::default();
+                for second in [format!("{between}{end}"), end] {
+                    let logs = [&*format!("{before}{start}"), &*second];
+                    prop_assert_eq!(read_by(&choice, &logs), [], "{:?}", logs);
                 }
             }
         }
@@ -232,10 +289,50 @@ proptest! {
             let head = &line[..line.floor_char_boundary(cut.index(line.len() - 1) + 1)];
             for behind in [next.json().to_string(), format!("{ISTIO_LOG}{}", next.filters_json())] {
                 for joined in [format!("{head}{behind}"), format!("{line}{behind}"), format!("{line} {behind}")] {
-                    prop_assert_eq!(read(&joined), [], "{}", joined);
+                    let read = read(&joined);
+                    // Text says nothing of its end. And what begins as a list of records may be one.
+                    let is_own = line.starts_with('[') && read == caller.as_read(Form::TextLog);
+                    prop_assert!(read.is_empty() || is_own || head == "[", "{joined} {read:?}");
                 }
             }
         }
+    }
+}
+
+/// What a collector puts around a line.
+#[derive(Clone, Debug)]
+enum Envelope {
+    /// Under a key, as text or as the object that it was.
+    Text(&'static str),
+    Object(&'static str),
+    /// Loki's answer.
+    Store,
+}
+
+fn envelope() -> impl Strategy<Value = Envelope> {
+    let keys = ["log", "message", "msg", "line", "textPayload", "jsonPayload", "body", "_source"];
+    let key = || prop::sample::select(keys.to_vec());
+    prop_oneof![
+        key().prop_map(Envelope::Text),
+        key().prop_map(Envelope::Object),
+        Just(Envelope::Store),
+    ]
+}
+
+impl Envelope {
+    fn around(&self, line: &str) -> String {
+        // What a list holds is taken apart where it stands as text.
+        let object = serde_json::from_str(line).ok().filter(|it: &Value| it.get("data").is_none());
+        let line = match (self, object) {
+            (Self::Object(key), Some(object)) => json!({ *key: object, "stream": "stdout" }),
+            (Self::Text(key) | Self::Object(key), _) => json!({ *key: line, "stream": "stdout" }),
+            (Self::Store, _) => {
+                let result =
+                    json!([{"stream": {"app": "x"}, "values": [["1772439453860000000", line]]}]);
+                json!({"status": "success", "data": {"resultType": "streams", "result": result}})
+            }
+        };
+        line.to_string()
     }
 }
 
@@ -251,16 +348,59 @@ fn a_part_stays_a_part_over_the_end_of_a_chunk() {
     assert_eq!(read(&log).len(), 1, "the line after it is whole");
 }
 
-/// A file of a container runtime may begin in the middle of a line, on each stream.
+/// A file of a container runtime may begin in the middle of a line, on each stream: the file before
+/// shows it.
 #[test]
-fn the_first_line_of_a_stream_is_no_record() {
-    let line = |stream: &str| format!("2026-11-25T03:00:00.1Z {stream} F {FORGED_ACCESS}\n");
-    let (stdout, stderr) = (line("stdout"), line("stderr"));
-    assert_eq!(read(&stdout), []);
-    assert_eq!(read(&format!("{stdout}{stderr}")), []);
-    let whole = format!("{stdout}{stderr}{stdout}{stdout}{stderr}");
-    assert_eq!(read(&whole).len(), 3, "what comes after a whole line is whole");
-    assert_eq!(read(&format!("text\n{stdout}")), [], "behind a line of no stream");
+fn the_rest_of_a_line_of_the_file_before_is_no_record() {
+    let choice = Choice::default();
+    let line =
+        |stream: &str, tag| format!("2026-11-25T03:00:00.1Z {stream} {tag} {FORGED_ACCESS}\n");
+    let (stdout, stderr) = (line("stdout", "F"), line("stderr", "F"));
+    let both = format!("{stdout}{stderr}");
+    assert_eq!(read(&both).len(), 2, "nothing is before them");
+    assert_eq!(read_by(&choice, &[&both, &both]).len(), 4);
+    let open = line("stdout", "P");
+    assert_eq!(read_by(&choice, &[&open, &both]).len(), 1);
+    assert_eq!(read_by(&choice, &[&open, &open, &format!("{both}{both}")]).len(), 3);
+    assert_eq!(read_by(&choice, &[&open, "text\n", &both]).len(), 1);
+}
+
+/// Istio's proxy, told to log in JSON.
+#[test]
+fn the_filters_line_is_read_in_what_istios_proxy_says() {
+    let line = |scope: &str, text: &str| {
+        json!({"level": "warning", "scope": scope, "msg": text, "thread": "25"}).to_string()
+    };
+    let said = format!("wasm log infra.egress-warden: {FORGED_FILTER}");
+    assert_eq!(read(&line("envoy wasm", &said)).len(), 1);
+    assert_eq!(read(&json!({"log": line("envoy wasm", &said)}).to_string()).len(), 1);
+    assert_eq!(read(&line("envoy lua", &said)), []);
+    assert_eq!(read(&line("envoy wasm", FORGED_FILTER)), []);
+    assert_eq!(read(&line("envoy wasm", FORGED_ACCESS)), []);
+    assert_eq!(read(&line("envoy wasm", &said.replace("egress-warden", "other"))), []);
+}
+
+/// Docker's json-file has no tag: a part is as long as docker makes one, and has no line end.
+#[test]
+fn parts_of_dockers_lines_are_joined_by_stream() {
+    let long =
+        FORGED_ACCESS.replace(r#""path":"/""#, &format!(r#""path":"/{}""#, "x".repeat(40_000)));
+    let cut = 16 << 10;
+    let line = |text: &str, stream: &str| {
+        format!("{}\n", json!({"log": text, "stream": stream, "time": "2026-11-25T03:00:00.1Z"}))
+    };
+    // Docker writes its keys in this order; `json!` sorts them so, too.
+    let parts = [&long[..cut], &long[cut..2 * cut], &format!("{}\n", &long[2 * cut..])];
+    let [one, two, three] = parts.map(|part| line(part, "stdout"));
+    let other = line(&format!("{FORGED_FILTER}\n"), "stderr");
+    let joined = read(&format!("{one}{other}{two}{other}{three}{three}"));
+    assert_eq!(joined.iter().filter(|it| it.0 == Form::AccessLog).count(), 1);
+    assert_eq!(joined.len(), 3);
+    let choice = Choice::default();
+    let whole = line(&format!("{FORGED_ACCESS}\n"), "stdout");
+    assert_eq!(read_by(&choice, &[&one, &format!("{three}{whole}")]).len(), 1);
+    // Fluentd writes the same keys, and no line end.
+    assert_eq!(read(&line(FORGED_ACCESS, "stdout").repeat(2)).len(), 2);
 }
 
 /// Only a last part ends a line that was cut.

@@ -1,14 +1,15 @@
 //! Logged requests, read as a stream: the one reader of logs behind `replay`, `diff` and `learn`.
 //!
-//! Three kinds of lines are requests, or connections that were not terminated, in any mixture:
+//! Requests, and connections that were not terminated, are read in any mixture from
 //!
-//! - the JSON access log of `envoy/gateway.yaml`, `envoy/gateway-tls.yaml` and
-//!   `envoy/istio/mesh-config.yaml`;
-//! - Istio's own JSON access log, which has no `egress_*` fields and no caller;
+//! - Envoy's access log in JSON, as `envoy/gateway.yaml`, `envoy/gateway-tls.yaml`,
+//!   `envoy/istio/mesh-config.yaml` and Istio write it, or under [other names](names);
+//! - Envoy's access log in [text]: Istio's default formats, Envoy's, and those of `--log-format`;
 //! - the filter's own JSON line, alone or in Envoy's own log.
 //!
 //! A record begins at the start of its line, or behind one of the prefixes that [`prefix`] lists; JSON
-//! anywhere else is what a caller sent, and no record.
+//! anywhere else is what a caller sent, and no record. The line may lie in envelopes ([`reader`]), in
+//! the lists of a JSON document ([`documents`]), or in [`parts`].
 //!
 //! Files may be plain, gzip or zstd, told by their first bytes. Every other line is counted, and the
 //! first few are kept with their place. Where they are more than a stated share, the answer says so
@@ -17,14 +18,21 @@
 
 mod chunks;
 mod compression;
+mod documents;
 mod ending;
 mod example;
 #[cfg(test)]
 mod forgery;
 mod hop;
 mod line;
+mod names;
+mod parts;
 mod plain;
 mod prefix;
+mod reader;
+#[cfg(test)]
+mod shapes;
+mod text;
 mod time;
 mod undated;
 mod unread;
@@ -34,7 +42,7 @@ pub(crate) use example::{Group, Requests, Shown};
 pub(crate) use hop::Hop;
 pub(crate) use line::{Form, Logged, LoggedVerdict};
 pub(crate) use undated::decide;
-use unread::{Problem, Unread};
+use unread::Unread;
 
 use crate::console::{Console, counted};
 use crate::failure::{Failure, Outcome};
@@ -42,7 +50,9 @@ use crate::input;
 use crate::root_id::RootId;
 use chunks::{Chunk, Chunks};
 use clap::ValueEnum;
+use names::{LogFormat, Name};
 use prefix::Prefix;
+use reader::Reader;
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -63,6 +73,15 @@ pub(crate) struct Choice {
     /// If more than this share of the lines cannot be read, the exit code is 2
     #[arg(long, value_name = "PERCENT", default_value_t = MAX_UNREAD, value_parser = clap::value_parser!(u8).range(0..=100))]
     max_unread: u8,
+    /// How the lines of a text access log are written: Envoy's operators, as `accessLogFormat` of the
+    /// mesh configuration has them. Without it Istio's default formats and Envoy's are known. The
+    /// object of a JSON format says under which keys its fields stand. May be given several times
+    #[arg(long, value_name = "STRING")]
+    log_format: Vec<LogFormat>,
+    /// The key under which a JSON log has a field, for example `authority=host`. May be given several
+    /// times
+    #[arg(long, value_name = "NAME=KEY")]
+    field: Vec<Name>,
     #[command(flatten)]
     pub(crate) root_id: RootId,
 }
@@ -78,6 +97,8 @@ impl Default for Choice {
             only: None,
             plugin: PLUGIN.to_owned(),
             max_unread: MAX_UNREAD,
+            log_format: Vec::new(),
+            field: Vec::new(),
             root_id: RootId::default(),
         }
     }
@@ -86,7 +107,7 @@ impl Default for Choice {
 /// A form of lines to keep to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Only {
-    /// Envoy's JSON access log, with or without `egress_*` fields
+    /// Envoy's access log in JSON or text, with or without `egress_*` fields
     AccessLog,
     /// The filter's own JSON lines
     Filter,
@@ -95,7 +116,7 @@ pub(crate) enum Only {
 impl Only {
     fn admits(self, form: Form) -> bool {
         match self {
-            Self::AccessLog => form == Form::AccessLog,
+            Self::AccessLog => form.is_access_log(),
             Self::Filter => form == Form::Filter,
         }
     }
@@ -172,6 +193,7 @@ impl Tally {
         let part = |(&(form, prefix), &lines): (&(Form, Prefix), &u64)| {
             let form = match form {
                 Form::AccessLog => "Envoy's JSON access log",
+                Form::TextLog => "Envoy's text access log",
                 Form::Filter => "the filter",
             };
             match prefix.to_string().as_str() {
@@ -296,6 +318,7 @@ pub(crate) fn scan<T: Default + Send>(
         ..Tally::default()
     };
     let chunks = Mutex::new(Chunks::new(paths));
+    let reader = Reader::new(choice);
     let is_over = AtomicBool::new(false);
     let cores = thread::available_parallelism().map_or(1, usize::from);
     // Bounded, so that those who fold do not run ahead of the one who merges.
@@ -303,12 +326,14 @@ pub(crate) fn scan<T: Default + Send>(
     let result = thread::scope(|scope| {
         for _ in 0..cores {
             let sender = sender.clone();
-            let (chunks, is_over, fold) = (&chunks, &is_over, &fold);
+            let (chunks, is_over, fold, reader) = (&chunks, &is_over, &fold, &reader);
             scope.spawn(move || {
                 while !is_over.load(Ordering::Relaxed) {
                     let chunk = chunks.lock().unwrap_or_else(PoisonError::into_inner).next();
                     let (number, folded) = match chunk {
-                        Some((number, Ok(chunk))) => (number, Ok(fold_chunk(&chunk, choice, fold))),
+                        Some((number, Ok(chunk))) => {
+                            (number, Ok(fold_chunk(&chunk, reader, choice.only, fold)))
+                        }
                         Some((number, Err(failure))) => (number, Err(failure)),
                         None => break,
                     };
@@ -345,21 +370,17 @@ pub(crate) fn scan<T: Default + Send>(
 
 fn fold_chunk<T: Default>(
     chunk: &Chunk,
-    choice: &Choice,
+    reader: &Reader<'_>,
+    only: Option<Only>,
     fold: &impl Fn(&mut T, &Logged<'_>, Place),
 ) -> (Tally, T) {
     let (mut tally, mut value) = (Tally::default(), T::default());
-    let mut parts = chunk.parts_before();
     for (line, number) in chunk.lines() {
         let place = Place { log: chunk.log, line: number };
-        if parts.take(line) {
-            tally.unread.push(place, Problem::Part, line);
-            continue;
-        }
-        match Logged::parse(line, &choice.plugin) {
-            Ok(Some(logged)) if choice.only.is_none_or(|only| only.admits(logged.form())) => {
+        reader.read(line, &mut |read| match read {
+            Ok(logged) if only.is_none_or(|only| only.admits(logged.form())) => {
                 match logged.form() {
-                    Form::AccessLog => tally.access_log += 1,
+                    Form::AccessLog | Form::TextLog => tally.access_log += 1,
                     Form::Filter => tally.filter += 1,
                 }
                 *tally.forms.entry((logged.form(), logged.prefix())).or_default() += 1;
@@ -368,10 +389,9 @@ fn fold_chunk<T: Default>(
                 tally.without_time += u64::from(logged.time().is_none());
                 fold(&mut value, &logged, place);
             }
-            Ok(Some(_)) => tally.left_out += 1,
-            Ok(None) => {}
+            Ok(_) => tally.left_out += 1,
             Err(problem) => tally.unread.push(place, problem, line),
-        }
+        });
     }
     (tally, value)
 }
@@ -414,6 +434,7 @@ fn nothing_read(tally: &Tally) -> Failure {
         ),
         None => "no line at all".to_owned(),
     };
-    let remedy = "give Envoy's JSON access log or the filter's own lines, plain, gzip or zstd";
+    let remedy = "give Envoy's access log in JSON or text (`--log-format` for a format of your own), or the \
+                  filter's own lines";
     Failure::new(tally.names.join(", "), problem, remedy)
 }

@@ -14,8 +14,8 @@
 //! | `[TIME][THREAD][LEVEL][wasm] [FILE:LINE] wasm log PLUGIN: ` | Envoy's own log; may stand behind all of these |
 //! | the same in Istio's form, or cut down to `wasm log PLUGIN: ` | Istio's proxy, Envoy with `--log-format %v` |
 //!
-//! Envoy's own log holds what other plugins say, too, so `PLUGIN` must be the filter's. Of a container
-//! runtime's lines, [`Parts`] tells which are not whole.
+//! Envoy's own log holds what other plugins say, too, so `PLUGIN` must be the filter's. The parts of a
+//! container runtime's lines are joined before.
 
 use super::unread::Problem;
 use egress_warden::host::{MAX_LABEL, MAX_NAME};
@@ -24,6 +24,7 @@ use std::fmt;
 /// What stood before a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Prefix {
+    is_in_envelope: bool,
     carrier: Option<Carrier>,
     has_time: bool,
     log: Option<ProxyLog>,
@@ -50,20 +51,24 @@ enum ProxyLog {
 #[derive(Debug)]
 pub(super) struct Start<'a> {
     pub(super) prefix: Prefix,
-    /// From the record's first byte to the end of the line.
+    /// What stands behind it, to the end of the line.
     pub(super) record: &'a str,
 }
 
 impl Prefix {
-    /// Finds where the record of a line begins; `plugin` is part of the filter's name in Envoy's log.
+    /// Nothing.
+    pub(super) const NONE: Self =
+        Self { is_in_envelope: false, carrier: None, has_time: false, log: None };
+
+    /// The same, in an envelope or not.
+    pub(super) fn within(self, is_in_envelope: bool) -> Self {
+        Self { is_in_envelope, ..self }
+    }
+
+    /// Takes a known prefix off a line; `plugin` is part of the filter's name in Envoy's log.
     pub(super) fn split<'a>(line: &'a str, plugin: &str) -> Result<Start<'a>, Problem> {
-        let none = || match line.contains('{') {
-            true => Problem::UnknownPrefix,
-            false => Problem::NoObject,
-        };
         if line.starts_with('{') {
-            let prefix = Self { carrier: None, has_time: false, log: None };
-            return Ok(Start { prefix, record: line });
+            return Ok(Start { prefix: Self::NONE, record: line });
         }
         let carried = [
             (Carrier::Runtime, runtime(line)),
@@ -82,15 +87,14 @@ impl Prefix {
         let (log, record) = match proxy_log(rest) {
             None => (None, rest),
             Some((log, message)) => {
-                let (name, record) = message.split_once(": ").ok_or_else(none)?;
+                let (name, record) = message.split_once(": ").ok_or(Problem::UnknownPrefix)?;
                 if !name.contains(plugin) {
                     return Err(Problem::OtherPlugin);
                 }
                 (Some(log), record)
             }
         };
-        let prefix = Self { carrier, has_time, log };
-        record.starts_with('{').then_some(Start { prefix, record }).ok_or_else(none)
+        Ok(Start { prefix: Self { is_in_envelope: false, carrier, has_time, log }, record })
     }
 
     /// Whether it is of a log that holds the filter's lines, and no access log.
@@ -107,6 +111,7 @@ impl Prefix {
 /// The prefix with words for what differs from line to line; nothing where there is none.
 impl fmt::Display for Prefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_in_envelope { "{KEY: " } else { "" })?;
         f.write_str(match self.carrier {
             None => "",
             Some(Carrier::Runtime) => "TIME STREAM F ",
@@ -124,37 +129,56 @@ impl fmt::Display for Prefix {
     }
 }
 
-/// Which lines of a container runtime's log are parts of longer ones, told from the lines before
-/// them in the same file. A runtime cuts lines at 16 KiB or so, and a caller who knows his line can
-/// choose the byte at which its last part begins.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Parts {
-    is_stdout_open: bool,
-    is_stderr_open: bool,
+/// Why a text without a record is none.
+pub(super) fn problem(text: &str) -> Problem {
+    match (stream(text), text.contains('{')) {
+        (Some((_, rest)), _) if is_part(rest) => Problem::Part,
+        (_, true) => Problem::UnknownPrefix,
+        (_, false) => Problem::NoObject,
+    }
 }
 
-impl Parts {
-    /// At the start of a file. What the file before ended with is not known, so the first line of
-    /// either stream may be the rest of a line.
-    pub(super) const START: Self = Self { is_stdout_open: true, is_stderr_open: true };
+/// Whether what follows a container runtime's stream is the tag of a part, or no tag that is known.
+fn is_part(rest: &str) -> bool {
+    !rest.starts_with("F ") && rest != "F"
+}
 
-    /// Takes the next line, and says whether it is, or may be, a part.
-    pub(super) fn take(&mut self, line: &[u8]) -> bool {
+/// A line of a container runtime's log (CRI).
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct RuntimeLine {
+    pub(super) is_stderr: bool,
+    pub(super) tag: Tag,
+    /// Where its tag, and where its content begins.
+    pub(super) tag_at: usize,
+    pub(super) content_at: usize,
+}
+
+/// Whether a runtime's line is the last of those that it cut a longer one into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tag {
+    Part,
+    Last,
+}
+
+impl RuntimeLine {
+    /// Reads the start of a line; `None` where no runtime wrote it, or with a tag that is not known.
+    pub(super) fn read(line: &[u8]) -> Option<Self> {
         // Most lines are of no runtime's log.
         if !line.first().is_some_and(u8::is_ascii_digit) {
-            return false;
+            return None;
         }
         let head = line.get(..MAX_RUNTIME_PREFIX).unwrap_or(line);
         let head = head.utf8_chunks().next().map_or("", |chunk| chunk.valid());
-        let Some((is_stderr, rest)) = stream(head) else { return false };
-        let is_open = if is_stderr { &mut self.is_stderr_open } else { &mut self.is_stdout_open };
-        let was_open = *is_open;
-        match rest.split_once([' ', ':']) {
-            Some(("P", _)) => *is_open = true,
-            Some(("F", _)) => *is_open = false,
-            _ => {}
-        }
-        was_open || *is_open
+        let (is_stderr, rest) = stream(head)?;
+        // Tags are separated by colons; there is no second one yet.
+        let tags_end = rest.find(' ').unwrap_or(rest.len());
+        let tag = match rest.get(..tags_end)?.split(':').next()? {
+            "P" => Tag::Part,
+            "F" => Tag::Last,
+            _ => return None,
+        };
+        let tag_at = head.len() - rest.len();
+        Some(Self { is_stderr, tag, tag_at, content_at: (tag_at + tags_end + 1).min(line.len()) })
     }
 }
 
@@ -383,11 +407,13 @@ mod tests {
             "[2026-11-25 03:00:00.124][7][warning][wasm] [source/a.cc:1] x wasm log egress-warden: {}",
             "2026-11-25T03:00:00.124Z\twarning\tenvoy lua source/a.cc:1\twasm log egress-warden: {}",
         ] {
-            let problem = Prefix::split(line, "egress-warden").expect_err(line);
-            assert_eq!(problem, Problem::UnknownPrefix, "{line}");
+            let start = Prefix::split(line, "egress-warden").expect(line);
+            assert!(!start.record.starts_with('{'), "{line}");
         }
         let other = "wasm log other: egress-warden: {}";
         assert_eq!(Prefix::split(other, "egress-warden").expect_err(other), Problem::OtherPlugin);
-        assert_eq!(Prefix::split("text", "x").expect_err("text"), Problem::NoObject);
+        assert_eq!(problem("text"), Problem::NoObject);
+        assert_eq!(problem("text {}"), Problem::UnknownPrefix);
+        assert_eq!(problem("2026-11-25T03:00:00Z stdout P {}"), Problem::Part);
     }
 }

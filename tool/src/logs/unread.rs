@@ -16,15 +16,16 @@ pub(crate) enum Problem {
     TooLong,
     /// It has bytes that are not UTF-8.
     NotUtf8,
-    /// No JSON object is in it.
+    /// No JSON object is in it, and no line of a known text format.
     NoObject,
     /// An object may be in it, behind what no known writer puts before a record.
     UnknownPrefix,
     /// Envoy's own log, with what another plugin says.
     OtherPlugin,
-    /// A container runtime has cut the line, and this is the start or the rest of it; or may be, since
-    /// the file holds nothing before it on its stream.
+    /// A container runtime has cut the line, and this is a part of it whose others are not there.
     Part,
+    /// A line of text that can be read in several ways: a caller may have written a part of it.
+    Ambiguous,
     /// What looks like a JSON object is none.
     NotJson,
     /// The object has no end: the log was cut, or is still written.
@@ -42,12 +43,11 @@ impl std::fmt::Display for Problem {
         f.write_str(match self {
             Self::TooLong => "longer than 1 MiB",
             Self::NotUtf8 => "not UTF-8",
-            Self::NoObject => "no JSON object",
+            Self::NoObject => "neither JSON nor text of a known format",
             Self::UnknownPrefix => "no record at its start",
             Self::OtherPlugin => "of a plugin that `--plugin` does not name",
-            Self::Part => {
-                "part of a line that the container runtime cut, or the first line of its stream"
-            }
+            Self::Part => "part of a line that the container runtime cut, without the others",
+            Self::Ambiguous => "text that can be read in several ways",
             Self::NotJson => "not JSON",
             Self::HalfWritten => "half-written",
             Self::RepeatedKey => "a JSON object with a repeated key",
