@@ -13,8 +13,12 @@ use std::process::{Command, Output};
 
 #[path = "import/domains.rs"]
 mod domains;
+#[path = "import/google_swp.rs"]
+mod google_swp;
 #[path = "import/harden_runner.rs"]
 mod harden_runner;
+#[path = "import/network_firewall.rs"]
+mod network_firewall;
 #[path = "import/squid.rs"]
 mod squid;
 

@@ -5,8 +5,10 @@
 
 mod domains;
 mod draft;
+mod google_swp;
 mod harden_runner;
 mod hosts;
+mod network_firewall;
 mod squid;
 mod text;
 
@@ -68,10 +70,15 @@ pub(crate) enum Kind {
     Squid,
     /// A workflow with steps of StepSecurity's Harden-Runner
     HardenRunner,
+    /// UrlLists of Google's Secure Web Proxy
+    GoogleSwp,
+    /// Domain lists of AWS Network Firewall
+    AwsNetworkFirewall,
 }
 
 /// Every kind but `auto`, the surest signs first.
-const KINDS: [Kind; 3] = [Kind::HardenRunner, Kind::Squid, Kind::Domains];
+const KINDS: [Kind; 5] =
+    [Kind::HardenRunner, Kind::AwsNetworkFirewall, Kind::GoogleSwp, Kind::Squid, Kind::Domains];
 
 impl Kind {
     /// Whether a text looks like this kind.
@@ -81,6 +88,8 @@ impl Kind {
             Self::Domains => domains::looks(text),
             Self::Squid => squid::looks(text),
             Self::HardenRunner => harden_runner::looks(text),
+            Self::GoogleSwp => google_swp::looks(text),
+            Self::AwsNetworkFirewall => network_firewall::looks(text),
         }
     }
 
@@ -90,6 +99,8 @@ impl Kind {
             Self::Domains => domains::import(texts, draft),
             Self::Squid => squid::import(texts, draft),
             Self::HardenRunner => harden_runner::import(texts, draft),
+            Self::GoogleSwp => google_swp::import(texts, draft),
+            Self::AwsNetworkFirewall => network_firewall::import(texts, draft),
         }
     }
 
