@@ -11,7 +11,7 @@ use super::documents::{self, Fed, Splitter};
 use super::line::{Fields, Inner, Logged};
 use super::names::{LogFormat, Name};
 use super::prefix::{self, Prefix, Start};
-use super::text::{self, TextFormat};
+use super::text::{self, Formats};
 use super::unread::Problem;
 use super::{Choice, Form};
 use egress_warden::time::Time;
@@ -22,7 +22,7 @@ pub(super) struct Reader<'c> {
     plugin: &'c str,
     names: Vec<Name>,
     /// The formats of text that somebody gave, which replace the default ones.
-    formats: Vec<TextFormat>,
+    formats: Formats,
 }
 
 /// Where a text stands.
@@ -51,7 +51,7 @@ impl<'c> Reader<'c> {
                 LogFormat::Json(keys) => names.extend(keys.iter().cloned()),
             }
         }
-        Self { plugin: &choice.plugin, names, formats }
+        Self { plugin: &choice.plugin, names, formats: Formats::new(formats) }
     }
 
     /// Gives out what a line holds; nothing where it is blank.
@@ -90,7 +90,7 @@ impl<'c> Reader<'c> {
     /// Reads a text by formats, and says whether one fits.
     fn format(
         &self,
-        formats: &[TextFormat],
+        formats: &Formats,
         text: &str,
         start: &Start<'_>,
         within: Within,
@@ -102,9 +102,9 @@ impl<'c> Reader<'c> {
         }
         let whole = match start.record.len() == text.len() {
             true => None,
-            false => text::read(formats, text)?,
+            false => formats.read(text)?,
         };
-        let (prefix, fields) = match (whole, text::read(formats, start.record)?) {
+        let (prefix, fields) = match (whole, formats.read(start.record)?) {
             (None, None) => return Ok(false),
             (None, Some(fields)) => (start.prefix, fields),
             (Some(fields), None) => (Prefix::NONE, fields),

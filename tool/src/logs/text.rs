@@ -58,7 +58,7 @@ const DEFAULTS: [&str; 5] = [
     ),
 ];
 
-static DEFAULT_FORMATS: LazyLock<Vec<TextFormat>> = LazyLock::new(|| {
+static DEFAULT_FORMATS: LazyLock<Formats> = LazyLock::new(|| {
     let mut formats: Vec<TextFormat> =
         DEFAULTS.iter().filter_map(|format| format.parse().ok()).collect();
     // Of two formats that differ in the route's name at their end, the shorter one would else take both
@@ -68,12 +68,53 @@ static DEFAULT_FORMATS: LazyLock<Vec<TextFormat>> = LazyLock::new(|| {
             last.values = Values::Word;
         }
     }
-    formats
+    Formats::new(formats)
 });
 
 /// The formats that are tried where none is given.
-pub(super) fn defaults() -> &'static [TextFormat] {
+pub(super) fn defaults() -> &'static Formats {
     &DEFAULT_FORMATS
+}
+
+/// Formats that a line may have.
+#[derive(Debug)]
+pub(super) struct Formats(Vec<Format>);
+
+#[derive(Debug)]
+struct Format {
+    format: TextFormat,
+    /// How many operators it begins with that the one before it begins with as well: what they match
+    /// need not be looked for again.
+    shared: usize,
+}
+
+impl Formats {
+    pub(super) fn new(formats: Vec<TextFormat>) -> Self {
+        let mut all: Vec<Format> = Vec::with_capacity(formats.len());
+        for format in formats {
+            let shared = all.last().map_or(0, |before| before.format.shared_with(&format));
+            all.push(Format { format, shared });
+        }
+        Self(all)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Reads a line. Where it can be read in several ways, by one format or by several, it is not.
+    pub(super) fn read<'a>(&self, line: &'a str) -> Result<Option<Fields<'a>>, Problem> {
+        let mut search = Search::default();
+        let mut one = None;
+        for Format { format, shared } in &self.0 {
+            if let Some(fields) = format.read(line, *shared, &mut search)?
+                && one.replace(fields).is_some()
+            {
+                return Err(Problem::Ambiguous);
+            }
+        }
+        Ok(one)
+    }
 }
 
 /// A format of text lines, from a string of Envoy's operators.
@@ -84,7 +125,7 @@ pub(crate) struct TextFormat {
     operators: Vec<Operator>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Operator {
     /// The key of the field that it fills; none where nobody asks for it.
     key: Option<String>,
@@ -109,23 +150,6 @@ enum Values {
     Protocol,
 }
 
-/// Reads a line by formats. Where it can be read in several ways, by one format or by several, it is
-/// not.
-pub(super) fn read<'a>(
-    formats: &[TextFormat],
-    line: &'a str,
-) -> Result<Option<Fields<'a>>, Problem> {
-    let mut one = None;
-    for format in formats {
-        if let Some(fields) = format.read(line)?
-            && one.replace(fields).is_some()
-        {
-            return Err(Problem::Ambiguous);
-        }
-    }
-    Ok(one)
-}
-
 /// A place in a line up to which it can be read.
 #[derive(Clone, Copy, Debug)]
 struct Place {
@@ -138,37 +162,108 @@ struct Place {
 /// More places for one operator are too many ways.
 const MAX_PLACES: usize = 512;
 
+/// Up to which places the operators of a format can be read: one level for the start, and one behind
+/// each operator.
+#[derive(Debug, Default)]
+struct Search {
+    places: Vec<Place>,
+    /// Where each level begins.
+    levels: Vec<usize>,
+}
+
+impl Search {
+    /// Keeps that many levels.
+    fn cut(&mut self, levels: usize) {
+        if let Some(end) = self.levels.get(levels) {
+            self.places.truncate(*end);
+            self.levels.truncate(levels);
+        }
+    }
+
+    fn level(&self, number: usize) -> &[Place] {
+        let start = self.levels.get(number).copied().unwrap_or(self.places.len());
+        let end = self.levels.get(number + 1).copied().unwrap_or(self.places.len());
+        self.places.get(start..end).unwrap_or_default()
+    }
+
+    /// Begins the next level.
+    fn begin(&mut self) {
+        self.levels.push(self.places.len());
+    }
+
+    /// Adds a place to the last level, which stays in order and names each once.
+    fn push(&mut self, place: Place) {
+        let start = self.levels.last().copied().unwrap_or_default();
+        let behind = self.places.get(start..).unwrap_or_default();
+        let at = start + behind.iter().rposition(|it| it.at <= place.at).map_or(0, |at| at + 1);
+        match self.places.get_mut(start..at).and_then(<[Place]>::last_mut) {
+            Some(same) if same.at == place.at => same.has_several_ways = true,
+            _ => self.places.insert(at, place),
+        }
+    }
+
+    fn is_too_wide(&self) -> bool {
+        let start = self.levels.last().copied().unwrap_or_default();
+        self.places.len() - start > MAX_PLACES
+    }
+}
+
 impl TextFormat {
-    fn read<'a>(&self, line: &'a str) -> Result<Option<Fields<'a>>, Problem> {
-        let Some(rest) = line.strip_prefix(&self.start) else { return Ok(None) };
-        let start = Place { at: line.len() - rest.len(), from: 0, has_several_ways: false };
-        let mut levels = Vec::with_capacity(self.operators.len() + 1);
-        levels.push(vec![start]);
-        for (number, operator) in self.operators.iter().enumerate() {
+    /// How many operators two formats begin with together. The last of each ends the line, which
+    /// others do not.
+    fn shared_with(&self, other: &Self) -> usize {
+        let most = self.operators.len().min(other.operators.len()).saturating_sub(1);
+        let pairs = self.operators.iter().zip(&other.operators).take(most);
+        match self.start == other.start {
+            true => pairs.take_while(|(one, other)| one == other).count(),
+            false => 0,
+        }
+    }
+
+    /// Reads a line. The search holds what the format before has found, of which the first operators
+    /// are shared.
+    fn read<'a>(
+        &self,
+        line: &'a str,
+        shared: usize,
+        search: &mut Search,
+    ) -> Result<Option<Fields<'a>>, Problem> {
+        if shared == 0 {
+            search.cut(0);
+            let Some(rest) = line.strip_prefix(&self.start) else { return Ok(None) };
+            search.begin();
+            let at = line.len() - rest.len();
+            search.push(Place { at, from: 0, has_several_ways: false });
+        }
+        if search.levels.len() <= shared {
+            return Ok(None);
+        }
+        search.cut(shared + 1);
+        for (number, operator) in self.operators.iter().enumerate().skip(shared) {
             let is_last = number + 1 == self.operators.len();
-            let before = levels.last().map_or(&[][..], Vec::as_slice);
-            let places = operator.places(line.as_bytes(), before, is_last);
-            match places.len() {
-                0 => return Ok(None),
-                more if more > MAX_PLACES => return Err(Problem::Ambiguous),
-                _ => levels.push(places),
+            operator.find(line.as_bytes(), number, is_last, search);
+            if search.is_too_wide() {
+                return Err(Problem::Ambiguous);
+            }
+            if search.level(number + 1).is_empty() {
+                search.cut(number + 1);
+                return Ok(None);
             }
         }
-        match levels.last().map(Vec::as_slice) {
-            Some([Place { has_several_ways: false, .. }]) => Ok(Some(self.fields(line, &levels))),
+        match search.level(self.operators.len()) {
+            [Place { has_several_ways: false, .. }] => Ok(Some(self.fields(line, search))),
             _ => Err(Problem::Ambiguous),
         }
     }
 
     /// The fields of a line that can be read in one way, which is found from its end.
-    fn fields<'a>(&self, line: &'a str, levels: &[Vec<Place>]) -> Fields<'a> {
+    fn fields<'a>(&self, line: &'a str, search: &Search) -> Fields<'a> {
         let mut fields = Fields::default();
         let mut chosen = 0;
-        for (operator, pair) in self.operators.iter().zip(levels.windows(2)).rev() {
-            let [before, places] = pair else { continue };
-            let Some(place) = places.get(chosen) else { continue };
+        for (number, operator) in self.operators.iter().enumerate().rev() {
+            let Some(place) = search.level(number + 1).get(chosen) else { continue };
             chosen = place.from;
-            let Some(start) = before.get(chosen) else { continue };
+            let Some(start) = search.level(number).get(chosen) else { continue };
             let value = line.get(start.at..place.at.saturating_sub(operator.after.len()));
             if let (Some(key), Some(value)) = (&operator.key, value) {
                 fields.set_text(key, value);
@@ -193,57 +288,58 @@ impl TextFormat {
 }
 
 impl Operator {
-    /// The places behind this operator and what follows it, from those before; sorted.
-    fn places(&self, line: &[u8], before: &[Place], is_last: bool) -> Vec<Place> {
-        let mut places = match self.values {
-            Values::Any => self.places_behind_any(line, before, is_last),
-            _ => self.places_behind_some(line, before, is_last),
-        };
-        places.sort_unstable_by_key(|place| place.at);
-        places.dedup_by(|next, one| {
-            let is_same = next.at == one.at;
-            one.has_several_ways |= is_same;
-            is_same
-        });
-        places
+    /// Finds the places behind this operator and what follows it, from those of a level.
+    fn find(&self, line: &[u8], level: usize, is_last: bool, search: &mut Search) {
+        search.begin();
+        let count = search.level(level).len();
+        if self.values == Values::Any {
+            return self.find_any(line, level, is_last, search);
+        }
+        for from in 0..count {
+            let Some(&place) = search.level(level).get(from) else { break };
+            self.find_from(line, place, from, is_last, search);
+            if search.is_too_wide() {
+                break;
+            }
+        }
     }
 
-    fn places_behind_any(&self, line: &[u8], before: &[Place], is_last: bool) -> Vec<Place> {
-        let Some(first) = before.first() else { return Vec::new() };
-        let ends = ends(line, first.at..line.len(), self.after.as_bytes(), is_last);
-        let mut places = Vec::new();
-        for end in ends {
+    fn find_any(&self, line: &[u8], level: usize, is_last: bool, search: &mut Search) {
+        let Some(first) = search.level(level).first() else { return };
+        for end in ends(line, first.at..line.len(), self.after.as_bytes(), is_last) {
             let start = end - self.after.len();
-            let mut ways = before.iter().enumerate().take_while(|(_, place)| place.at <= start);
-            let Some((from, way)) = ways.next() else { continue };
-            let has_several_ways = way.has_several_ways || ways.next().is_some();
-            places.push(Place { at: end, from, has_several_ways });
-            if places.len() > MAX_PLACES {
+            let before = search.level(level);
+            let Some(way) = before.first() else { break };
+            let has_several_ways =
+                way.has_several_ways || before.get(1).is_some_and(|place| place.at <= start);
+            search.push(Place { at: end, from: 0, has_several_ways });
+            if search.is_too_wide() {
                 break;
             }
         }
-        places
     }
 
-    fn places_behind_some(&self, line: &[u8], before: &[Place], is_last: bool) -> Vec<Place> {
-        let mut places = Vec::new();
-        for (from, place) in before.iter().enumerate() {
-            let rest = line.get(place.at..).unwrap_or_default();
-            let run = rest.iter().position(|byte| !self.values.may_hold(*byte));
-            let last = place.at + run.unwrap_or(rest.len()) + self.after.len();
-            let range = place.at..last.min(line.len());
-            for end in ends(line, range, self.after.as_bytes(), is_last) {
-                let value = line.get(place.at..end - self.after.len()).unwrap_or_default();
-                if self.values.admits(value) {
-                    let has_several_ways = place.has_several_ways;
-                    places.push(Place { at: end, from, has_several_ways });
-                }
-            }
-            if places.len() > MAX_PLACES {
-                break;
+    fn find_from(
+        &self,
+        line: &[u8],
+        place: Place,
+        from: usize,
+        is_last: bool,
+        search: &mut Search,
+    ) {
+        let rest = line.get(place.at..).unwrap_or_default();
+        if !rest.first().is_some_and(|byte| self.values.may_begin(*byte)) {
+            return;
+        }
+        let run = rest.iter().position(|byte| !self.values.may_hold(*byte));
+        let last = place.at + run.unwrap_or(rest.len()) + self.after.len();
+        let range = place.at..last.min(line.len());
+        for end in ends(line, range, self.after.as_bytes(), is_last) {
+            let value = line.get(place.at..end - self.after.len()).unwrap_or_default();
+            if self.values.admits(value) {
+                search.push(Place { at: end, from, has_several_ways: place.has_several_ways });
             }
         }
-        places
     }
 }
 
@@ -268,6 +364,14 @@ fn ends<'a>(
 }
 
 impl Values {
+    /// Whether a value may begin so; none of those that are asked is empty.
+    fn may_begin(self, byte: u8) -> bool {
+        match self {
+            Self::Protocol => byte == b'H' || byte == b'-',
+            _ => self.may_hold(byte),
+        }
+    }
+
     fn may_hold(self, byte: u8) -> bool {
         match self {
             Self::Any => true,
@@ -438,7 +542,7 @@ mod tests {
 
     #[test]
     fn every_default_format_is_one() {
-        assert_eq!(defaults().len(), DEFAULTS.len());
+        assert_eq!(defaults().0.len(), DEFAULTS.len());
     }
 
     #[test]
@@ -482,8 +586,8 @@ mod tests {
             "%REQ(:METHOD)% %REQ(:AUTHORITY)% %RESPONSE_CODE% \"%REQ(USER-AGENT)%\""
                 .parse()
                 .expect("a format");
-        let formats = [format];
-        let ways = |line: &str| match read(&formats, line) {
+        let formats = Formats::new(vec![format]);
+        let ways = |line: &str| match formats.read(line) {
             Ok(None) => 0,
             Ok(Some(_)) => 1,
             Err(_) => 2,
