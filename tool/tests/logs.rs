@@ -40,6 +40,15 @@ fn what_holds_no_request_is_unreadable_input() {
         ("broken.gz", [&b"\x1f\x8b\x08\0\0\0\0\0\0\xff"[..], &[0xff; 100]].concat()),
         ("magic.zst", b"\x28\xb5\x2f\xfd".to_vec()),
         ("broken.zst", [&b"\x28\xb5\x2f\xfd"[..], &[0xff; 100]].concat()),
+        (
+            "utf-16.log",
+            line(1).encode_utf16().fold(b"\xff\xfe".to_vec(), |mut all, unit| {
+                all.extend(unit.to_le_bytes());
+                all
+            }),
+        ),
+        ("packed.xz", b"\xfd7zXZ\0\0".to_vec()),
+        ("packed.bz2", b"BZh91AY&SY".to_vec()),
         ("gigantic-line.log", b"x".repeat(10 << 20)),
     ] {
         let log = folder.file(name, &bytes);

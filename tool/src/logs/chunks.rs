@@ -1,7 +1,7 @@
 //! Logs cut into chunks of whole lines. Lines that a container runtime cut are joined here, and JSON over
 //! many lines is made lines of.
 
-use super::compression;
+use super::compression::{self, Unopened};
 use super::documents::{self, Fed, Splitter};
 use super::parts::{Parts, Taken};
 use crate::failure::Failure;
@@ -117,7 +117,7 @@ impl<'a> Chunks<'a> {
                     Ok(bytes) => {
                         self.log = Some(Log::new(self.next_log, bytes).behind(&self.parts));
                     }
-                    Err(error) => return Some(Err(input::unreadable(path, &error))),
+                    Err(unopened) => return Some(Err(not_opened(path, &unopened))),
                 }
                 self.next_log += 1;
             }
@@ -361,6 +361,15 @@ impl Lines {
         self.bytes.extend_from_slice(line.get(..=MAX_LINE).unwrap_or(line));
         self.bytes.push(b'\n');
         self.numbers.push(number);
+    }
+}
+
+fn not_opened(path: &Path, why: &Unopened) -> Failure {
+    match why {
+        Unopened::Unreadable(error) => input::unreadable(path, error),
+        Unopened::Foreign(foreign) => {
+            Failure::new(input::name(path), foreign.problem, foreign.remedy)
+        }
     }
 }
 

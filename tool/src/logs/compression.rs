@@ -21,7 +21,7 @@ const ZSTD_SKIPPABLE: [u8; 3] = [0x2a, 0x4d, 0x18];
 
 /// The content of a file, or of standard input for `-`; `progress` counts its bytes as they lie in
 /// the file.
-pub(super) fn open(path: &Path, progress: &ProgressBar) -> io::Result<Box<dyn Read + Send>> {
+pub(super) fn open(path: &Path, progress: &ProgressBar) -> Result<Box<dyn Read + Send>, Unopened> {
     let file: Box<dyn Read + Send> = match path == Path::new("-") {
         true => Box::new(io::stdin()),
         false => Box::new(File::open(path)?),
@@ -29,11 +29,70 @@ pub(super) fn open(path: &Path, progress: &ProgressBar) -> io::Result<Box<dyn Re
     decode(Box::new(progress.wrap_read(file)))
 }
 
-fn decode(mut file: Box<dyn Read + Send>) -> io::Result<Box<dyn Read + Send>> {
+/// Why a file was not opened.
+#[derive(Debug)]
+pub(super) enum Unopened {
+    Unreadable(io::Error),
+    /// It is of a form that is not read.
+    Foreign(&'static Foreign),
+}
+
+impl From<io::Error> for Unopened {
+    fn from(error: io::Error) -> Self {
+        Self::Unreadable(error)
+    }
+}
+
+/// A form of files that is known and not read.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Foreign {
+    begins: &'static [u8],
+    pub(super) problem: &'static str,
+    pub(super) remedy: &'static str,
+}
+
+const FOREIGN: [Foreign; 5] = [
+    Foreign {
+        begins: b"\xff\xfe",
+        problem: "is UTF-16",
+        remedy: "convert it first: `iconv -f UTF-16 -t UTF-8 FILE`",
+    },
+    Foreign {
+        begins: b"\xfe\xff",
+        problem: "is UTF-16",
+        remedy: "convert it first: `iconv -f UTF-16 -t UTF-8 FILE`",
+    },
+    Foreign {
+        begins: b"\xfd7zX",
+        problem: "is packed by xz, which is not read",
+        remedy: "unpack it first: `xz -dc FILE`, and give `-`",
+    },
+    Foreign {
+        begins: b"BZh",
+        problem: "is packed by bzip2, which is not read",
+        remedy: "unpack it first: `bzip2 -dc FILE`, and give `-`",
+    },
+    Foreign {
+        begins: b"PK\x03\x04",
+        problem: "is a zip archive, which is not read",
+        remedy: "unpack it first: `unzip -p FILE`, and give `-`",
+    },
+];
+
+/// What some editors put before text.
+const UTF_8: &[u8] = b"\xef\xbb\xbf";
+
+fn decode(mut file: Box<dyn Read + Send>) -> Result<Box<dyn Read + Send>, Unopened> {
     let mut head = Vec::new();
     (&mut file).take(4).read_to_end(&mut head)?;
+    if let Some(foreign) = FOREIGN.iter().find(|it| head.starts_with(it.begins)) {
+        return Err(Unopened::Foreign(foreign));
+    }
     let is_gzip = head.starts_with(&GZIP);
     let is_zstd = head == ZSTD || head.ends_with(&ZSTD_SKIPPABLE);
+    if head.starts_with(UTF_8) {
+        head.drain(..UTF_8.len());
+    }
     let whole = io::Cursor::new(head).chain(file);
     Ok(match (is_gzip, is_zstd) {
         (true, _) => Box::new(MultiGzDecoder::new(BufReader::with_capacity(BLOCK, whole))),
@@ -117,7 +176,8 @@ mod tests {
 
     fn content(file: &[u8]) -> io::Result<Vec<u8>> {
         let mut content = Vec::new();
-        decode(Box::new(io::Cursor::new(file.to_vec())))?.read_to_end(&mut content)?;
+        let file = decode(Box::new(io::Cursor::new(file.to_vec()))).expect("a file that is read");
+        { file }.read_to_end(&mut content)?;
         Ok(content)
     }
 
@@ -165,5 +225,23 @@ mod tests {
             let error = content(&file).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof, "{error}");
         }
+    }
+
+    #[test]
+    fn what_is_known_and_not_read_is_told_with_its_remedy() {
+        for (file, problem) in [
+            (&b"\xff\xfe{\0"[..], "is UTF-16"),
+            (b"\xfe\xff\0{", "is UTF-16"),
+            (b"\xfd7zXZ\0rest", "is packed by xz, which is not read"),
+            (b"BZh91AY", "is packed by bzip2, which is not read"),
+            (b"PK\x03\x04rest", "is a zip archive, which is not read"),
+        ] {
+            match decode(Box::new(io::Cursor::new(file.to_vec()))) {
+                Err(Unopened::Foreign(foreign)) => assert_eq!(foreign.problem, problem),
+                _ => panic!("{problem}"),
+            }
+        }
+        assert_eq!(content(b"\xef\xbb\xbf{}").unwrap(), b"{}");
+        assert_eq!(content(b"\xef\xbb\xbf").unwrap(), b"");
     }
 }
