@@ -19,6 +19,8 @@ mod google_swp;
 mod harden_runner;
 #[path = "import/network_firewall.rs"]
 mod network_firewall;
+#[path = "import/smokescreen.rs"]
+mod smokescreen;
 #[path = "import/squid.rs"]
 mod squid;
 

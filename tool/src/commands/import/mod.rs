@@ -9,6 +9,7 @@ mod google_swp;
 mod harden_runner;
 mod hosts;
 mod network_firewall;
+mod smokescreen;
 mod squid;
 mod text;
 
@@ -74,11 +75,19 @@ pub(crate) enum Kind {
     GoogleSwp,
     /// Domain lists of AWS Network Firewall
     AwsNetworkFirewall,
+    /// An access control list (v1) of Stripe's Smokescreen
+    Smokescreen,
 }
 
 /// Every kind but `auto`, the surest signs first.
-const KINDS: [Kind; 5] =
-    [Kind::HardenRunner, Kind::AwsNetworkFirewall, Kind::GoogleSwp, Kind::Squid, Kind::Domains];
+const KINDS: [Kind; 6] = [
+    Kind::HardenRunner,
+    Kind::AwsNetworkFirewall,
+    Kind::GoogleSwp,
+    Kind::Smokescreen,
+    Kind::Squid,
+    Kind::Domains,
+];
 
 impl Kind {
     /// Whether a text looks like this kind.
@@ -90,6 +99,7 @@ impl Kind {
             Self::HardenRunner => harden_runner::looks(text),
             Self::GoogleSwp => google_swp::looks(text),
             Self::AwsNetworkFirewall => network_firewall::looks(text),
+            Self::Smokescreen => smokescreen::looks(text),
         }
     }
 
@@ -101,6 +111,7 @@ impl Kind {
             Self::HardenRunner => harden_runner::import(texts, draft),
             Self::GoogleSwp => google_swp::import(texts, draft),
             Self::AwsNetworkFirewall => network_firewall::import(texts, draft),
+            Self::Smokescreen => smokescreen::import(texts, draft),
         }
     }
 
@@ -115,7 +126,6 @@ fn found(texts: &[Text]) -> Result<Kind, Failure> {
     let mut all: Option<Kind> = None;
     for text in texts {
         let kind = KINDS.into_iter().find(|kind| kind.looks(text)).ok_or_else(|| {
-            // What is no YAML because of an error is told so.
             let names: Vec<_> = KINDS.into_iter().map(Kind::name).collect();
             let remedy = format!("name it with `--from`: {}", names.join(", "));
             Failure::new(text.name(), "no kind that is known by its looks", remedy)
