@@ -107,6 +107,13 @@ fn what_is_no_text_or_of_no_known_kind_is_told() {
         ("bomb.yaml", bomb.as_bytes(), "harden-runner", "aliases that stand for more"),
         ("cycle.yaml", b"jobs: &a {b: *a}\n", "harden-runner", "alias"),
         ("half.yaml", b"jobs: {build: {steps: [{uses: ", "harden-runner", "what is not YAML"),
+        ("half-auto.yaml", b"jobs: {build: {steps: [{uses: ", "auto", "what is not YAML"),
+        (
+            "network.yaml",
+            b"apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: a}\n",
+            "auto",
+            "names addresses and no hosts",
+        ),
         ("other.yaml", b"kind: Pod\nspec: {}\n", "auto", "no kind that is known"),
         ("no-step.yaml", b"jobs: {}\n", "harden-runner", "no step of harden-runner"),
     ] {

@@ -4,7 +4,7 @@ use super::hosts::HostSet;
 use crate::console::counted;
 use crate::policy_text::{self, free_id, id_of, list, ports, quoted};
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt::{self, Write};
 
 /// A policy under construction. What no rule allows is refused.
@@ -12,6 +12,8 @@ use std::fmt::{self, Write};
 pub(super) struct Draft {
     pub(super) rules: Vec<Rule>,
     pub(super) points: Vec<Point>,
+    /// The points again: none is told twice.
+    told: HashSet<Point>,
     /// What of the input is of another kind.
     pub(super) passed_over: Vec<String>,
 }
@@ -52,7 +54,7 @@ pub(super) struct Entry {
 }
 
 /// Something that is not carried over.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub(super) struct Point {
     /// `FILE:LINE`.
     place: String,
@@ -79,7 +81,7 @@ impl Draft {
             problem: shown(&problem.into()),
             remedy: remedy.into(),
         };
-        if !self.points.contains(&point) {
+        if self.told.insert(point.clone()) {
             self.points.push(point);
         }
     }

@@ -16,6 +16,7 @@ mod text;
 pub(crate) use text::Text;
 
 use crate::console::{Console, Format, GOOD, NAME, ODD, styled};
+use crate::document::Node;
 use crate::failure::{Failure, Outcome};
 use crate::policy_file::PolicyFile;
 use crate::policy_text;
@@ -125,11 +126,8 @@ impl Kind {
 fn found(texts: &[Text]) -> Result<Kind, Failure> {
     let mut all: Option<Kind> = None;
     for text in texts {
-        let kind = KINDS.into_iter().find(|kind| kind.looks(text)).ok_or_else(|| {
-            let names: Vec<_> = KINDS.into_iter().map(Kind::name).collect();
-            let remedy = format!("name it with `--from`: {}", names.join(", "));
-            Failure::new(text.name(), "no kind that is known by its looks", remedy)
-        })?;
+        let kind = KINDS.into_iter().find(|kind| kind.looks(text));
+        let kind = kind.ok_or_else(|| unknown(text))?;
         match all.replace(kind) {
             Some(other) if other != kind => {
                 let problem = format!("{} beside {}", kind.name(), other.name());
@@ -139,6 +137,24 @@ fn found(texts: &[Text]) -> Result<Kind, Failure> {
         }
     }
     Ok(all.unwrap_or(Kind::Auto))
+}
+
+/// Why a text is of no kind: it cannot be taken apart, or it is something else.
+fn unknown(text: &Text) -> Failure {
+    let is_document = [".yaml", ".yml", ".json"].iter().any(|end| text.name().ends_with(end));
+    if let Err(failure) = text.objects()
+        && is_document
+    {
+        return failure;
+    }
+    if text.has_object(|it| it.get("kind").and_then(Node::text) == Some("NetworkPolicy")) {
+        let problem = "a NetworkPolicy, which names addresses and no hosts";
+        let remedy = "write the hosts that are meant as a list, and import that";
+        return Failure::new(text.name(), problem, remedy);
+    }
+    let names: Vec<_> = KINDS.into_iter().map(Kind::name).collect();
+    let remedy = format!("name it with `--from`: {}", names.join(", "));
+    Failure::new(text.name(), "no kind that is known by its looks", remedy)
 }
 
 /// What came of an import.
@@ -171,7 +187,7 @@ pub(crate) fn imported(kind: Kind, texts: &[Text], name: &str) -> Result<Importe
     let file = PolicyFile::of_text("the imported policy".to_owned(), text.clone(), false);
     // What cannot be read must not be written.
     let (file, _) = file.into_valid()?;
-    let Draft { rules, points, passed_over } = draft;
+    let Draft { rules, points, passed_over, .. } = draft;
     Ok(Imported { text, file, rules: rules.len(), points, passed_over })
 }
 
