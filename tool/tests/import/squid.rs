@@ -249,3 +249,17 @@ fn what_some_callers_may_is_not_opened_to_all() {
         assert!(!is_allowed(&config, &sent(host, 443)), "{host}");
     }
 }
+
+#[test]
+fn all_is_everybody_however_it_is_defined() {
+    for all in ["acl all src 0.0.0.0/0.0.0.0", "acl all src 198.51.100.0/24", "acl any src ::/0"] {
+        let name = if all.starts_with("acl any") { "any" } else { "all" };
+        let text = format!(
+            "{all}\nacl p dstdomain .a.example\nhttp_access allow p\nhttp_access deny {name}\n"
+        );
+        let (imported, config) = import("squid", "squid.conf", &text);
+        assert_eq!(imported.open, Vec::<String>::new(), "{all}");
+        assert!(is_allowed(&config, &sent("a.example", 443)), "{all}");
+        assert!(!is_allowed(&config, &sent("b.example", 443)), "{all}");
+    }
+}

@@ -192,7 +192,7 @@ impl Config {
             "dstdomain" => Meaning::Part(Part::Hosts(acl.domains())),
             "port" => acl.ports().map_or_else(unknown, |ports| Meaning::Part(Part::Ports(ports))),
             "method" => Meaning::Part(Part::Methods(acl.values.iter().cloned().collect())),
-            "src" if acl.values.iter().any(|it| matches!(&**it, "all" | "0.0.0.0/0" | "0/0")) => {
+            "src" if name == "all" || acl.values.iter().any(|value| is_every_address(value)) => {
                 Meaning::All
             }
             "src" if name == "localhost" => Meaning::Local,
@@ -262,6 +262,13 @@ impl Acl {
 
 fn is_name(text: &str) -> bool {
     matches!(Host::parse(text.as_bytes()), Ok(Host::Name(_)))
+}
+
+/// Whether a value of `src` is every address of a family.
+fn is_every_address(value: &str) -> bool {
+    const EVERY: [&str; 6] =
+        ["all", "0/0", "0.0.0.0/0", "0.0.0.0/0.0.0.0", "::/0", "0.0.0.0-255.255.255.255"];
+    EVERY.contains(&value)
 }
 
 /// Whether a value of `dstdomain` can match a host.
