@@ -60,12 +60,12 @@ impl Group {
         if self.examples.len() < SHOWN {
             self.examples.push(Example {
                 place,
-                method: logged.method().map(cut),
-                authority: cut(logged.authority()),
-                path: logged.path().and_then(|path| path.split('?').next()).map(cut),
-                principal: logged.principal().map(cut),
+                method: logged.method().map(shown_text),
+                authority: shown_text(logged.authority()),
+                path: logged.path().and_then(|path| path.split('?').next()).map(shown_text),
+                principal: logged.principal().map(shown_text),
                 upstream: match (logged.is_connection(), logged.authority()) {
-                    (true, "") => logged.upstream().map(cut),
+                    (true, "") => logged.upstream().map(shown_text),
                     _ => None,
                 },
             });
@@ -118,6 +118,7 @@ impl std::fmt::Display for Shown<'_> {
     }
 }
 
-fn cut(text: &str) -> String {
+/// As much of a text as is shown, without what a terminal obeys.
+pub(crate) fn shown_text(text: &str) -> String {
     plain(text, SHOWN_CHARACTERS)
 }

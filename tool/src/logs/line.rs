@@ -279,8 +279,7 @@ impl<'a> Logged<'a> {
     }
 
     /// The upstream cluster that was chosen.
-    #[cfg(test)]
-    pub(super) fn cluster(&self) -> Option<&str> {
+    pub(crate) fn cluster(&self) -> Option<&str> {
         self.fields.upstream_cluster.said()
     }
 
@@ -465,15 +464,11 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Sets the field of a key. A field's own name counts more than what others call it, and a value
-    /// more than none.
-    fn set(&mut self, key: &str, field: Field<'a>, own: &[Name]) {
+    /// The field that others call by a key, where somebody said so or it is known. Of those that are
+    /// known, a field's own name counts more.
+    fn set_other(&mut self, key: &str, field: Field<'a>, own: &[Name]) {
         if let Some(name) = own.iter().find(|name| name.key == key) {
             if let Some(slot) = self.slot(&name.field) {
-                *slot = field;
-            }
-        } else if let Some(slot) = self.slot(key) {
-            if field.has_value() || !slot.has_value() {
                 *slot = field;
             }
         } else if let Some(slot) = names::common(key).and_then(|name| self.slot(name))
@@ -676,24 +671,36 @@ impl<'de> Visitor<'de> for FieldsSeed<'_> {
         let mut fields = Fields::default();
         let mut keys = Keys::default();
         while let Some(Key(key)) = map.next_key()? {
-            if is_envelope_key(&key) && !self.own.iter().any(|name| name.key == key) {
+            let is_own = self.own.iter().any(|name| name.key == key);
+            // Most keys are fields' own names.
+            let has_repeated_key = if let Some(slot) = fields.slot(&key).filter(|_| !is_own) {
+                let Value { field, has_repeated_key } = map.next_value()?;
+                if field.has_value() || !slot.has_value() {
+                    *slot = field;
+                }
+                has_repeated_key
+            } else if is_envelope_key(&key) && !is_own {
                 match map.next_value_seed(InnerSeed { own: self.own })? {
-                    Held::Inner(Inner::Object(inner)) => {
-                        fields.has_repeated_key |= inner.has_repeated_key;
-                        fields.inner.push(Inner::Object(inner));
+                    Held::Inner(inner) => {
+                        let has_repeated_key = match &inner {
+                            Inner::Object(fields) => fields.has_repeated_key,
+                            Inner::Text(_) => false,
+                        };
+                        fields.inner.push(inner);
+                        has_repeated_key
                     }
-                    Held::Inner(text) => fields.inner.push(text),
                     Held::Other(value) => {
-                        fields.has_repeated_key |= value.has_repeated_key;
-                        fields.has_list |= is_list_key(&key) && value.is_nested();
+                        fields.has_list |= value.is_nested() && is_list_key(&key);
+                        value.has_repeated_key
                     }
                 }
             } else {
                 let value: Value<'_> = map.next_value()?;
-                fields.has_repeated_key |= value.has_repeated_key;
                 fields.has_list |= value.is_nested() && is_list_key(&key);
-                fields.set(&key, value.field, self.own);
-            }
+                fields.set_other(&key, value.field, self.own);
+                value.has_repeated_key
+            };
+            fields.has_repeated_key |= has_repeated_key;
             keys.0.push(key);
         }
         fields.has_repeated_key |= keys.repeat();

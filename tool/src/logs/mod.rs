@@ -38,7 +38,7 @@ mod undated;
 mod unread;
 
 pub(crate) use ending::Ending;
-pub(crate) use example::{Group, Requests, Shown};
+pub(crate) use example::{Group, Requests, Shown, shown_text};
 pub(crate) use hop::Hop;
 pub(crate) use line::{Form, Logged, LoggedVerdict};
 pub(crate) use undated::decide;

@@ -104,7 +104,7 @@ impl Formats {
 
     /// Reads a line. Where it can be read in several ways, by one format or by several, it is not.
     pub(super) fn read<'a>(&self, line: &'a str) -> Result<Option<Fields<'a>>, Problem> {
-        let mut search = Search::default();
+        let mut search = Search::new();
         let mut one = None;
         for Format { format, shared } in &self.0 {
             if let Some(fields) = format.read(line, *shared, &mut search)?
@@ -164,7 +164,7 @@ const MAX_PLACES: usize = 512;
 
 /// Up to which places the operators of a format can be read: one level for the start, and one behind
 /// each operator.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Search {
     places: Vec<Place>,
     /// Where each level begins.
@@ -172,6 +172,11 @@ struct Search {
 }
 
 impl Search {
+    fn new() -> Self {
+        // Enough for most lines.
+        Self { places: Vec::with_capacity(256), levels: Vec::with_capacity(32) }
+    }
+
     /// Keeps that many levels.
     fn cut(&mut self, levels: usize) {
         if let Some(end) = self.levels.get(levels) {
@@ -195,6 +200,9 @@ impl Search {
     fn push(&mut self, place: Place) {
         let start = self.levels.last().copied().unwrap_or_default();
         let behind = self.places.get(start..).unwrap_or_default();
+        if behind.last().is_none_or(|last| last.at < place.at) {
+            return self.places.push(place);
+        }
         let at = start + behind.iter().rposition(|it| it.at <= place.at).map_or(0, |at| at + 1);
         match self.places.get_mut(start..at).and_then(<[Place]>::last_mut) {
             Some(same) if same.at == place.at => same.has_several_ways = true,
@@ -358,7 +366,9 @@ fn ends<'a>(
     let searched = if is_last { &[][..] } else { line.get(range.clone()).unwrap_or_default() };
     let first = after.first().copied().unwrap_or_default();
     let within = memchr::memchr_iter(first, searched)
-        .filter(move |at| searched.get(*at..).is_some_and(|rest| rest.starts_with(after)))
+        .filter(move |at| {
+            after.len() == 1 || searched.get(*at..).is_some_and(|rest| rest.starts_with(after))
+        })
         .map(move |at| range.start + at + after.len());
     at_end.into_iter().chain(within)
 }

@@ -2,6 +2,7 @@
 
 mod appraisal;
 mod draft;
+mod nameless;
 mod patterns;
 mod proposal;
 mod sightings;
@@ -63,8 +64,8 @@ use std::time::Duration;
 /// so, and the exit code is 2.
 ///
 /// `--format json` writes one object: `complete`, `policy`, `summary` {requests, callers,
-/// unverified_callers, hosts, pairs, allowed_pairs, rules, entries}, `known`, `malformed`, `nameless`,
-/// `within_mesh` and `dialled_elsewhere` {requests, examples}, `apart` [{reason, host, port, connect, requests, callers, like}],
+/// unverified_callers, hosts, pairs, allowed_pairs, rules, entries}, `known`, `malformed`, `nameless`
+/// {requests, examples, ways [{upstream_host, upstream_cluster, connections, reason, remedy}]}, `within_mesh` and `dialled_elsewhere` {requests, examples}, `apart` [{reason, host, port, connect, requests, callers, like}],
 /// `lines` as in `replay`.
 ///
 /// Exit codes: 0 a proposal; 2 wrong usage, or too much of the input is unreadable.
@@ -181,7 +182,6 @@ fn introduction(
     }
     let left_out = [
         (&sightings.malformed, "malformed request", ": no policy can allow them"),
-        (&sightings.nameless, "connection", " without a server name: no policy can allow them"),
         (&sightings.within, "request", " within the mesh: no egress, and not used"),
         (
             &sightings.elsewhere,
@@ -191,6 +191,10 @@ fn introduction(
     ];
     for (group, noun, what) in left_out {
         lines.extend(left_out_lines(group, noun, what, tally));
+    }
+    lines.extend(sightings.nameless.lines(tally));
+    if *rules == 0 && draft.apart.is_empty() {
+        lines.push("No rule: no request in the log is a reason for one.".to_owned());
     }
     lines
 }
@@ -222,7 +226,7 @@ struct Answer<'a> {
     known: u64,
     malformed: u64,
     /// Connections without a server name.
-    nameless: LeftOut<'a>,
+    nameless: nameless::Answer<'a>,
     within_mesh: LeftOut<'a>,
     /// Requests that dialled another host at a waypoint than they name.
     dialled_elsewhere: LeftOut<'a>,
@@ -279,7 +283,7 @@ impl<'a> Answer<'a> {
             summary: &draft.summary,
             known: sightings.known(),
             malformed: sightings.malformed.requests,
-            nameless: LeftOut::new(&sightings.nameless, tally),
+            nameless: sightings.nameless.answer(tally),
             within_mesh: LeftOut::new(&sightings.within, tally),
             dialled_elsewhere: LeftOut::new(&sightings.elsewhere, tally),
             apart: apart.collect(),

@@ -1,5 +1,6 @@
 //! What a log has seen: who called which host on which port, how often and when.
 
+use super::nameless::Nameless;
 use crate::failure::Failure;
 use crate::logs::{self, Choice, Ending, Group, Hop, Logged, Place, Tally};
 use egress_warden::host::Host;
@@ -75,7 +76,7 @@ pub(super) struct Sightings {
     /// Requests that no policy can allow.
     pub(super) malformed: Group,
     /// Connections without a server name, which no policy can allow either.
-    pub(super) nameless: Group,
+    pub(super) nameless: Nameless,
     /// Requests within the mesh: no egress, so no policy need allow them.
     pub(super) within: Group,
     /// Requests whose callers dialled another host at a waypoint than they named: no use of the named one.
