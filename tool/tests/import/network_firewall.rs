@@ -137,3 +137,21 @@ fn a_deny_wins_over_an_allow_also_below_a_top_level_domain() {
         assert!(is_allowed(&config, &sent("b.test", 443)), "{denied}");
     }
 }
+
+#[test]
+fn a_block_of_addresses_is_no_domain() {
+    for (kind, text) in [
+        (
+            "aws-network-firewall",
+            r#"{"RulesSource": {"RulesSourceList": {"Targets": ["192.0.2.0/24"], "TargetTypes": ["TLS_SNI", "HTTP_HOST"], "GeneratedRulesType": "ALLOWLIST"}}}"#,
+        ),
+        (
+            "smokescreen",
+            "version: v1\nservices: []\ndefault: {action: enforce, allowed_domains: [192.0.2.0/24]}\n",
+        ),
+    ] {
+        let (imported, config) = import(kind, "block.yaml", text);
+        assert_eq!(imported.open.len(), 1, "{:?}", imported.open);
+        assert!(!is_allowed(&config, &sent("192.0.2.1", 443)), "{kind}");
+    }
+}

@@ -187,6 +187,7 @@ fn what_is_elsewhere_or_unknown_opens_nothing() {
             "acl p dstdomain .a.example\nacl u proxy_auth REQUIRED\nhttp_access allow u p\nhttp_access deny all\n",
             "squid.conf:3:",
         ),
+        ("acl m method get\nhttp_access deny m\nhttp_access allow all\n", "squid.conf:1: `get`"),
         (
             "acl p dstdomain *.a.example\nhttp_access allow p\nhttp_access deny all\n",
             "squid.conf:1: `*.a",

@@ -226,9 +226,10 @@ fn read(target: &str, allows: bool) -> Result<Target, PatternError> {
     {
         return Ok(Target::TopLevel(name));
     }
-    // A `*` is a byte like any other to the firewall.
-    match target.contains('*') {
-        true => Err(PatternError::NoApex),
-        false => canonical(target).map(Target::Pattern),
+    // A `*` is a byte like any other to the firewall, and a block of addresses is no domain.
+    match (target.contains('*'), target.contains('/')) {
+        (true, _) => Err(PatternError::NoApex),
+        (_, true) => Err(PatternError::Path),
+        _ => canonical(target).map(Target::Pattern),
     }
 }

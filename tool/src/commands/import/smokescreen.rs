@@ -202,8 +202,9 @@ fn hosts(text: &Text, globs: &[Node], draft: &mut Draft) -> HostSet {
 /// A glob has one `*`, as its first label.
 fn read(glob: &str) -> Result<String, PatternError> {
     let name = glob.strip_prefix("*.").unwrap_or(glob);
-    match name.contains('*') || name.starts_with('.') {
-        true => Err(PatternError::NoApex),
-        false => canonical(glob),
+    match (name.contains('*') || name.starts_with('.'), name.contains('/')) {
+        (true, _) => Err(PatternError::NoApex),
+        (_, true) => Err(PatternError::Path),
+        _ => canonical(glob),
     }
 }

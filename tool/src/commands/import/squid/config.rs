@@ -168,6 +168,14 @@ impl Config {
                     "write `.example.com` for a name and what is below it",
                 );
             }
+            if acl.kind == "method" && !is_method(value) {
+                acl.has_unread = true;
+                draft.point(
+                    place,
+                    format!("{} in `{name}`, which is no method in capitals", told(value)),
+                    "write it as requests have it, such as `POST`",
+                );
+            }
             acl.values.push((*value).to_owned());
         }
     }
@@ -262,6 +270,11 @@ impl Acl {
 
 fn is_name(text: &str) -> bool {
     matches!(Host::parse(text.as_bytes()), Ok(Host::Name(_)))
+}
+
+/// Whether a value of `method` is one whatever is made of its case.
+fn is_method(value: &str) -> bool {
+    value.bytes().all(|byte| byte.is_ascii_uppercase() || matches!(byte, b'-' | b'_'))
 }
 
 /// Whether a value of `src` is every address of a family.
