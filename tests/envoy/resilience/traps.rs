@@ -25,9 +25,10 @@ pub(crate) async fn a_trap_at_request_headers_is_closed(testbed: &Testbed) -> Re
 }
 
 /// The allocator is entered by the host, within a host call: the filter goes on, without what it
-/// asked for, in a VM that has failed. The first call of a VM returns its configuration.
+/// asked for, in a VM that has failed. The first two calls of a VM return the node id and its
+/// configuration; then the headers of a request are returned at the third and at the 201st.
 pub(crate) async fn a_trap_in_the_allocator_is_closed(testbed: &Testbed) -> Result<()> {
-    fails_closed(testbed, ["trap/memory_allocate/every/2", "trap/memory_allocate/every/200"]).await
+    fails_closed(testbed, ["trap/memory_allocate/every/3", "trap/memory_allocate/every/201"]).await
 }
 
 /// The allocator traps when the verdict no longer needs what was asked for: the filter says
@@ -35,13 +36,13 @@ pub(crate) async fn a_trap_in_the_allocator_is_closed(testbed: &Testbed) -> Resu
 pub(crate) async fn what_a_failed_vm_allows_does_not_pass(testbed: &Testbed) -> Result<()> {
     let upstream = Upstream::start(|_, host| host == ALLOWED).await?;
     let mut policy = policy("faulty", &[ALLOWED]);
-    // So the filter asks for the port of every request: the third thing that it gets from Envoy,
-    // after the policy and the headers.
+    // So the filter asks for the port of every request: the fourth thing that it gets from Envoy,
+    // after the node id, the policy and the headers.
     policy["rules"] = json!([
         policy["rules"][0],
         {"id": "no-ssh", "action": "deny", "to": [{"hosts": [DENIED], "ports": [22]}]},
     ]);
-    let plugin = Plugin::new(&policy)?.fault("fault/trap/memory_allocate/every/3");
+    let plugin = Plugin::new(&policy)?.fault("fault/trap/memory_allocate/every/4");
     for failure_policy in ["FAIL_CLOSED", "FAIL_RELOAD"] {
         let plugin = plugin.clone().failure_policy(failure_policy);
         let plan = Plan::new(&plugin, Discovered::Nothing)?.without_guard()?;

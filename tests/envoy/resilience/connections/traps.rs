@@ -103,8 +103,8 @@ pub(crate) async fn a_trap_while_connections_wait_is_closed(testbed: &Testbed) -
 pub(crate) async fn a_trap_in_the_allocator_at_a_connection_is_closed(
     testbed: &Testbed,
 ) -> Result<()> {
-    // The first call of a VM returns its configuration.
-    let faults = ["trap/memory_allocate/every/2", "trap/memory_allocate/every/200"];
+    // The first calls of a VM return the node id and its configuration.
+    let faults = ["trap/memory_allocate/every/3", "trap/memory_allocate/every/200"];
     fails_closed(testbed, faults, Way::Clear).await
 }
 
@@ -116,10 +116,10 @@ pub(crate) async fn a_trap_when_a_connection_ends_is_closed(testbed: &Testbed) -
 /// "allow", and Envoy no longer listens.
 pub(crate) async fn no_connection_passes_that_a_failed_vm_allows(testbed: &Testbed) -> Result<()> {
     let mut policy = connection_policy("faulty", &[ALLOWED]);
-    // So the filter asks for the caller's address when it has decided: the fifth thing after the
-    // policy, the version of TLS, the server name and the certificate.
+    // So the filter asks for the caller's address when it has decided: the sixth thing after the
+    // node id, the policy, the version of TLS, the server name and the certificate.
     policy["log"] = json!({"requests": "all"});
-    let plugin = Plugin::of_connections(&policy)?.fault("fault/trap/memory_allocate/every/5");
+    let plugin = Plugin::of_connections(&policy)?.fault("fault/trap/memory_allocate/every/6");
     for failure_policy in FAILURE_POLICIES {
         let upstream = Upstream::start().await?;
         let plugin = plugin.clone().failure_policy(failure_policy);
