@@ -96,6 +96,10 @@ impl Pattern {
             (Self::Tree(apex), Host::Name(host)) if apex == host => (2, 0),
             (Self::Tree(apex), _) => (1, 1 + apex.len()),
             (Self::Glob(labels), _) => (1, labels.join(".").replace('*', "").len()),
+            // Addresses of IPv4 are held as the IPv6 ones that they are mapped to.
+            (Self::Block(_, length), Host::Address(bits)) if bits >> 32 == 0xffff => {
+                (1, *length as usize - 96)
+            }
             (Self::Block(_, length), _) => (1, *length as usize),
         }
     }
