@@ -94,7 +94,6 @@ impl Filter {
         let host = authority.map(|authority| authority.host.canonical());
         let stream = Stream {
             config: &self.config,
-            place: self.place,
             proxy,
             message: &message,
             connection: &connection,
@@ -197,7 +196,6 @@ impl Filter {
 /// A stream with all that its record, its stamps or its answer say.
 struct Stream<'a, P> {
     config: &'a Config,
-    place: Place,
     proxy: &'a P,
     message: &'a Message<'a>,
     connection: &'a Downstream<'a, P>,
@@ -252,7 +250,7 @@ impl<'a, P: HttpProxy> Stream<'a, P> {
     /// route again, and the filter cannot read which route that is.
     fn bind_cluster(&self) -> Result<(), Failed> {
         let policy = &self.config.policy;
-        let rests_on_route = match self.place {
+        let rests_on_route = match self.connection.place() {
             Place::Gateway => policy.rests_on_route(),
             Place::Waypoint => policy.enforces(),
         };

@@ -9,6 +9,7 @@ use super::draft::{Action, Draft, Rule, by_ports, count, told};
 use super::hosts::{canonical, split_port};
 use super::text::Text;
 use crate::failure::Failure;
+use std::num::NonZeroU16;
 
 /// Whether at least half of the lines are a host.
 pub(super) fn looks(text: &Text) -> bool {
@@ -65,16 +66,12 @@ fn read(item: &str) -> Result<(String, Option<u16>), (String, String)> {
         true => (item, None),
         false => split_port(item),
     };
-    let port = match port.map(str::parse) {
-        None => None,
-        Some(Ok(port)) if port != 0 => Some(port),
-        Some(_) => {
-            let remedy = "write a port from 1 to 65535, or none for any";
-            return Err((format!("no port in {}", told(item)), remedy.to_owned()));
-        }
+    let Ok(port) = port.map(str::parse::<NonZeroU16>).transpose() else {
+        let remedy = "write a port from 1 to 65535, or none for any";
+        return Err((format!("no port in {}", told(item)), remedy.to_owned()));
     };
     match canonical(host) {
-        Ok(host) => Ok((host, port)),
+        Ok(host) => Ok((host, port.map(NonZeroU16::get))),
         Err(error) => {
             let problem = format!("{} in {}", error.problem(), told(item));
             Err((problem, error.remedy().into_owned()))

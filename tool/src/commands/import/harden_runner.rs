@@ -15,6 +15,7 @@ use super::text::{Text, title};
 use crate::document::Node;
 use crate::failure::Failure;
 use std::collections::BTreeMap;
+use std::num::NonZeroU16;
 
 /// Hosts by port.
 type Endpoints = BTreeMap<u16, HostSet>;
@@ -157,13 +158,9 @@ fn without_expressions(text: &str) -> (String, bool) {
 /// A host and its port, or what is wrong and what to write.
 fn read(endpoint: &str) -> Result<(String, u16), (String, String)> {
     let (host, port) = split_port(endpoint);
-    let port = match port.map(str::parse) {
-        None => HTTPS,
-        Some(Ok(port)) if port != 0 => port,
-        Some(_) => {
-            let remedy = "write the endpoint as HOST:PORT";
-            return Err((format!("no port in {}", told(endpoint)), remedy.to_owned()));
-        }
+    let Ok(port) = port.map(str::parse::<NonZeroU16>).transpose() else {
+        let remedy = "write the endpoint as HOST:PORT";
+        return Err((format!("no port in {}", told(endpoint)), remedy.to_owned()));
     };
     let name = host.strip_prefix("*.").unwrap_or(host);
     let host = match name.starts_with('.') || name.contains('*') {
@@ -173,6 +170,7 @@ fn read(endpoint: &str) -> Result<(String, u16), (String, String)> {
         )),
         false => canonical(host).map_err(|error| (error.problem(), error.remedy())),
     };
+    let port = port.map_or(HTTPS, NonZeroU16::get);
     host.map(|host| (host, port)).map_err(|(problem, remedy)| {
         (format!("{problem} in {}", told(endpoint)), remedy.into_owned())
     })
