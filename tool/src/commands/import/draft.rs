@@ -26,10 +26,19 @@ pub(super) struct Rule {
     /// Where it comes from: the lines of a comment.
     pub(super) origin: Vec<String>,
     pub(super) action: Action,
-    /// Principals; empty: any caller.
-    pub(super) from: Vec<String>,
+    /// Empty: any caller.
+    pub(super) from: Vec<Callers>,
     /// Empty: any destination.
     pub(super) to: Vec<Entry>,
+}
+
+/// One entry of `from`; an empty list is no condition.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Callers {
+    pub(super) principals: Vec<String>,
+    pub(super) namespaces: Vec<String>,
+    /// `NAMESPACE/ACCOUNT`.
+    pub(super) service_accounts: Vec<String>,
 }
 
 /// What a rule does.
@@ -123,13 +132,31 @@ impl Rule {
             text.push_str("  state: retiring\n");
         }
         if !self.from.is_empty() {
-            let _ = writeln!(text, "  from:\n  - principals: {}", list(&self.from));
+            text.push_str("  from:\n");
+        }
+        for callers in &self.from {
+            callers.write(text);
         }
         if !self.to.is_empty() {
             text.push_str("  to:\n");
         }
         for entry in &self.to {
             entry.write(text);
+        }
+    }
+}
+
+impl Callers {
+    fn write(&self, text: &mut String) {
+        let lists = [
+            ("principals", &self.principals),
+            ("namespaces", &self.namespaces),
+            ("serviceAccounts", &self.service_accounts),
+        ];
+        let mut lead = "- ";
+        for (key, values) in lists.into_iter().filter(|(_, values)| !values.is_empty()) {
+            let _ = writeln!(text, "  {lead}{key}: {}", list(values));
+            lead = "  ";
         }
     }
 }

@@ -9,7 +9,7 @@
 //! of a role is for a principal that nobody has, until somebody writes the right one. Tunnels are not opened:
 //! the gateway judges what the caller sends to a host.
 
-use super::draft::{Action, Draft, Entry, Rule, told};
+use super::draft::{Action, Callers, Draft, Entry, Rule, told};
 use super::hosts::{HostSet, canonical};
 use super::text::{Text, title};
 use crate::document::Node;
@@ -151,7 +151,8 @@ impl<'n> List<'n> {
             entries.push(Entry { not_hosts, ..Entry::of_hosts(&allowed) });
         }
         entries.dedup();
-        let from: Vec<String> = principal.into_iter().collect();
+        let callers = |principal| Callers { principals: vec![principal], ..Callers::default() };
+        let from: Vec<Callers> = principal.into_iter().map(callers).collect();
         if !entries.is_empty() {
             let rule = Rule::new(name, origin.clone(), Action::Allow, entries);
             draft.rules.push(Rule { from: from.clone(), ..rule });
