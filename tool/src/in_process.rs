@@ -4,6 +4,7 @@ use crate::commands::check::{Surroundings, mended};
 use crate::commands::diff::{OfPolicies, Subject, compared};
 use crate::commands::import::{Kind, Text, imported};
 use crate::policy_file::{Policies, PolicyFile};
+use crate::policy_text::Mode;
 use clap::ValueEnum;
 use egress_warden::place::Place;
 use egress_warden::time::Time;
@@ -82,7 +83,7 @@ pub fn import(kind: &str, texts: &[(&str, &str)]) -> Result<Imported, String> {
         Text::of((*name).to_owned(), (*text).to_owned(), is_json)
     };
     let texts = texts.iter().map(text).collect::<Result<Vec<_>, _>>();
-    let imported = texts.and_then(|texts| imported(kind, &texts, "imported"));
+    let imported = texts.and_then(|texts| imported(kind, &texts, "imported", Mode::Enforce));
     let imported = imported.map_err(|failure| failure.to_string())?;
     Ok(Imported { open: imported.points().collect(), text: imported.text })
 }

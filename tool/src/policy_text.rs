@@ -1,7 +1,61 @@
-//! Pieces of a policy that a command writes: values in YAML, names and ids.
+//! Pieces of a policy that a command writes: its head, values in YAML, names and ids; and where it goes.
 
-use egress_warden::config;
+use crate::console::{Console, Format, GOOD, NAME, counted, styled};
+use crate::failure::Failure;
+use clap::ValueEnum;
+use egress_warden::config::{self, Config};
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// The options of a command that writes a policy in YAML.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Output {
+    /// Where to write the policy. `-` is standard output
+    #[arg(short, long, value_name = "POLICY", default_value = "-")]
+    output: PathBuf,
+    /// The mode of the policy. monitor: nothing is refused, everything is reported
+    #[arg(long, value_enum, default_value_t = Mode::Enforce, value_name = "MODE")]
+    pub(crate) mode: Mode,
+}
+
+/// What a policy does with what it does not allow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Mode {
+    Enforce,
+    Monitor,
+}
+
+impl Output {
+    /// Writes a policy: to a file, which is told, or as the answer in text.
+    pub(crate) fn write(
+        &self,
+        text: &str,
+        config: &Config,
+        console: &mut Console,
+    ) -> Result<(), Failure> {
+        let is_text = console.format() == Format::Text;
+        if self.output == Path::new("-") {
+            return if is_text { console.bytes(text.as_bytes()) } else { Ok(()) };
+        }
+        let name = self.output.display();
+        std::fs::write(&self.output, text).map_err(|error| {
+            Failure::new(name.to_string(), error.to_string(), "name another file")
+        })?;
+        if !is_text {
+            return Ok(());
+        }
+        let rules = counted(config.policy.rules().len() as u64, "rule");
+        let (name, revision) = (styled(NAME, name), styled(GOOD, &config.revision));
+        console.line(format_args!("{name}: {revision}, {rules}"))
+    }
+}
+
+/// The first lines of a policy, to the key `rules`.
+pub(crate) fn head(name: &str, mode: Mode, has_rules: bool) -> String {
+    let mode = if mode == Mode::Monitor { "mode: monitor\n" } else { "" };
+    let rules = if has_rules { "rules:" } else { "rules: []" };
+    format!("policy: {name}\n{mode}default: deny\n{rules}\n")
+}
 
 /// A host where a list has it: one that starts with a letter is no other YAML value.
 pub(crate) fn host(host: &str) -> String {

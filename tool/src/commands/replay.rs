@@ -373,7 +373,9 @@ impl<'a> Answer<'a> {
         console.line(self.lines.origin())?;
         write_rows(console, &self.verdicts)?;
         if !self.would.is_empty() {
-            console.line("\nWould-be decisions that differ (rules with a `state`):")?;
+            console.line(
+                "\nWould-be decisions that differ (`mode: monitor`, or rules with a `state`):",
+            )?;
             write_rows(console, &self.would)?;
         }
         let Comparison {

@@ -2,7 +2,7 @@
 
 use super::hosts::HostSet;
 use crate::console::counted;
-use crate::policy_text::{self, free_id, id_of, list, ports, quoted};
+use crate::policy_text::{self, Mode, free_id, id_of, list, ports, quoted};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt::{self, Write};
@@ -96,7 +96,7 @@ impl Draft {
     }
 
     /// The policy in YAML; before it where it comes from, and what is left open.
-    pub(super) fn text(&self, name: &str, introduction: &str) -> String {
+    pub(super) fn text(&self, name: &str, mode: Mode, introduction: &str) -> String {
         let mut text = String::new();
         // Writing to a string cannot fail.
         let _ = writeln!(text, "# {introduction}");
@@ -106,8 +106,7 @@ impl Draft {
         for point in &self.points {
             let _ = writeln!(text, "# - {point}");
         }
-        let _ = writeln!(text, "policy: {name}\ndefault: deny");
-        text.push_str(if self.rules.is_empty() { "rules: []\n" } else { "rules:\n" });
+        text.push_str(&policy_text::head(name, mode, !self.rules.is_empty()));
         let mut ids = BTreeSet::new();
         for rule in &self.rules {
             rule.write(&mut text, &free_id(&id_of(&rule.name), &mut ids));

@@ -15,16 +15,17 @@ mod text;
 
 pub(crate) use text::Text;
 
-use crate::console::{Console, Format, GOOD, NAME, ODD, styled};
+use crate::console::{Console, Format, ODD, styled};
 use crate::document::Node;
 use crate::failure::{Failure, Outcome};
 use crate::policy_file::PolicyFile;
-use crate::policy_text;
+use crate::policy_text::{self, Mode, Output};
 use clap::ValueEnum;
-use draft::{Draft, Point, count};
+use draft::{Draft, Point};
+use egress_warden::config::Config;
 use serde::Serialize;
 use serde_json::Value;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Turns a list of hosts, or another product's policy, into a policy
 ///
@@ -42,6 +43,7 @@ use std::path::{Path, PathBuf};
 #[command(after_help = "\
 Examples:
   egress-warden import --from domains partners.txt -o policy.yaml
+  egress-warden import partners.txt --mode monitor -o policy.yaml
   egress-warden import --allow-partial squid.conf")]
 pub(crate) struct Args {
     /// What the files are. auto: what they look like
@@ -50,9 +52,8 @@ pub(crate) struct Args {
     /// The files. `-` is standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Where to write the policy. `-` is standard output
-    #[arg(short, long, value_name = "POLICY", default_value = "-")]
-    output: PathBuf,
+    #[command(flatten)]
+    output: Output,
     /// The name of the policy
     #[arg(long, value_name = "NAME", default_value = "imported", value_parser = policy_text::name)]
     name: String,
@@ -164,7 +165,7 @@ pub(crate) struct Imported {
     pub(crate) text: String,
     /// The same, read.
     file: PolicyFile,
-    rules: usize,
+    config: Config,
     points: Vec<Point>,
     passed_over: Vec<String>,
 }
@@ -177,24 +178,29 @@ impl Imported {
 }
 
 /// Imports texts of one kind under a name.
-pub(crate) fn imported(kind: Kind, texts: &[Text], name: &str) -> Result<Imported, Failure> {
+pub(crate) fn imported(
+    kind: Kind,
+    texts: &[Text],
+    name: &str,
+    mode: Mode,
+) -> Result<Imported, Failure> {
     let kind = if kind == Kind::Auto { found(texts)? } else { kind };
     let mut draft = Draft::default();
     kind.import(texts, &mut draft)?;
     let sources: Vec<_> = texts.iter().map(|text| draft::shown(text.name())).collect();
     let introduction = format!("Imported from {} ({}).", sources.join(", "), kind.name());
-    let text = draft.text(name, &introduction);
+    let text = draft.text(name, mode, &introduction);
     let file = PolicyFile::of_text("the imported policy".to_owned(), text.clone(), false);
     // What cannot be read must not be written.
-    let (file, _) = file.into_valid()?;
-    let Draft { rules, points, passed_over, .. } = draft;
-    Ok(Imported { text, file, rules: rules.len(), points, passed_over })
+    let (file, config) = file.into_valid()?;
+    let Draft { points, passed_over, .. } = draft;
+    Ok(Imported { text, file, config, points, passed_over })
 }
 
 /// Yes where all is carried over, or the rest was asked for.
 pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure> {
     let texts: Vec<_> = args.files.iter().map(|path| Text::read(path)).collect::<Result<_, _>>()?;
-    let imported = imported(args.from, &texts, &args.name)?;
+    let imported = imported(args.from, &texts, &args.name, args.output.mode)?;
     for other in &imported.passed_over {
         console.note(format_args!("passed over: {other}"));
     }
@@ -215,30 +221,8 @@ pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure
         ));
         return Ok(Outcome::No);
     }
-    write(args, &imported, console)?;
+    args.output.write(&imported.text, &imported.config, console)?;
     Ok(Outcome::Yes)
-}
-
-fn write(args: &Args, imported: &Imported, console: &mut Console) -> Result<(), Failure> {
-    if args.output == Path::new("-") {
-        return match console.format() {
-            Format::Text => console.bytes(imported.text.as_bytes()),
-            Format::Json => Ok(()),
-        };
-    }
-    std::fs::write(&args.output, &imported.text).map_err(|error| {
-        Failure::new(args.output.display().to_string(), error.to_string(), "name another file")
-    })?;
-    let revision = imported.file.config().map(|config| &*config.revision).unwrap_or_default();
-    match console.format() {
-        Format::Text => console.line(format_args!(
-            "{}: {}, {}",
-            styled(NAME, args.output.display()),
-            styled(GOOD, revision),
-            count(imported.rules, "rule"),
-        )),
-        Format::Json => Ok(()),
-    }
 }
 
 /// The answer. Its keys are stable.

@@ -4,7 +4,7 @@ use super::appraisal::{self, Likeness, Oddity, Thresholds};
 use super::patterns::{self, Target};
 use super::sightings::{Port, Sighting, Sightings};
 use crate::console::counted;
-use crate::policy_text::{free_id, id_of};
+use crate::policy_text::{Mode, free_id, id_of};
 use egress_warden::config;
 use egress_warden::host::{Authority, Host};
 use egress_warden::policy::{Action, ClusterPort, Policy, Request};
@@ -216,9 +216,14 @@ impl Draft {
     }
 
     /// The policy as the filter reads it.
-    pub(super) fn policy(&self, name: &str, notes: impl Fn(&Rule) -> String) -> Value {
+    pub(super) fn policy(&self, name: &str, mode: Mode, notes: impl Fn(&Rule) -> String) -> Value {
         let rules: Vec<Value> = self.rules.iter().map(|rule| rule.json(&notes(rule))).collect();
-        json!({ "policy": name, "default": "deny", "rules": rules })
+        match mode {
+            Mode::Enforce => json!({ "policy": name, "default": "deny", "rules": rules }),
+            Mode::Monitor => {
+                json!({ "policy": name, "mode": "monitor", "default": "deny", "rules": rules })
+            }
+        }
     }
 }
 

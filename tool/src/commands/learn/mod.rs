@@ -11,7 +11,7 @@ use crate::console::{Console, Format, counted};
 use crate::failure::{Failure, Outcome};
 use crate::logs::{Choice, Group, Shown, Tally};
 use crate::policy_file::PolicyFile;
-use crate::policy_text;
+use crate::policy_text::{self, Output};
 use appraisal::Thresholds;
 use draft::{Apart, Draft, Settings, Summary};
 use egress_warden::config::{self, Config};
@@ -72,7 +72,7 @@ use std::time::Duration;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  egress-warden learn access.log.gz > policy.yaml
+  egress-warden learn access.log.gz --mode monitor -o policy.yaml
   egress-warden learn --base policy.yaml access.log")]
 pub(crate) struct Args {
     /// The logs. `-` is standard input
@@ -96,6 +96,8 @@ pub(crate) struct Args {
     /// Learn from requests that did not pass too
     #[arg(long)]
     with_refused: bool,
+    #[command(flatten)]
+    output: Output,
     #[command(flatten)]
     choice: Choice,
 }
@@ -130,18 +132,18 @@ pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure
     let taken = base.iter().flat_map(|base| base.policy.rules()).map(|rule| rule.id.to_string());
     let draft = Draft::new(&sightings, settings, taken.collect());
     let name = args.name.as_deref().or(base.as_ref().map(|base| &*base.name)).unwrap_or("learnt");
-    let policy = draft.policy(name, proposal::note);
+    let mode = args.output.mode;
+    let policy = draft.policy(name, mode, proposal::note);
     // What cannot be read must not be proposed.
-    config::read(policy.to_string().as_bytes()).map_err(|errors| {
+    let proposed = config::read(policy.to_string().as_bytes()).map_err(|errors| {
         let remedy = "learn from fewer logs, or raise --min-requests";
         Failure::new("the proposal", errors.to_string().replace('\n', "; "), remedy)
     })?;
-    match console.format() {
-        Format::Json => console.json(&Answer::new(&draft, policy, &sightings, &tally))?,
-        Format::Text => {
-            let introduction = introduction(&draft, &sightings, &tally, base.as_ref());
-            console.bytes(proposal::text(&draft, name, &introduction).as_bytes())?;
-        }
+    let introduction = introduction(&draft, &sightings, &tally, base.as_ref());
+    let text = proposal::text(&draft, name, mode, &introduction);
+    args.output.write(&text, &proposed, console)?;
+    if console.format() == Format::Json {
+        console.json(&Answer::new(&draft, policy, &sightings, &tally))?;
     }
     Ok(tally.outcome(Outcome::Yes))
 }

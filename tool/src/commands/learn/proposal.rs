@@ -4,7 +4,7 @@ use super::appraisal;
 use super::draft::{Apart, Callers, Draft, Rule};
 use super::sightings::Sighting;
 use crate::console::counted;
-use crate::policy_text::{host, list, ports, quoted};
+use crate::policy_text::{Mode, head, host, list, ports, quoted};
 use egress_warden::config::MAX_MESSAGE;
 use egress_warden::time::Time;
 use std::collections::BTreeMap;
@@ -18,17 +18,13 @@ const MAX_CALLERS: usize = 10;
 const MAX_OF_ODDITY: usize = 200;
 
 /// The whole text.
-pub(super) fn text(draft: &Draft, name: &str, introduction: &[String]) -> String {
+pub(super) fn text(draft: &Draft, name: &str, mode: Mode, introduction: &[String]) -> String {
     let mut text = String::new();
     // Writing to a string cannot fail.
     for line in introduction {
         let _ = writeln!(text, "# {line}");
     }
-    let _ = writeln!(text, "policy: {name}\ndefault: deny");
-    match draft.rules.is_empty() {
-        true => text.push_str("rules: []\n"),
-        false => text.push_str("rules:\n"),
-    }
+    text.push_str(&head(name, mode, !draft.rules.is_empty()));
     for rule in &draft.rules {
         write_rule(&mut text, rule);
     }

@@ -1,0 +1,91 @@
+//! The page for beginners, `docs/start.md`, as one goes through it: each command in a shell, in a folder with the
+//! samples, where a program of the test stands for `kubectl`. What the commands print is compared by `tool/tests/cli.rs`.
+
+use egress_warden::config;
+use serde_json::Value;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+/// Stands for `kubectl`: gives the samples, and keeps what it is to patch.
+const KUBECTL: &str = r#"#!/bin/sh
+case "$*" in
+  "-n istio-system logs deploy/istio-egressgateway --since=24h") cat "$SAMPLES/gateway.log" ;;
+  "-n istio-system patch "*" egress-warden --type json -p "*)
+    while [ $# -gt 1 ]; do shift; done
+    printf %s "$1" >patch.json ;;
+  *) echo "kubectl: $*" >&2; exit 64 ;;
+esac
+"#;
+
+/// How many commands lead from what one has into the mesh.
+const COMMANDS: usize = 5;
+
+#[test]
+fn each_path_of_the_page_for_beginners_leads_in_five_commands_to_a_policy_in_a_dry_run() {
+    let page = std::fs::read_to_string(format!("{}/docs/start.md", kit::REPOSITORY));
+    let page = page.expect("a page");
+    let sections: Vec<&str> = page.split("\n## ").skip(1).collect();
+    let (last, paths) = sections.split_last().expect("sections");
+    let into_the_mesh = commands(last);
+    assert_eq!(into_the_mesh.len(), 2, "one for each kind of manifest: {into_the_mesh:#?}");
+    assert!(paths.len() > 1);
+    for path in paths {
+        let title = path.lines().next().expect("a title");
+        let own = commands(path);
+        assert!(own.len() < COMMANDS, "{title}: {own:#?}");
+        for (patch, is_extension) in into_the_mesh.iter().zip([false, true]) {
+            let folder = tempfile::tempdir().expect("a folder");
+            let all = own.iter().chain([patch]);
+            all.for_each(|command| run(command, folder.path()));
+            let policy = patched(folder.path(), is_extension);
+            assert_eq!(policy["mode"], "monitor", "{title}");
+            let config = config::read(policy.to_string().as_bytes()).expect("a policy");
+            assert!(!config.policy.rules().is_empty(), "{title}");
+        }
+    }
+}
+
+/// A command and its exit code.
+type Shown = (String, i32);
+
+/// The commands of a section, lines that end in `\` joined.
+fn commands(section: &str) -> Vec<Shown> {
+    let section = section.replace("\\\n", " ");
+    let lines: Vec<&str> = section.lines().collect();
+    let shown = lines.iter().enumerate().filter_map(|(at, line)| {
+        let code = lines.get(at + 1).and_then(|next| next.strip_prefix("? "));
+        let code = code.map_or(0, |code| code.parse().expect("a code"));
+        Some((line.strip_prefix("$ ")?.to_owned(), code))
+    });
+    shown.collect()
+}
+
+fn run((command, code): &Shown, folder: &Path) {
+    let samples = format!("{}/docs/start.in", kit::REPOSITORY);
+    let kubectl = folder.join("kubectl");
+    if !kubectl.exists() {
+        std::fs::write(&kubectl, KUBECTL).expect("a program");
+        std::fs::set_permissions(&kubectl, PermissionsExt::from_mode(0o755)).expect("a program");
+        for sample in std::fs::read_dir(&samples).expect("samples") {
+            let sample = sample.expect("a sample");
+            std::fs::copy(sample.path(), folder.join(sample.file_name())).expect("a copy");
+        }
+    }
+    let tool = Path::new(env!("CARGO_BIN_EXE_egress-warden")).parent().expect("a folder");
+    let path = std::env::var("PATH").expect("a path");
+    let path = format!("{}:{}:{path}", folder.display(), tool.display());
+    let mut shell = Command::new("sh");
+    shell.args(["-c", command]).current_dir(folder).env("PATH", path).env("SAMPLES", samples);
+    let output = shell.output().expect("a shell");
+    assert_eq!(output.status.code(), Some(*code), "{command}: {output:?}");
+}
+
+/// The policy that was patched in.
+fn patched(folder: &Path, is_extension: bool) -> Value {
+    let patch = std::fs::read(folder.join("patch.json")).expect("a patch");
+    let mut patch: Value = serde_json::from_slice(&patch).expect("JSON");
+    let path = if is_extension { "/spec/wasm/pluginConfig" } else { "/spec/pluginConfig" };
+    assert_eq!((patch[0]["op"].as_str(), patch[0]["path"].as_str()), (Some("replace"), Some(path)));
+    patch[0]["value"].take()
+}
