@@ -181,7 +181,8 @@ pub enum Found {
 }
 
 impl Found {
-    pub(super) fn of<N: Node>(node: &N) -> Self {
+    /// What a node holds.
+    pub fn of<N: Node>(node: &N) -> Self {
         match node.value() {
             Value::Null => Self::Null,
             Value::Bool(value) => Self::Bool(value),

@@ -3,8 +3,10 @@
 use crate::commands::check::{Surroundings, mended};
 use crate::commands::diff::{OfPolicies, Subject, compared};
 use crate::commands::import::{Kind, Text, imported};
+use crate::finding::Message;
 use crate::policy_file::{Policies, PolicyFile};
 use crate::policy_text::Mode;
+use crate::render::gateway::GatewayFile;
 use clap::ValueEnum;
 use egress_warden::place::Place;
 use egress_warden::time::Time;
@@ -60,6 +62,16 @@ pub fn diff(texts: [&str; 2], is_of_connections: bool, at: Time) -> Result<Strin
         .map_err(|error| error.to_string())?;
     serde_json::to_string(&OfPolicies::new(["old", "new"], &comparison))
         .map_err(|error| error.to_string())
+}
+
+/// Every error of the description of a gateway: its JSONPath, and its message.
+pub fn gateway_errors(text: &str) -> Vec<(String, String)> {
+    let errors = GatewayFile::of_text("g", text).gateway().err().unwrap_or_default();
+    let told = errors.into_iter().map(|error| {
+        let message = format!("found {}: {}", error.kind.problem(), error.kind.remedy());
+        (error.path, message)
+    });
+    told.collect()
 }
 
 /// What `import --allow-partial` makes of texts.

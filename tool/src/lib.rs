@@ -31,6 +31,7 @@ mod logs;
 mod policy_file;
 mod policy_text;
 mod public_suffix;
+mod render;
 mod root_id;
 mod teams;
 mod trust_domain;
@@ -71,6 +72,7 @@ enum Command {
     Learn(learn::Args),
     Import(import::Args),
     Bundle(bundle::Args),
+    Render(commands::render::Args),
     Schema(schema::Args),
     Completions(completions::Args),
     Man(man::Args),
@@ -89,6 +91,7 @@ pub fn run() -> ExitCode {
         Command::Learn(args) => learn::run(args, &mut console),
         Command::Import(args) => import::run(args, &mut console),
         Command::Bundle(args) => bundle::run(args, &mut console),
+        Command::Render(args) => commands::render::run(args, &mut console),
         Command::Schema(args) => schema::run(args, &mut console),
         Command::Completions(args) => completions::run(args, Cli::command(), &mut console),
         Command::Man(args) => man::run(args, Cli::command(), &mut console),

@@ -50,6 +50,8 @@ fn no_file_makes_it_panic() {
             &["explain", "envoy/policy.yaml", "--requests"],
             &["bundle"],
             &["import"],
+            &["render", "plan"],
+            &["render", "plan", "envoy/policy.yaml", "--gateway"],
         ] {
             let output = tool(&[arguments, &[&path.to_string_lossy()]].concat(), b"");
             assert_complains(&output, path, arguments);

@@ -8,7 +8,7 @@ const PACKAGE: &str = env!("CARGO_MANIFEST_DIR");
 const COMMANDS: &str = "src/commands";
 
 /// The rooms of the tool, the lowest first; above the commands the same as functions for tests.
-const ROOMS: [&str; 19] = [
+const ROOMS: [&str; 20] = [
     "failure",
     "finding",
     "input",
@@ -25,6 +25,7 @@ const ROOMS: [&str; 19] = [
     "cover",
     "teams",
     "logs",
+    "render",
     "diagnostics",
     "commands",
     "in_process",

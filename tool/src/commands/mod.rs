@@ -9,6 +9,7 @@ pub(crate) mod explain;
 pub(crate) mod import;
 pub(crate) mod learn;
 pub(crate) mod man;
+pub(crate) mod render;
 pub(crate) mod replay;
 pub(crate) mod schema;
 pub(crate) mod test;

@@ -1,5 +1,5 @@
-//! What there is to say of a policy's text, each with its place: errors and warnings as data, their
-//! display, and the edits of the text that mend them.
+//! What there is to say of a text, of a policy's above all, each with its place: errors and warnings as
+//! data, their display, and the edits of the text that mend them.
 //!
 //! An error is what the proxy refuses. A warning is what it accepts and nobody is likely to mean.
 
@@ -11,6 +11,7 @@ pub(crate) use render::{json, one, one_json, write};
 use crate::document::{Node, TextError};
 use crate::finding::{Finding, Message};
 use crate::policy_file::{PolicyError, PolicyFile};
+use crate::render::plan::Obstacle;
 use fix::Edit;
 use std::rc::Rc;
 
@@ -64,6 +65,14 @@ impl Diagnostic {
     ) -> Self {
         let finding = Finding { path, span: node.span.clone(), kind: Rc::new(message) as Rc<_> };
         Self { level: Level::Warning, kind, finding, edit: None }
+    }
+
+    /// What a plan leaves out: a warning, or a note where the policy names nothing that is lost.
+    pub(crate) fn of_plan(finding: &Finding<Obstacle>) -> Self {
+        let level = if finding.kind.is_note { Level::Note } else { Level::Warning };
+        let kind = finding.kind.kind.word();
+        let finding = finding.clone().map(|kind| Rc::new(kind) as Rc<dyn Message>);
+        Self { level, kind, finding, edit: None }
     }
 
     /// The kind of most errors.

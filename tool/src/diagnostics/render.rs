@@ -2,7 +2,7 @@
 
 use super::{Diagnostic, Level};
 use crate::console::{BAD, FRAME, GOOD, NAME, ODD, counted, styled};
-use crate::document::Span;
+use crate::document::{Document, Span};
 use crate::failure::Failure;
 use crate::policy_file::PolicyFile;
 use annotate_snippets::{AnnotationKind, Level as Title, Renderer, Snippet};
@@ -19,7 +19,7 @@ pub(crate) fn write(
     mut line: impl FnMut(String) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     for diagnostic in diagnostics {
-        line(format!("{}\n", one(file, diagnostic)))?;
+        line(format!("{}\n", one(file.document(), diagnostic)))?;
     }
     line(sum(file, diagnostics, fixed))
 }
@@ -27,7 +27,7 @@ pub(crate) fn write(
 /// The same as JSON.
 pub(crate) fn json(file: &PolicyFile, diagnostics: &[Diagnostic], fixed: usize) -> Value {
     let findings: Vec<_> =
-        diagnostics.iter().map(|diagnostic| one_json(file, diagnostic)).collect();
+        diagnostics.iter().map(|diagnostic| one_json(file.document(), diagnostic)).collect();
     json!({
         "file": file.name(),
         "document": file.document_name(),
@@ -38,9 +38,9 @@ pub(crate) fn json(file: &PolicyFile, diagnostics: &[Diagnostic], fixed: usize) 
 }
 
 /// One as JSON.
-pub(crate) fn one_json(file: &PolicyFile, diagnostic: &Diagnostic) -> Value {
+pub(crate) fn one_json(document: &Document, diagnostic: &Diagnostic) -> Value {
     let finding = &diagnostic.finding;
-    let (start, end) = (file.position(finding.span.start), file.position(finding.span.end));
+    let (start, end) = (document.position(finding.span.start), document.position(finding.span.end));
     json!({
         "level": diagnostic.level.as_str(),
         "kind": diagnostic.kind,
@@ -56,16 +56,16 @@ pub(crate) fn one_json(file: &PolicyFile, diagnostic: &Diagnostic) -> Value {
 }
 
 /// One with its line of the text.
-pub(crate) fn one(file: &PolicyFile, diagnostic: &Diagnostic) -> String {
+pub(crate) fn one(document: &Document, diagnostic: &Diagnostic) -> String {
     let finding = &diagnostic.finding;
     let title = format!("`{}`: {}", finding.path, diagnostic.found());
-    let Some(excerpt) = Excerpt::of(file, diagnostic) else {
+    let Some(excerpt) = Excerpt::of(document, diagnostic) else {
         let level = match diagnostic.level {
             Level::Error => styled(BAD, "error").to_string(),
             Level::Warning => styled(ODD, "warning").to_string(),
             Level::Note => styled(FRAME, "note").to_string(),
         };
-        let place = file.at(finding.span.start);
+        let place = document.at(finding.span.start);
         return format!(
             "{level}: {title}\n {} {place}\n  {}",
             styled(FRAME, "-->"),
@@ -81,30 +81,30 @@ pub(crate) fn one(file: &PolicyFile, diagnostic: &Diagnostic) -> String {
     let annotation = AnnotationKind::Primary.span(excerpt.span).label(&*remedy);
     let snippet = Snippet::source(excerpt.text)
         .line_start(excerpt.line)
-        .path(file.name())
+        .path(document.name())
         .fold(false)
         .annotation(annotation);
     Renderer::styled().render(&[level.primary_title(title).element(snippet)])
 }
 
 /// The line that a diagnostic points into.
-struct Excerpt<'f> {
-    text: &'f str,
+struct Excerpt<'d> {
+    text: &'d str,
     line: usize,
     span: std::ops::Range<usize>,
 }
 
-impl<'f> Excerpt<'f> {
+impl<'d> Excerpt<'d> {
     /// Nothing where there is no line to show, or one that is too long for that.
-    fn of(file: &'f PolicyFile, diagnostic: &Diagnostic) -> Option<Self> {
+    fn of(document: &'d Document, diagnostic: &Diagnostic) -> Option<Self> {
         let span = &diagnostic.finding.span;
-        let (line, Span { start, .. }) = file.document().line_at(span.start);
+        let (line, Span { start, .. }) = document.line_at(span.start);
         if line.len() > MAX_LINE || line.contains(|c: char| c.is_control() && c != '\t') {
             return None;
         }
         let from = span.start.checked_sub(start)?.min(line.len());
         let to = span.end.saturating_sub(start).min(line.trim_end().len()).max(from);
-        Some(Self { text: line, line: file.position(span.start).line, span: from..to })
+        Some(Self { text: line, line: document.position(span.start).line, span: from..to })
     }
 }
 

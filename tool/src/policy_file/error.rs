@@ -28,6 +28,12 @@ pub(crate) enum PolicyError {
 }
 
 impl PolicyError {
+    /// An error of a kind that policies have, with what the tool knows to advise.
+    pub(crate) fn of_kind(kind: ErrorKind) -> Self {
+        let advice = Advice::on(&kind);
+        Self::Policy(kind, advice)
+    }
+
     /// An error of the policy's reader, at its place in the tree that was read.
     pub(super) fn at_its_place(error: &config::Error, tree: &Node) -> Finding<Self> {
         let place = error.place();
@@ -49,7 +55,7 @@ impl PolicyError {
         Finding {
             path: place.to_string(),
             span: span.clone(),
-            kind: Self::Policy(error.kind().clone(), Advice::on(error.kind())),
+            kind: Self::of_kind(error.kind().clone()),
         }
     }
 

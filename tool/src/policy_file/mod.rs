@@ -17,7 +17,7 @@ pub(crate) use error::PolicyError;
 pub(crate) use policies::{Policies, Which, one_of};
 
 use crate::console::Console;
-use crate::document::{Document, Position, TextError};
+use crate::document::{Document, TextError};
 use crate::failure::Failure;
 use crate::finding::Finding;
 use carrier::Place;
@@ -220,11 +220,6 @@ impl PolicyFile {
 
     fn is_in_manifest(&self) -> bool {
         self.place.as_ref().is_some_and(Place::is_in_manifest)
-    }
-
-    /// Line and column of an offset.
-    pub(crate) fn position(&self, offset: usize) -> Position {
-        self.document.position(offset)
     }
 
     /// `FILE:LINE:COLUMN` of an offset.

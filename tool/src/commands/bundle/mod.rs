@@ -98,7 +98,7 @@ fn report(errors: &[InFile<'_>], console: &mut Console) -> Result<(), Failure> {
     match console.format() {
         Format::Text => {
             for (file, error) in errors {
-                console.line(format_args!("{}\n", diagnostics::one(file, &error)))?;
+                console.line(format_args!("{}\n", diagnostics::one(file.document(), &error)))?;
             }
             Ok(())
         }
@@ -120,7 +120,7 @@ fn diagnostic(file: &PolicyFile, error: &Finding<BundleError>) -> Diagnostic {
 
 /// One error, which may be in any of the files.
 fn json_of(file: &PolicyFile, error: &Diagnostic) -> serde_json::Value {
-    let mut json = diagnostics::one_json(file, error);
+    let mut json = diagnostics::one_json(file.document(), error);
     if let Some(json) = json.as_object_mut() {
         json.insert("file".to_owned(), file.name().into());
     }

@@ -1,0 +1,127 @@
+//! `render`: the configuration of proxies, of a policy and the description of a gateway.
+
+mod plan;
+
+use crate::console::{Console, counted};
+use crate::diagnostics::{self, Diagnostic};
+use crate::failure::{Failure, Outcome};
+use crate::finding::Finding;
+use crate::policy_file::{PolicyFile, Which};
+use crate::render::gateway::{Gateway, GatewayFile};
+use crate::render::plan::{Obstacle, Plan};
+use egress_warden::config::Config;
+use std::path::PathBuf;
+
+/// Writes the configuration of a gateway for a policy
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Routes are written for the hosts and ports that allow rules name, and for no
+others. What rules allow and no route can say is told on standard error, with
+its place and a remedy.
+
+The description of a gateway has the form of a Kubernetes object. Everything
+under `spec` is optional:
+  apiVersion: egress-warden.dev/v1alpha1
+  kind: EgressGateway
+  metadata: {name: egress, namespace: istio-system}
+  spec:
+    ways:                     # the first that fits a host and its port
+    - hosts: [\"*.corp.example\"]      # default: every host
+      ports: [80]                    # default: 443 for passthrough, else 80
+      way: http               # the default of `ways` is the two below
+    - way: originate          # HTTP to port 80; the gateway starts TLS to 443
+    - way: passthrough        # the application's own TLS to port 443
+`egress-warden schema gateway` has all keys.")]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    target: Target,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Target {
+    Plan(plan::Args),
+}
+
+/// What every configuration is made of.
+#[derive(Debug, clap::Args)]
+struct Inputs {
+    /// A policy in YAML or JSON. `-` is standard input
+    #[arg(value_name = "POLICY")]
+    policy: PathBuf,
+    #[command(flatten)]
+    which: Which,
+    /// The description of the gateway. Without one everything has its default
+    #[arg(long, value_name = "FILE")]
+    gateway: Option<PathBuf>,
+}
+
+pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure> {
+    match &args.target {
+        Target::Plan(args) => plan::run(args, console),
+    }
+}
+
+/// What the inputs say, as it is rendered.
+struct Request<'r> {
+    file: &'r PolicyFile,
+    config: &'r Config,
+    gateway: &'r Gateway<'r>,
+    plan: &'r Plan<'r>,
+}
+
+impl Inputs {
+    /// Reads all of it, and renders it by `render`.
+    fn render(
+        &self,
+        console: &mut Console,
+        render: impl FnOnce(&Request<'_>, &mut Console) -> Result<Outcome, Failure>,
+    ) -> Result<Outcome, Failure> {
+        let (file, config) = PolicyFile::load(&self.policy, self.which.name(), console)?;
+        let description = match &self.gateway {
+            Some(path) => GatewayFile::read(path)?,
+            None => GatewayFile::default(),
+        };
+        let gateway = self.gateway(&description, console)?;
+        let Some(source) = file.source() else {
+            // INVARIANT: what was read without errors has a source.
+            return Ok(Outcome::No);
+        };
+        let plan = Plan::of(&source, &gateway);
+        render(&Request { file: &file, config: &config, gateway: &gateway, plan: &plan }, console)
+    }
+
+    /// The gateway, or every error of its description, told.
+    fn gateway<'d>(
+        &self,
+        description: &'d GatewayFile,
+        console: &mut Console,
+    ) -> Result<Gateway<'d>, Failure> {
+        let (errors, document) = match (description.gateway(), description.document()) {
+            (Ok(gateway), _) => return Ok(gateway),
+            // INVARIANT: without a document there is nothing that could be wrong.
+            (Err(_), None) => return Ok(Gateway::default()),
+            (Err(errors), Some(document)) => (errors, document),
+        };
+        let count = errors.len();
+        for error in errors {
+            console
+                .note(format_args!("{}\n", diagnostics::one(document, &Diagnostic::error(error))));
+        }
+        Err(Failure::new(document.name(), counted(count as u64, "error"), "see above"))
+    }
+}
+
+impl Request<'_> {
+    /// Tells what has no route. No where that is something that the policy names.
+    fn tell(&self, console: &mut Console) -> Outcome {
+        let diagnostics: Vec<_> = self.plan.obstacles.iter().map(Diagnostic::of_plan).collect();
+        for diagnostic in &diagnostics {
+            console.note(format_args!("{}\n", diagnostics::one(self.file.document(), diagnostic)));
+        }
+        outcome(&self.plan.obstacles)
+    }
+}
+
+fn outcome(obstacles: &[Finding<Obstacle>]) -> Outcome {
+    Outcome::of_findings(obstacles.iter().filter(|obstacle| !obstacle.kind.is_note).count())
+}

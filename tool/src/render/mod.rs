@@ -1,0 +1,8 @@
+//! From a policy to the configuration of proxies: the description of a gateway, the plan of what is routed
+//! how, and what each kind of proxy is given for it.
+//!
+//! Nothing here decides: what a rule means is asked of its source, and the proxy that is configured runs
+//! the policy itself.
+
+pub(crate) mod gateway;
+pub(crate) mod plan;
