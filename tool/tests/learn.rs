@@ -107,6 +107,40 @@ fn what_does_not_leave_the_mesh_is_never_learnt_and_no_port_is_guessed() -> anyh
     Ok(())
 }
 
+#[test]
+fn what_others_let_through_is_learnt_and_what_they_refused_is_not() -> anyhow::Result<()> {
+    for (log, passed, refused) in [
+        (
+            "smokescreen.log",
+            &[("a.smoke.test", 443), ("c.smoke.test", 80)][..],
+            &["b.smoke.test", "d.smoke.test", "evil.test"][..],
+        ),
+        ("smokescreen-text.log", &[("a.smoketext.test", 443)], &["b.smoketext.test", "evil.test"]),
+        (
+            "squid.log",
+            &[("a.squid.test", 443), ("c.squid.test", 8080)],
+            &["b.squid.test", "d.squid.test", "evil.test"],
+        ),
+        (
+            "hubble.log",
+            &[("a.hubble.test", 443), ("c.hubble.test", 8080)],
+            &["b.hubble.test", "d.hubble.test", "e.hubble.test", "f.hubble.test"],
+        ),
+    ] {
+        let config = learnt_from(&format!("tool/tests/data/logs/{log}"))?;
+        for (host, port) in passed {
+            assert!(is_allowed(&config, host, *port), "{log} {host}:{port}");
+            assert!(!is_allowed(&config, host, 9999), "{log} {host}");
+        }
+        for host in refused {
+            for port in [80, 443, 8443] {
+                assert!(!is_allowed(&config, host, port), "{log} {host}:{port}");
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Hosts of one kind, most of them seen, some held back: what a pattern opens is the rest of its kind,
 /// and nothing of strangers or of what was refused.
 #[test]

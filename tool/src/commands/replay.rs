@@ -18,7 +18,9 @@ use std::path::PathBuf;
 ///
 /// Shows totals by decision, reason and rule, and where the policy decides otherwise than the log says.
 ///
-/// Input: Envoy's access log in JSON or text, and the filter's own lines; plain, gzip or zstd. Of text
+/// Input: Envoy's access log in JSON or text, the filter's own lines, and what others decided:
+/// Smokescreen's `CANONICAL-PROXY-DECISION` (JSON or text), Squid's own log format, Hubble's flows in
+/// JSON; plain, gzip or zstd. Of text
 /// the default formats of Istio and Envoy are known; `--log-format` takes any other. Of JSON the names
 /// of Istio, Envoy Gateway, Contour and OpenTelemetry are known; `--field` takes others.
 ///
@@ -54,12 +56,18 @@ use std::path::PathBuf;
 /// log (`deny refused_by_mesh`): no upstream got it, and no failure on the way is named. Requests that
 /// were not passed on though no filter denied them are counted in a line of their own.
 ///
+/// Of others, a tunnel to a host and port counts as a TLS connection there, and so does a request whose
+/// method is not logged. Their verdicts count as the log's (`refused_by_squid`). They name callers by
+/// role, address or pod, which is no verified SPIFFE id: such requests are judged as not verified. Of
+/// Hubble, requests and connections are read that leave the cluster to a host with one name; other flows
+/// are passed over and counted.
+///
 /// `--format json` writes one object: `complete`, `policy`, `requests`, `allowed`, `denied`, `verdicts` and `would`
 /// [{decision, reason, rule, requests, examples [{place, method, authority, path, principal}]}],
 /// `logged` {same, other_reason, other_decision, none, refused_otherwise, failed, unlisted},
 /// `differences` [{logged, now, requests, examples}], `rerouted` and `undated` {requests, examples},
-/// `lines` {access_log, filter, forms [{form, prefix, lines}], connections, left_out,
-/// without_caller_field, without_time, unread {lines, first [{place, problem, text}]}}.
+/// `lines` {access_log, filter, others, forms [{form, prefix, lines}], connections, left_out,
+/// passed_over, without_caller_field, without_time, unread {lines, first [{place, problem, text}]}}.
 ///
 /// Exit codes: 0 every decision is the one in the log, or the log has none; 1 some differ or are not
 /// decided; 2 wrong usage, or too much of the input is unreadable.

@@ -208,6 +208,51 @@ proptest! {
         }
     }
 
+    /// What a caller sends through another proxy, or past Cilium, is not another request: it stands in
+    /// quotes that its writer escapes, or makes the line unread.
+    #[test]
+    fn no_field_of_what_others_decided_is_another(caller in caller()) {
+        let Caller { method, path, authority, user_agent, .. } = &caller;
+        let smokescreen = json!({
+            "allow": true, "level": "info", "msg": "CANONICAL-PROXY-DECISION",
+            "proxy_type": "connect", "requested_host": authority, "role": user_agent,
+            "time": "2026-03-02T08:15:51Z", "trace_id": path,
+        });
+        let quoted = |text: &str| json!(text).to_string();
+        let text = format!(
+            "time=\"2026-03-02T08:15:51Z\" level=info msg=CANONICAL-PROXY-DECISION allow=false \
+             proxy_type=connect requested_host={} role={} trace_id={}",
+            quoted(authority), quoted(user_agent), quoted(path)
+        );
+        let squid = format!(
+            "1772439351.483     12 10.0.0.7 TCP_MISS/200 812 GET http://a.example/{path} {user_agent} \
+             HIER_DIRECT/203.0.113.8 text/html"
+        );
+        let hubble = json!({"flow": {
+            "time": "2026-03-02T08:15:51Z", "verdict": "DROPPED", "traffic_direction": "EGRESS",
+            "l4": {"TCP": {"destination_port": 80}},
+            "l7": {"type": "REQUEST", "http": {
+                "method": method, "url": format!("http://a.example/{path}"),
+                "headers": [{"key": "User-Agent", "value": user_agent}],
+            }},
+        }});
+        for line in [smokescreen.to_string(), text, squid, hubble.to_string()] {
+            for carrier in CARRIERS {
+                let log = format!("{carrier}first\n{carrier}{line}");
+                let read = read(&log);
+                let is_own = |(form, host, ..): &Read| match form {
+                    Form::Smokescreen => {
+                        let escaped = quoted(authority);
+                        authority.starts_with(host.as_str()) || escaped[1..].starts_with(host.as_str())
+                    }
+                    Form::Squid | Form::Hubble => host == "a.example",
+                    _ => false,
+                };
+                prop_assert!(read.len() <= 1 && read.iter().all(is_own), "{log} {read:?}");
+            }
+        }
+    }
+
     /// What collectors put around a line changes nothing of what is read of it, however often they do.
     #[test]
     fn a_line_in_envelopes_is_the_line(caller in caller(), keys in prop::collection::vec(envelope(), 1..4)) {

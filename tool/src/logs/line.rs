@@ -1,5 +1,6 @@
 //! One line of a log as the request, or the connection, that it tells of.
 
+use super::decisions::{Asked, Decision};
 use super::documents::is_list_key;
 use super::ending::{Ending, Signs};
 use super::hop::{Hop, OF_WAYPOINT};
@@ -7,7 +8,7 @@ use super::names::{self, Name};
 use super::prefix::Prefix;
 use super::time;
 use super::unread::Problem;
-use egress_warden::host::Host;
+use egress_warden::host::{Authority, Host};
 use egress_warden::policy::{Action, ClusterPort, Dialled, Reads, Reason, Request};
 use egress_warden::root_id::Connections;
 use egress_warden::time::Time;
@@ -16,7 +17,7 @@ use serde_json::Number;
 use std::borrow::Cow;
 use std::fmt;
 
-/// Which of the two kinds of record a line is.
+/// Which kind of record a line is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Form {
     /// Envoy's JSON access log.
@@ -25,6 +26,12 @@ pub(crate) enum Form {
     TextLog,
     /// The filter's own JSON line.
     Filter,
+    /// What Smokescreen decided.
+    Smokescreen,
+    /// Squid's own log.
+    Squid,
+    /// A flow of Hubble: what Cilium let through or dropped.
+    Hubble,
 }
 
 impl Form {
@@ -33,6 +40,27 @@ impl Form {
             Self::AccessLog => "access_log",
             Self::TextLog => "text_log",
             Self::Filter => "filter",
+            Self::Smokescreen => "smokescreen",
+            Self::Squid => "squid",
+            Self::Hubble => "hubble",
+        }
+    }
+
+    /// Whether it tells what another proxy, or a network, decided.
+    pub(super) fn is_of_others(self) -> bool {
+        matches!(self, Self::Smokescreen | Self::Squid | Self::Hubble)
+    }
+
+    /// The reason of a verdict that is not the filter's.
+    fn reason(self, action: Action) -> &'static str {
+        match (self, action) {
+            (Self::Smokescreen, Action::Allow) => "allowed_by_smokescreen",
+            (Self::Smokescreen, Action::Deny) => "refused_by_smokescreen",
+            (Self::Squid, Action::Allow) => "allowed_by_squid",
+            (Self::Squid, Action::Deny) => "refused_by_squid",
+            (Self::Hubble, Action::Allow) => "allowed_by_cilium",
+            (Self::Hubble, Action::Deny) => "refused_by_cilium",
+            (Self::AccessLog | Self::TextLog | Self::Filter, _) => "rule",
         }
     }
 }
@@ -44,6 +72,8 @@ pub(crate) struct Logged<'a> {
     form: Form,
     fields: Fields<'a>,
     time: Option<Time>,
+    /// What others say that they decided, and what became of it.
+    decided: Option<(Option<Action>, Ending)>,
 }
 
 /// What the log says was decided.
@@ -147,6 +177,30 @@ impl<'a> Logged<'a> {
         Self::new(prefix, Form::TextLog, fields)
     }
 
+    /// The request or the connection that others decided. A name that is an address is no server name:
+    /// TLS sends none of an address.
+    pub(super) fn of_decision(prefix: Prefix, decision: Decision<'a>) -> Self {
+        let Decision { form, asked, port, time, action, ending } = decision;
+        let mut fields = Fields {
+            port: port.map_or(Field::Unsaid, |port| Field::Number(port.into())),
+            ..Fields::default()
+        };
+        match asked {
+            Asked::Request { method, authority, path } => {
+                fields.method = Field::Text(method);
+                fields.authority = Field::Text(authority);
+                fields.path = path.map_or(Field::Unsaid, Field::Text);
+            }
+            Asked::Connection { host } if is_address(&host) => {
+                let port = port.map_or(String::new(), |port| format!(":{port}"));
+                fields.requested_server_name = Field::Absent;
+                fields.upstream_host = Field::Text(format!("{host}{port}").into());
+            }
+            Asked::Connection { host } => fields.requested_server_name = Field::Text(host),
+        }
+        Self { prefix, form, fields, time, decided: Some((action, ending)) }
+    }
+
     /// The same at the time when a collector got it, where the line has none itself.
     pub(super) fn or_at(self, time: Option<Time>) -> Self {
         Self { time: self.time.or(time), ..self }
@@ -154,7 +208,7 @@ impl<'a> Logged<'a> {
 
     fn new(prefix: Prefix, form: Form, fields: Fields<'a>) -> Result<Self, Problem> {
         let time = fields.time();
-        let logged = Self { prefix, form, fields, time };
+        let logged = Self { prefix, form, fields, time, decided: None };
         logged.misfit().map_or(Ok(logged), Err)
     }
 
@@ -222,6 +276,10 @@ impl<'a> Logged<'a> {
     /// What was decided, where a filter did. A request's line may also have what was decided of the
     /// connection that it came on: that is not about the request.
     pub(crate) fn verdict(&self) -> Option<LoggedVerdict<'_>> {
+        if let Some((action, _)) = self.decided {
+            let action = action?;
+            return Some(LoggedVerdict { action, rule: None, reason: self.form.reason(action) });
+        }
         let fields = &self.fields;
         let (decision, rule, reason) = match self.is_connection() {
             true => (
@@ -247,6 +305,9 @@ impl<'a> Logged<'a> {
 
     /// How it ended. The filter's own line is written before that: it says only what was refused.
     pub(crate) fn ending(&self) -> Ending {
+        if let Some((_, ending)) = self.decided {
+            return ending;
+        }
         let fields = &self.fields;
         if self.verdict().is_some_and(|verdict| verdict.action == Action::Deny) {
             return Ending::Refused;
@@ -292,6 +353,10 @@ impl<'a> Logged<'a> {
     pub(crate) fn request(&self, reads: Reads, connections: Connections) -> Request<'_> {
         let authority = self.authority().as_bytes();
         let known = match self.method() {
+            // Others name the host, in any spelling, and not the bytes of a server name.
+            None if self.form.is_of_others() => {
+                Request { method: None, ..Request::new(authority, b"") }
+            }
             None => match self.cluster_at_waypoint() {
                 Some(cluster) => Request::connection_to_cluster(authority, cluster),
                 None => Request::connection(authority, connections),
@@ -356,7 +421,10 @@ impl<'a> Logged<'a> {
     fn cluster_port(&self, request: &Request<'_>) -> ClusterPort {
         let says_port = request.authority.as_ref().is_ok_and(|it| it.port.is_some());
         match (self.form, self.fields.port.number()) {
-            (Form::Filter, Some(port)) => ClusterPort::Said(port),
+            (Form::Filter | Form::Smokescreen | Form::Squid | Form::Hubble, Some(port)) => {
+                ClusterPort::Said(port)
+            }
+            (Form::Smokescreen | Form::Squid | Form::Hubble, None) => ClusterPort::Unsaid,
             (Form::Filter, None) if says_port => ClusterPort::Unknown,
             (Form::Filter, None) => ClusterPort::Unsaid,
             (Form::AccessLog | Form::TextLog, port) => {
@@ -609,9 +677,15 @@ impl Field<'_> {
     }
 }
 
+/// Whether a host is an address, in any spelling.
+fn is_address(host: &str) -> bool {
+    let authority = Authority::parse(host.as_bytes());
+    authority.is_ok_and(|it| matches!(it.host, Host::Address(_)))
+}
+
 /// Whether collectors keep the line that they pass on under this key, as text or as the object that it
 /// was.
-fn is_envelope_key(key: &str) -> bool {
+pub(super) fn is_envelope_key(key: &str) -> bool {
     matches!(
         key,
         "@message"

@@ -5,7 +5,8 @@
 //! - Envoy's access log in JSON, as `envoy/gateway.yaml`, `envoy/gateway-tls.yaml`,
 //!   `envoy/istio/mesh-config.yaml` and Istio write it, or under [other names](names);
 //! - Envoy's access log in [text]: Istio's default formats, Envoy's, and those of `--log-format`;
-//! - the filter's own JSON line, alone or in Envoy's own log.
+//! - the filter's own JSON line, alone or in Envoy's own log;
+//! - what others decided: Smokescreen, Squid, and Cilium by Hubble's flows ([`decisions`]).
 //!
 //! A record begins at the start of its line, or behind one of the prefixes that [`prefix`] lists; JSON
 //! anywhere else is what a caller sent, and no record. The line may lie in envelopes ([`reader`]), in
@@ -18,6 +19,7 @@
 
 mod chunks;
 mod compression;
+mod decisions;
 mod documents;
 mod ending;
 mod example;
@@ -42,7 +44,7 @@ pub(crate) use example::{Group, Requests, Shown, shown_text};
 pub(crate) use hop::Hop;
 pub(crate) use line::{Form, Logged, LoggedVerdict};
 pub(crate) use undated::decide;
-use unread::Unread;
+use unread::{Problem, Unread};
 
 use crate::console::{Console, counted};
 use crate::failure::{Failure, Outcome};
@@ -136,12 +138,16 @@ pub(crate) struct Tally {
     pub(crate) access_log: u64,
     /// Requests of the filter's own lines.
     pub(crate) filter: u64,
-    /// Of both, how many stood behind which prefix.
+    /// Requests that others decided: another proxy, or a network.
+    others: u64,
+    /// Of all, how many stood behind which prefix.
     forms: BTreeMap<(Form, Prefix), u64>,
-    /// Of both, those that are connections.
+    /// Of all, those that are connections.
     pub(crate) connections: u64,
     /// Requests that `--only` leaves out.
     pub(crate) left_out: u64,
+    /// Lines of others that tell of no request that leaves.
+    passed_over: u64,
     /// Requests whose log has no field for the caller.
     pub(crate) without_caller_field: u64,
     /// Requests whose line has no time that can be read.
@@ -156,12 +162,14 @@ pub(crate) struct Tally {
 /// Part of every JSON answer; its keys are stable.
 impl Serialize for Tally {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut object = serializer.serialize_struct("Tally", 8)?;
+        let mut object = serializer.serialize_struct("Tally", 10)?;
         object.serialize_field("access_log", &self.access_log)?;
         object.serialize_field("filter", &self.filter)?;
+        object.serialize_field("others", &self.others)?;
         object.serialize_field("forms", &self.forms())?;
         object.serialize_field("connections", &self.connections)?;
         object.serialize_field("left_out", &self.left_out)?;
+        object.serialize_field("passed_over", &self.passed_over)?;
         object.serialize_field("without_caller_field", &self.without_caller_field)?;
         object.serialize_field("without_time", &self.without_time)?;
         object.serialize_field("unread", &self.unread.answer(|place| self.name(place)))?;
@@ -195,6 +203,9 @@ impl Tally {
                 Form::AccessLog => "Envoy's JSON access log",
                 Form::TextLog => "Envoy's text access log",
                 Form::Filter => "the filter",
+                Form::Smokescreen => "Smokescreen's log",
+                Form::Squid => "Squid's log",
+                Form::Hubble => "Hubble's flows",
             };
             match prefix.to_string().as_str() {
                 "" => format!("{} of {form}", counted(lines, "line")),
@@ -207,7 +218,7 @@ impl Tally {
 
     /// The requests that were folded.
     pub(crate) fn requests(&self) -> u64 {
-        self.access_log + self.filter
+        self.access_log + self.filter + self.others
     }
 
     /// `file:line`.
@@ -249,7 +260,7 @@ impl Tally {
     }
 
     fn lines(&self) -> u64 {
-        self.requests() + self.left_out + self.unread.lines
+        self.requests() + self.left_out + self.passed_over + self.unread.lines
     }
 
     /// Says what somebody should know before he believes the answer.
@@ -272,10 +283,24 @@ impl Tally {
                 self.access_log, self.filter
             ));
         }
-        if self.without_caller_field > 0 {
+        let without_caller_field = self.without_caller_field.saturating_sub(self.others);
+        if without_caller_field > 0 {
             notes.push(format!(
                 "{} of a log without `source_principal`: callers are judged as not verified",
-                counted(self.without_caller_field, "request")
+                counted(without_caller_field, "request")
+            ));
+        }
+        if self.others > 0 {
+            notes.push(format!(
+                "{} of a log that names no SPIFFE id (a role, an address or a pod is none): callers \
+                 are judged as not verified",
+                counted(self.others, "request")
+            ));
+        }
+        if self.passed_over > 0 {
+            notes.push(format!(
+                "lines that tell of no request that leaves, and are passed over: {}",
+                self.passed_over
             ));
         }
         if self.without_time > 0 {
@@ -291,11 +316,13 @@ impl Tally {
     fn add(&mut self, other: Self) {
         self.access_log += other.access_log;
         self.filter += other.filter;
+        self.others += other.others;
         for (form, lines) in other.forms {
             *self.forms.entry(form).or_default() += lines;
         }
         self.connections += other.connections;
         self.left_out += other.left_out;
+        self.passed_over += other.passed_over;
         self.without_caller_field += other.without_caller_field;
         self.without_time += other.without_time;
         self.unread.add(other.unread);
@@ -382,6 +409,7 @@ fn fold_chunk<T: Default>(
                 match logged.form() {
                     Form::AccessLog | Form::TextLog => tally.access_log += 1,
                     Form::Filter => tally.filter += 1,
+                    Form::Smokescreen | Form::Squid | Form::Hubble => tally.others += 1,
                 }
                 *tally.forms.entry((logged.form(), logged.prefix())).or_default() += 1;
                 tally.connections += u64::from(logged.is_connection());
@@ -390,6 +418,7 @@ fn fold_chunk<T: Default>(
                 fold(&mut value, &logged, place);
             }
             Ok(_) => tally.left_out += 1,
+            Err(Problem::PassedOver) => tally.passed_over += 1,
             Err(problem) => tally.unread.push(place, problem, line),
         });
     }
@@ -432,9 +461,12 @@ fn nothing_read(tally: &Tally) -> Failure {
             tally.name(sample.place),
             sample.problem
         ),
+        None if tally.passed_over > 0 => {
+            format!("none of {} lines tells of a request that leaves", tally.passed_over)
+        }
         None => "no line at all".to_owned(),
     };
-    let remedy = "give Envoy's access log in JSON or text (`--log-format` for a format of your own), or the \
-                  filter's own lines";
+    let remedy = "give Envoy's access log in JSON or text (`--log-format` for a format of your own), the \
+                  filter's own lines, or the log of Smokescreen, Squid or Hubble";
     Failure::new(tally.names.join(", "), problem, remedy)
 }

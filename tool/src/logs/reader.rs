@@ -7,14 +7,16 @@
 //! and there only the filter's own line is read.
 
 use super::chunks::MAX_LINE;
+use super::decisions::{self, Told};
 use super::documents::{self, Fed, Splitter};
-use super::line::{Fields, Inner, Logged};
+use super::line::{Fields, Inner, Logged, is_envelope_key};
 use super::names::{LogFormat, Name};
 use super::prefix::{self, Prefix, Start};
 use super::text::{self, Formats};
 use super::unread::Problem;
 use super::{Choice, Form};
 use egress_warden::time::Time;
+use serde_json::Value;
 
 /// Reads lines as a choice of logs asks.
 #[derive(Debug)]
@@ -84,7 +86,32 @@ impl<'c> Reader<'c> {
         if self.formats.is_empty() && self.format(text::defaults(), text, &start, within, give)? {
             return Ok(());
         }
+        if self.formats.is_empty()
+            && !within.is_message
+            && !start.prefix.is_of_proxy_log()
+            && let Some(told) = decisions::of_text(record)?
+        {
+            return self.told(told, prefix, within, give);
+        }
         Err(prefix::problem(text))
+    }
+
+    /// Gives out what others decided.
+    fn told(
+        &self,
+        told: Told<'_>,
+        prefix: Prefix,
+        within: Within,
+        give: Give<'_>,
+    ) -> Result<(), Problem> {
+        match told {
+            Told::PassedOver => Err(Problem::PassedOver),
+            Told::Decision(decision) => {
+                let logged = Logged::of_decision(prefix.within(within.depth > 0), decision);
+                give(Ok(logged.or_at(within.time)));
+                Ok(())
+            }
+        }
     }
 
     /// Reads a text by formats, and says whether one fits.
@@ -129,9 +156,19 @@ impl<'c> Reader<'c> {
         if fields.form().is_some() || prefix.is_of_proxy_log() {
             return self.record(fields, prefix, within, give);
         }
+        let may_be_decision = !within.is_message && decisions::may_be(record);
+        if may_be_decision && let Some(told) = decisions::of_object(record)? {
+            return self.told(told, prefix, within, give);
+        }
         let has_list = fields.has_list();
         let problem = match self.envelope(fields, within, give) {
             Ok(()) => return Ok(()),
+            Err(Problem::OtherObject) if may_be_decision => {
+                match self.decision_within(record, within, give)? {
+                    true => return Ok(()),
+                    false => Problem::OtherObject,
+                }
+            }
             Err(problem) => problem,
         };
         if has_list { self.list(record, within, give) } else { Err(problem) }
@@ -150,6 +187,29 @@ impl<'c> Reader<'c> {
         let logged = Logged::of_object(prefix.within(within.depth > 0), fields)?;
         give(Ok(logged.or_at(within.time)));
         Ok(())
+    }
+
+    /// Gives out what others decided, where a collector has read their line and keeps it as an object.
+    /// Says whether there is one.
+    fn decision_within(
+        &self,
+        record: &str,
+        within: Within,
+        give: Give<'_>,
+    ) -> Result<bool, Problem> {
+        let mut held = serde_json::from_str::<Value>(record).map_err(|_| Problem::NotJson)?;
+        for depth in within.depth + 1..=MAX_DEPTH {
+            let Value::Object(object) = held else { break };
+            let inner = object.into_iter().find(|(key, it)| is_envelope_key(key) && it.is_object());
+            let Some((_, object)) = inner else { break };
+            let text = object.to_string();
+            if let Some(told) = decisions::of_object(&text)? {
+                let within = Within { depth, ..within };
+                return self.told(told, Prefix::NONE, within, give).map(|()| true);
+            }
+            held = object;
+        }
+        Ok(false)
     }
 
     /// Gives out what an envelope holds: the first that is a record, and objects before texts, because a

@@ -4,6 +4,7 @@
 use super::chunks::Log;
 use super::names::LogFormat;
 use super::reader::Reader;
+use super::unread::Problem;
 use super::{Choice, Ending, Logged, fold_chunk};
 use egress_warden::policy::{ClusterPort, Reads};
 use egress_warden::root_id::Connections;
@@ -67,7 +68,10 @@ fn read(name: &str, file: &Value) -> (Vec<Value>, Vec<u64>) {
             });
         all.extend(read);
         for (line, number) in chunk.lines() {
-            reader.read(line, &mut |read| unread.extend(read.is_err().then_some(number)));
+            reader.read(line, &mut |read| {
+                let is_unread = read.is_err_and(|problem| problem != Problem::PassedOver);
+                unread.extend(is_unread.then_some(number));
+            });
         }
     }
     (all, unread)
@@ -87,7 +91,8 @@ fn shown(logged: &Logged<'_>, line: u64, file: &Value) -> Value {
         _ => None,
     };
     // A connection's own is the one that the root id names.
-    let of_line = if logged.is_connection() { None } else { request.port() };
+    let is_of_root_id = logged.is_connection() && !logged.form().is_of_others();
+    let of_line = if is_of_root_id { None } else { request.port() };
     let port = of_cluster.or(of_line).or(upstream.map(|it| it.port()));
     put("port", json!(port));
     if !logged.is_connection() {
@@ -101,6 +106,9 @@ fn shown(logged: &Logged<'_>, line: u64, file: &Value) -> Value {
         Ending::Unsaid => "unsaid",
     };
     put("outcome", json!(outcome));
+    if logged.form().is_of_others() {
+        put("verdict", json!(logged.verdict().map(|it| it.reason)));
+    }
     put("time", json!(logged.time().map(|it| it.milliseconds().to_string())));
     if file["has_callers"] == json!(true) {
         put("caller", json!(logged.principal()));

@@ -34,6 +34,10 @@ pub(crate) enum Problem {
     RepeatedKey,
     /// The object is something else.
     OtherObject,
+    /// A flow to an address that has several names: which one was meant is not known.
+    SeveralNames,
+    /// It is read, and tells of no request that leaves.
+    PassedOver,
     /// A field that is asked for has a value of another kind than the one that is wanted.
     Field { name: &'static str, found: &'static str, wanted: &'static str },
 }
@@ -52,6 +56,8 @@ impl std::fmt::Display for Problem {
             Self::HalfWritten => "half-written",
             Self::RepeatedKey => "a JSON object with a repeated key",
             Self::OtherObject => "a JSON object that is not a logged request",
+            Self::SeveralNames => "a flow to an address with several names",
+            Self::PassedOver => "no request that leaves",
             Self::Field { name, found, wanted } => {
                 return write!(f, "`{name}` is {found}, not {wanted}");
             }
