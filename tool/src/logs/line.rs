@@ -202,8 +202,9 @@ impl<'a> Logged<'a> {
     }
 
     /// The same at the time when a collector got it, where the line has none itself.
-    pub(super) fn or_at(self, time: Option<Time>) -> Self {
-        Self { time: self.time.or(time), ..self }
+    pub(super) fn or_at(mut self, time: Option<Time>) -> Self {
+        self.time = self.time.or(time);
+        self
     }
 
     fn new(prefix: Prefix, form: Form, fields: Fields<'a>) -> Result<Self, Problem> {
@@ -743,7 +744,7 @@ impl<'de> Visitor<'de> for FieldsSeed<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut fields = Fields::default();
-        let mut keys = Keys::default();
+        let mut keys = Keys::of_record();
         while let Some(Key(key)) = map.next_key()? {
             let is_own = self.own.iter().any(|name| name.key == key);
             // Most keys are fields' own names.
@@ -851,12 +852,19 @@ impl<'de> Visitor<'de> for InnerSeed<'_> {
 struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// The keys of one object.
-#[derive(Default)]
 struct Keys<'a>(Vec<Cow<'a, str>>);
 
 impl Keys<'_> {
+    /// None yet, with room for those of most records.
+    fn of_record() -> Self {
+        Self(Vec::with_capacity(48))
+    }
+
     /// Whether one stands twice. Quick where they are in order, as Envoy writes them.
     fn repeat(mut self) -> bool {
+        if self.0.windows(2).all(|pair| matches!(pair, [one, next] if one < next)) {
+            return false;
+        }
         self.0.sort_unstable();
         self.0.windows(2).any(|pair| matches!(pair, [one, next] if one == next))
     }
@@ -934,7 +942,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut has_repeated_key = false;
-        let mut keys = Keys::default();
+        let mut keys = Keys(Vec::new());
         while let Some((Key(key), value)) = map.next_entry::<Key<'_>, Value<'_>>()? {
             has_repeated_key |= value.has_repeated_key;
             keys.0.push(key);
