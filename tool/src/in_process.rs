@@ -84,18 +84,27 @@ pub struct Imported {
 }
 
 /// Imports texts of a kind, which is named as on the command line, each with the name of its file.
+/// `accounts` is the file of `--service-accounts`.
 ///
 /// # Errors
 ///
 /// The message of the command.
-pub fn import(kind: &str, texts: &[(&str, &str)]) -> Result<Imported, String> {
+pub fn import(
+    kind: &str,
+    texts: &[(&str, &str)],
+    accounts: Option<&str>,
+) -> Result<Imported, String> {
     let kind = Kind::from_str(kind, false)?;
     let text = |(name, text): &(&str, &str)| {
         let is_json = name.ends_with(".json");
         Text::of((*name).to_owned(), (*text).to_owned(), is_json)
     };
     let texts = texts.iter().map(text).collect::<Result<Vec<_>, _>>();
-    let imported = texts.and_then(|texts| imported(kind, &texts, "imported", Mode::Enforce));
+    let accounts =
+        accounts.map(|text| Text::of("accounts.yaml".to_owned(), text.to_owned(), false));
+    let accounts = accounts.transpose().map_err(|failure| failure.to_string())?;
+    let imported = texts
+        .and_then(|texts| imported(kind, &texts, accounts.as_ref(), "imported", Mode::Enforce));
     let imported = imported.map_err(|failure| failure.to_string())?;
     Ok(Imported { open: imported.points().collect(), text: imported.text })
 }

@@ -11,6 +11,10 @@ use egress_warden_tool::in_process::{self, Imported};
 use serde_json::Value;
 use std::process::{Command, Output};
 
+#[path = "import/asm.rs"]
+mod asm;
+#[path = "import/cilium.rs"]
+mod cilium;
 #[path = "import/domains.rs"]
 mod domains;
 #[path = "import/google_swp.rs"]
@@ -41,8 +45,13 @@ fn sent(host: &str, port: u16) -> Sent {
 
 /// Imports a text, which may leave points open.
 fn import(kind: &str, file: &str, text: &str) -> (Imported, Config) {
-    let imported =
-        in_process::import(kind, &[(file, text)]).unwrap_or_else(|error| panic!("{error}\n{text}"));
+    import_for(kind, file, text, None)
+}
+
+/// The same with the file of `--service-accounts`.
+fn import_for(kind: &str, file: &str, text: &str, accounts: Option<&str>) -> (Imported, Config) {
+    let imported = in_process::import(kind, &[(file, text)], accounts)
+        .unwrap_or_else(|error| panic!("{error}\n{text}"));
     let policy: Value = serde_saphyr::from_str(&imported.text).expect("YAML");
     let config = config::read(policy.to_string().as_bytes()).expect("a policy");
     (imported, config)
@@ -59,6 +68,45 @@ fn is_allowed(config: &Config, sent: &Sent) -> bool {
     };
     config.policy.decide(&request).verdict.action == Action::Allow
 }
+
+/// A pod: its namespace, its account, its labels, and the id that its certificate has.
+struct Pod {
+    namespace: &'static str,
+    account: &'static str,
+    labels: &'static [(&'static str, &'static str)],
+    id: &'static str,
+}
+
+/// The pods of a cluster. What `ACCOUNTS` says of them is true, and not all.
+const PODS: [Pod; 4] = [
+    Pod {
+        namespace: "shop",
+        account: "web",
+        labels: &[("app", "web"), ("tier", "front")],
+        id: "cluster.local/ns/shop/sa/web",
+    },
+    Pod {
+        namespace: "shop",
+        account: "cart",
+        labels: &[("app", "cart"), ("tier", "back")],
+        id: "cluster.local/ns/shop/sa/cart",
+    },
+    Pod {
+        namespace: "shop",
+        account: "default",
+        labels: &[("app", "web")],
+        id: "cluster.local/ns/shop/sa/default",
+    },
+    Pod {
+        namespace: "payments",
+        account: "web",
+        labels: &[("app", "web")],
+        id: "cluster.local/ns/payments/sa/web",
+    },
+];
+
+const ACCOUNTS: &str = "- {namespace: shop, labels: {app: web, tier: front}, serviceAccounts: [web]}\n\
+                        - {namespace: shop, labels: {tier: back}, serviceAccounts: [cart]}\n";
 
 /// Hosts below a few names, so that patterns and requests meet.
 fn hosts() -> Vec<String> {
@@ -116,6 +164,22 @@ fn what_is_no_text_or_of_no_known_kind_is_told() {
         ),
         ("other.yaml", b"kind: Pod\nspec: {}\n", "auto", "no kind that is known"),
         ("no-step.yaml", b"jobs: {}\n", "harden-runner", "no step of harden-runner"),
+        ("no-asm.yaml", b"kind: Pod\n", "asm", "no ASMEgressTrafficPolicy"),
+        ("no-cilium.yaml", b"kind: Pod\n", "cilium", "no CiliumNetworkPolicy"),
+        (
+            "half-asm.yaml",
+            b"kind: ASMEgressTrafficPolicy\nspec: {egressRules: [",
+            "asm",
+            "what is not YAML",
+        ),
+        (
+            "half-cilium.yaml",
+            b"kind: CiliumNetworkPolicy\nspec: {egress: [",
+            "cilium",
+            "what is not YAML",
+        ),
+        ("bomb-cilium.yaml", bomb.as_bytes(), "cilium", "aliases that stand for more"),
+        ("cycle-asm.yaml", b"spec: &a {b: *a}\n", "asm", "alias"),
     ] {
         let path = path(name);
         std::fs::write(&path, bytes).expect("a file");
@@ -125,6 +189,42 @@ fn what_is_no_text_or_of_no_known_kind_is_told() {
         assert!(told.contains(problem) && told.contains(name), "{name}: {told}");
         assert!(output.stdout.is_empty(), "{name}");
     }
+    for (text, problem) in [
+        ("- {namespace: shop, labels: {app: web}, accounts: [web]}\n", "an unknown key `accounts`"),
+        ("- {labels: {app: web}, serviceAccounts: [web]}\n", "no `namespace`"),
+        ("- {namespace: '*', labels: {app: web}, serviceAccounts: [web]}\n", "no `namespace`"),
+        ("- {namespace: shop, labels: {}, serviceAccounts: [web]}\n", "no `labels`"),
+        ("- {namespace: shop, labels: {app: 1}, serviceAccounts: [web]}\n", "no `labels`"),
+        ("- {namespace: shop, labels: {app: web}, serviceAccounts: []}\n", "no `serviceAccounts`"),
+        (
+            "- {namespace: shop, labels: {app: web}, serviceAccounts: ['*']}\n",
+            "no `serviceAccounts`",
+        ),
+        ("web\n", "no `namespace`"),
+        ("- {namespace: shop, labels: ", "what is not YAML"),
+        (
+            "- {namespace: shop, labels: {app: web}, serviceAccounts: [web]}\n\
+             - {namespace: shop, labels: {app: api}, serviceAccounts: [web]}\n",
+            "pods of `shop/web` with other labels",
+        ),
+    ] {
+        let (policy, accounts) = (path("asm.yaml"), path("accounts.yaml"));
+        std::fs::write(&policy, "kind: ASMEgressTrafficPolicy\n").expect("a file");
+        std::fs::write(&accounts, text).expect("a file");
+        let output = run(&["import", "--service-accounts", &accounts, &policy]);
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{text}: {told}");
+        assert!(told.contains(problem) && told.contains("accounts.yaml"), "{text}: {told}");
+    }
+    let of_no_pods = run(&[
+        "import",
+        "--service-accounts",
+        &path("accounts.yaml"),
+        &path("no-step.yaml"),
+        "--from",
+        "domains",
+    ]);
+    assert_eq!(of_no_pods.status.code(), Some(2));
     for arguments in [&["import", "--from", "nothing", "x"][..], &["import"], &["import", "/none"]]
     {
         assert_eq!(run(arguments).status.code(), Some(2), "{arguments:?}");

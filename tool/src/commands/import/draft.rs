@@ -1,10 +1,11 @@
 //! What an import makes: rules, and what of the source is not in them.
 
+use super::accounts::Accounts;
 use super::hosts::HostSet;
 use crate::console::counted;
 use crate::policy_text::{self, Mode, free_id, id_of, list, ports, quoted};
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt::{self, Write};
 
 /// A policy under construction. What no rule allows is refused.
@@ -16,6 +17,8 @@ pub(super) struct Draft {
     told: HashSet<Point>,
     /// What of the input is of another kind.
     pub(super) passed_over: Vec<String>,
+    /// Which accounts pods run as.
+    pub(super) accounts: Accounts,
 }
 
 /// One rule.
@@ -33,7 +36,7 @@ pub(super) struct Rule {
 }
 
 /// One entry of `from`; an empty list is no condition.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Callers {
     pub(super) principals: Vec<String>,
     pub(super) namespaces: Vec<String>,
@@ -42,7 +45,7 @@ pub(super) struct Callers {
 }
 
 /// What a rule does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Action {
     Allow,
     /// Allowed, and reported as what will be refused.
@@ -51,7 +54,7 @@ pub(super) enum Action {
 }
 
 /// One entry of `to`; an empty list is no condition.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Entry {
     pub(super) hosts: Vec<String>,
     pub(super) not_hosts: Vec<String>,
@@ -93,6 +96,35 @@ impl Draft {
         if self.told.insert(point.clone()) {
             self.points.push(point);
         }
+    }
+
+    /// Names a key that may let less through than what stands beside it, which so is left out.
+    pub(super) fn limit(&mut self, place: impl Into<String>, key: &str, title: &str) {
+        self.point(
+            place,
+            format!(
+                "{} in {}, which may let less through: what stands beside it is left out",
+                told(key),
+                told(title)
+            ),
+            "take it out if it limits nothing, or write the rule by hand",
+        );
+    }
+
+    /// Puts rules together that say the same.
+    pub(super) fn unite(&mut self) {
+        let mut places: HashMap<(Action, Vec<Callers>, Vec<Entry>), usize> = HashMap::new();
+        let mut united: Vec<Rule> = Vec::new();
+        for rule in self.rules.drain(..) {
+            let place = *places
+                .entry((rule.action, rule.from.clone(), rule.to.clone()))
+                .or_insert(united.len());
+            match united.get_mut(place) {
+                Some(first) => first.origin.extend(rule.origin),
+                None => united.push(rule),
+            }
+        }
+        self.rules = united;
     }
 
     /// The policy in YAML; before it where it comes from, and what is left open.

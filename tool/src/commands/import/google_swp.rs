@@ -7,11 +7,10 @@
 
 use super::draft::{Action, Draft, Entry, Rule, count, told};
 use super::hosts::{HostSet, canonical};
+use super::paths::is_prefix;
 use super::text::{Text, title};
 use crate::document::Node;
 use crate::failure::Failure;
-use egress_warden::config;
-use serde_json::json;
 use std::collections::BTreeMap;
 
 /// Whether a text has a list of URLs, by its keys.
@@ -108,7 +107,7 @@ fn read(value: &str) -> Result<(String, Option<String>), (String, String)> {
     };
     match path {
         None | Some("*") => Ok((host, None)),
-        Some(path) if path.ends_with("/*") && is_path(&format!("/{path}")) => {
+        Some(path) if path.ends_with("/*") && is_prefix(&format!("/{path}")) => {
             Ok((host, Some(format!("/{path}"))))
         }
         Some(path) if path.contains('*') => {
@@ -119,13 +118,4 @@ fn read(value: &str) -> Result<(String, Option<String>), (String, String)> {
             "add the path under `paths` by hand if callers may add a query",
         ),
     }
-}
-
-/// Whether a policy takes a pattern of paths, as it means one here: a prefix.
-fn is_path(pattern: &str) -> bool {
-    let prefix = pattern.strip_suffix('*').unwrap_or(pattern);
-    let to = json!([{ "hosts": ["a.example"], "paths": [pattern] }]);
-    let rule = json!({ "id": "a", "action": "allow", "to": to });
-    let policy = json!({ "policy": "a", "default": "deny", "rules": [rule] });
-    !prefix.contains(['*', '{', '}', '%']) && config::read(policy.to_string().as_bytes()).is_ok()
 }

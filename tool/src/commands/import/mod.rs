@@ -3,15 +3,21 @@
 //! Each kind has a reader of its own, which fills a [`Draft`]. What a reader cannot say in a policy it
 //! names, and does so that what the source refuses stays refused.
 
+mod accounts;
+mod asm;
+mod cilium;
 mod domains;
 mod draft;
 mod google_swp;
 mod harden_runner;
 mod hosts;
 mod network_firewall;
+mod paths;
+mod ports;
 mod smokescreen;
 mod squid;
 mod text;
+mod wildcards;
 
 pub(crate) use text::Text;
 
@@ -20,6 +26,7 @@ use crate::document::Node;
 use crate::failure::{Failure, Outcome};
 use crate::policy_file::PolicyFile;
 use crate::policy_text::{self, Mode, Output};
+use accounts::Accounts;
 use clap::ValueEnum;
 use draft::{Draft, Point};
 use egress_warden::config::Config;
@@ -52,6 +59,12 @@ pub(crate) struct Args {
     /// The files. `-` is standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
+    /// Which service accounts pods run as, by their labels: for sources that select pods (cilium, asm).
+    ///
+    /// A list in YAML: `- {namespace: shop, labels: {app: web}, serviceAccounts: [web]}` says that every pod
+    /// that runs as the account `web` in `shop` has the label `app: web`
+    #[arg(long, value_name = "MAP")]
+    service_accounts: Option<PathBuf>,
     #[command(flatten)]
     output: Output,
     /// The name of the policy
@@ -79,10 +92,16 @@ pub(crate) enum Kind {
     AwsNetworkFirewall,
     /// An access control list (v1) of Stripe's Smokescreen
     Smokescreen,
+    /// CiliumNetworkPolicies and CiliumClusterwideNetworkPolicies
+    Cilium,
+    /// ASMEgressTrafficPolicies of Alibaba Cloud Service Mesh
+    Asm,
 }
 
 /// Every kind but `auto`, the surest signs first.
-const KINDS: [Kind; 6] = [
+const KINDS: [Kind; 8] = [
+    Kind::Cilium,
+    Kind::Asm,
     Kind::HardenRunner,
     Kind::AwsNetworkFirewall,
     Kind::GoogleSwp,
@@ -102,6 +121,8 @@ impl Kind {
             Self::GoogleSwp => google_swp::looks(text),
             Self::AwsNetworkFirewall => network_firewall::looks(text),
             Self::Smokescreen => smokescreen::looks(text),
+            Self::Cilium => cilium::looks(text),
+            Self::Asm => asm::looks(text),
         }
     }
 
@@ -114,7 +135,14 @@ impl Kind {
             Self::GoogleSwp => google_swp::import(texts, draft),
             Self::AwsNetworkFirewall => network_firewall::import(texts, draft),
             Self::Smokescreen => smokescreen::import(texts, draft),
+            Self::Cilium => cilium::import(texts, draft),
+            Self::Asm => asm::import(texts, draft),
         }
+    }
+
+    /// Whether callers are pods by their labels.
+    fn selects_pods(self) -> bool {
+        matches!(self, Self::Cilium | Self::Asm)
     }
 
     /// As it is written on the command line.
@@ -177,16 +205,26 @@ impl Imported {
     }
 }
 
-/// Imports texts of one kind under a name.
+/// Imports texts of one kind under a name. `accounts` is the file of `--service-accounts`.
 pub(crate) fn imported(
     kind: Kind,
     texts: &[Text],
+    accounts: Option<&Text>,
     name: &str,
     mode: Mode,
 ) -> Result<Imported, Failure> {
     let kind = if kind == Kind::Auto { found(texts)? } else { kind };
     let mut draft = Draft::default();
+    if let Some(accounts) = accounts {
+        if !kind.selects_pods() {
+            let problem =
+                format!("`--service-accounts` for {}, which selects no pods", kind.name());
+            return Err(Failure::new(accounts.name(), problem, "leave it out"));
+        }
+        draft.accounts = Accounts::read(accounts)?;
+    }
     kind.import(texts, &mut draft)?;
+    draft.unite();
     let sources: Vec<_> = texts.iter().map(|text| draft::shown(text.name())).collect();
     let introduction = format!("Imported from {} ({}).", sources.join(", "), kind.name());
     let text = draft.text(name, mode, &introduction);
@@ -200,7 +238,8 @@ pub(crate) fn imported(
 /// Yes where all is carried over, or the rest was asked for.
 pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure> {
     let texts: Vec<_> = args.files.iter().map(|path| Text::read(path)).collect::<Result<_, _>>()?;
-    let imported = imported(args.from, &texts, &args.name, args.output.mode)?;
+    let accounts = args.service_accounts.as_deref().map(Text::read).transpose()?;
+    let imported = imported(args.from, &texts, accounts.as_ref(), &args.name, args.output.mode)?;
     for other in &imported.passed_over {
         console.note(format_args!("passed over: {other}"));
     }

@@ -118,3 +118,8 @@ pub(super) fn title(object: &Node) -> String {
         (None, None) => "a document".to_owned(),
     }
 }
+
+/// The first key of an object that is not among some.
+pub(super) fn other_key<'n>(object: &'n Node, known: &[&str]) -> Option<&'n str> {
+    object.members().iter().map(|member| &*member.key).find(|key| !known.contains(key))
+}

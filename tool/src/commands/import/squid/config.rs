@@ -1,8 +1,9 @@
 //! The lines of a squid.conf, and what its ACLs mean.
 
-use super::area::{Part, Ports};
+use super::area::Part;
 use crate::commands::import::draft::{Draft, told};
 use crate::commands::import::hosts::HostSet;
+use crate::commands::import::ports::Ports;
 use crate::commands::import::text::Text;
 use egress_warden::host::Host;
 use std::collections::{BTreeMap, BTreeSet};
