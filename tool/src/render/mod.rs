@@ -4,5 +4,6 @@
 //! Nothing here decides: what a rule means is asked of its source, and the proxy that is configured runs
 //! the policy itself.
 
+pub(crate) mod envoy;
 pub(crate) mod gateway;
 pub(crate) mod plan;

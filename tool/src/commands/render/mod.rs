@@ -1,12 +1,13 @@
 //! `render`: the configuration of proxies, of a policy and the description of a gateway.
 
+mod envoy;
 mod plan;
 
 use crate::console::{Console, counted};
 use crate::diagnostics::{self, Diagnostic};
 use crate::failure::{Failure, Outcome};
-use crate::finding::Finding;
-use crate::policy_file::{PolicyFile, Which};
+use crate::finding::{Finding, Message};
+use crate::policy_file::{PolicyFile, Source, Which};
 use crate::render::gateway::{Gateway, GatewayFile};
 use crate::render::plan::{Obstacle, Plan};
 use egress_warden::config::Config;
@@ -39,6 +40,7 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Target {
+    Envoy(envoy::Args),
     Plan(plan::Args),
 }
 
@@ -57,6 +59,7 @@ struct Inputs {
 
 pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure> {
     match &args.target {
+        Target::Envoy(args) => envoy::run(args, console),
         Target::Plan(args) => plan::run(args, console),
     }
 }
@@ -65,6 +68,8 @@ pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure
 struct Request<'r> {
     file: &'r PolicyFile,
     config: &'r Config,
+    policy: &'r Source<'r>,
+    description: &'r GatewayFile,
     gateway: &'r Gateway<'r>,
     plan: &'r Plan<'r>,
 }
@@ -87,7 +92,15 @@ impl Inputs {
             return Ok(Outcome::No);
         };
         let plan = Plan::of(&source, &gateway);
-        render(&Request { file: &file, config: &config, gateway: &gateway, plan: &plan }, console)
+        let request = Request {
+            file: &file,
+            config: &config,
+            policy: &source,
+            description: &description,
+            gateway: &gateway,
+            plan: &plan,
+        };
+        render(&request, console)
     }
 
     /// The gateway, or every error of its description, told.
@@ -96,18 +109,27 @@ impl Inputs {
         description: &'d GatewayFile,
         console: &mut Console,
     ) -> Result<Gateway<'d>, Failure> {
-        let (errors, document) = match (description.gateway(), description.document()) {
-            (Ok(gateway), _) => return Ok(gateway),
+        description.gateway().map_err(|errors| description.refused(errors, console))
+    }
+}
+
+impl GatewayFile {
+    /// Tells every error of the description.
+    fn refused(
+        &self,
+        errors: Vec<Finding<impl Message + 'static>>,
+        console: &mut Console,
+    ) -> Failure {
+        let Some(document) = self.document() else {
             // INVARIANT: without a document there is nothing that could be wrong.
-            (Err(_), None) => return Ok(Gateway::default()),
-            (Err(errors), Some(document)) => (errors, document),
+            return Failure::new("--gateway", "no description", "name a file");
         };
-        let count = errors.len();
+        let count = counted(errors.len() as u64, "error");
         for error in errors {
-            console
-                .note(format_args!("{}\n", diagnostics::one(document, &Diagnostic::error(error))));
+            let error = Diagnostic::error(error);
+            console.note(format_args!("{}\n", diagnostics::one(document, &error)));
         }
-        Err(Failure::new(document.name(), counted(count as u64, "error"), "see above"))
+        Failure::new(document.name(), count, "see above")
     }
 }
 

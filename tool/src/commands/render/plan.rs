@@ -59,7 +59,7 @@ fn line(route: &Route<'_>) -> String {
 }
 
 fn json_of(request: &Request<'_>) -> Value {
-    let Request { file, config, gateway, plan } = request;
+    let Request { file, config, gateway, plan, .. } = request;
     let routes: Vec<_> = plan.routes.iter().map(route_json).collect();
     let findings = plan.obstacles.iter().map(Diagnostic::of_plan);
     let findings: Vec<_> =
@@ -86,7 +86,7 @@ fn route_json(route: &Route<'_>) -> Value {
         "caCertificates": certificates,
         "secret": secret,
         "endpoints": route.way.endpoints,
-        "described": route.way.path,
+        "described": route.way.place.as_ref().map(|(path, _)| path),
         "rules": route.rules,
     })
 }

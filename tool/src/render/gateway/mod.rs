@@ -13,7 +13,7 @@ pub(crate) use error::GatewayError;
 use crate::cover::Pattern;
 use crate::document::{Document, Node};
 use crate::failure::Failure;
-use crate::finding::Finding;
+use crate::finding::{Finding, Span};
 use egress_warden::host::HostPattern;
 use reader::{Entry, Object, Reader};
 use std::collections::HashSet;
@@ -77,8 +77,8 @@ pub(crate) enum RouteForm {
 /// How hosts are reached from the gateway.
 #[derive(Debug)]
 pub(crate) struct Way<'d> {
-    /// JSONPath, absent for a default.
-    pub(crate) path: Option<String>,
+    /// Its JSONPath, and where that is in the text; absent for a default.
+    pub(crate) place: Option<(String, Span)>,
     /// Absent: every host.
     hosts: Option<WayHosts<'d>>,
     /// Those that callers dial.
@@ -209,9 +209,9 @@ impl WayKind {
 }
 
 impl<'d> Way<'d> {
-    fn by_default(kind: WayKind, path: Option<String>) -> Self {
+    fn by_default(kind: WayKind, place: Option<(String, Span)>) -> Self {
         Self {
-            path,
+            place,
             hosts: None,
             ports: vec![kind.default_port()],
             kind,
@@ -436,7 +436,7 @@ fn ways<'d>(reader: &mut Reader, entry: Option<Entry<'d>>) -> Option<Vec<Way<'d>
 
 fn way<'d>(reader: &mut Reader, entry: Entry<'d>) -> Option<Way<'d>> {
     let known = &["hosts", "ports", "way", "targetPort", "caCertificates", "secret", "endpoints"];
-    let path = entry.path.clone();
+    let place = (entry.path.clone(), entry.node.span.clone());
     let object = reader.object(entry, known)?;
     let kinds = [WayKind::Http, WayKind::Originate, WayKind::Passthrough];
     let kinds = kinds.map(|kind| (kind.as_str(), kind));
@@ -449,7 +449,7 @@ fn way<'d>(reader: &mut Reader, entry: Entry<'d>) -> Option<Way<'d>> {
         reader.parsed(&entry, |text| text.parse().ok(), GatewayError::Address)
     });
     let authorities = authorities(reader, &object, kind);
-    let way = Way::by_default(kind?, Some(path));
+    let way = Way::by_default(kind?, Some(place));
     Some(Way {
         hosts: hosts.map(WayHosts::new),
         ports: ports.map_or_else(|| way.ports.clone(), sorted),
@@ -473,7 +473,7 @@ fn authorities<'d>(
     if let (Some(_), Some(entry)) = (&file, &secret) {
         reader.error(entry, GatewayError::TwoAuthorities);
     }
-    let is_path = |text: &'_ str| text.starts_with('/') && !text.contains(char::is_control);
+    let is_path = |text: &'_ str| text.starts_with('/') && is_printable(text);
     let file = file.and_then(|entry| {
         reader.parsed(&entry, |it| is_path(it).then_some(it), GatewayError::FilePath)
     });
@@ -537,7 +537,7 @@ fn envoy<'d>(
         }
         taken.push((key, *socket));
     }
-    let is_path = |text: &str| !text.is_empty() && !text.contains(char::is_control);
+    let is_path = |text: &str| !text.is_empty() && is_printable(text);
     let module = object.get("module").and_then(|entry| {
         reader.parsed(&entry, |it| is_path(it).then_some(it), GatewayError::FilePath)
     });
@@ -563,6 +563,11 @@ fn is_dns_label(text: &str) -> bool {
         && !text.starts_with('-')
         && !text.ends_with('-')
         && text.bytes().all(is_inner)
+}
+
+/// Whether a text means the same in every notation.
+fn is_printable(text: &str) -> bool {
+    text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
 }
 
 /// Whether a text may be the value of a label of Kubernetes, or its name without the prefix.

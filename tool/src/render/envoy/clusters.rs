@@ -1,0 +1,153 @@
+//! The ways out, one cluster for each.
+
+use super::template::{endpoint, quoted};
+use crate::render::gateway::{Authorities, WayKind};
+use crate::render::plan::{HostForm, Route};
+use std::fmt::Write as _;
+
+/// The name of a route's cluster, as Istio has it. Its port is the one that callers dial, which the policy
+/// judges; it may dial another.
+pub(super) fn name(route: &Route<'_>) -> String {
+    format!("outbound|{}||{}", route.port, route.host.text())
+}
+
+/// The cluster of a route: what stands in its name's place is looked up, unless its endpoints are known.
+/// The first for HTTP has what all of them say.
+pub(super) fn of(route: &Route<'_>, has_protocol: &mut bool) -> String {
+    let cluster = quoted(&name(route));
+    let addresses = match (route.way.endpoints.as_slice(), route.host.form) {
+        ([], HostForm::Address(address)) => vec![address.to_string()],
+        (endpoints, _) => endpoints.iter().map(|it| it.to_string()).collect(),
+    };
+    let mut text = format!("  - name: {cluster}\n");
+    if is_dynamic(route) {
+        text.push_str(DYNAMIC);
+    } else if addresses.is_empty() {
+        text.push_str("    type: STRICT_DNS\n    dns_lookup_family: V4_PREFERRED\n");
+        text.push_str("    respect_dns_ttl: true\n");
+        text.push_str(&load_assignment(&cluster, &[route.host.name.to_string()], route));
+    } else {
+        text.push_str("    type: STATIC\n");
+        text.push_str(&load_assignment(&cluster, &addresses, route));
+    }
+    match route.way.kind {
+        WayKind::Passthrough => {}
+        // Under a wildcard the name is that of each request.
+        WayKind::Originate if route.host.is_wildcard() => text.push_str(PROTOCOL_WITH_NAMES),
+        WayKind::Http | WayKind::Originate => {
+            text.push_str(if *has_protocol { SAME_PROTOCOL } else { PROTOCOL });
+            *has_protocol = true;
+        }
+    }
+    if route.way.kind == WayKind::Originate {
+        text.push_str(&tls(route));
+    }
+    text
+}
+
+/// Whether the names under a wildcard are looked up one by one.
+pub(super) fn is_dynamic(route: &Route<'_>) -> bool {
+    route.host.is_wildcard() && route.way.endpoints.is_empty()
+}
+
+fn load_assignment(cluster: &str, hosts: &[String], route: &Route<'_>) -> String {
+    let endpoints: Vec<_> = hosts
+        .iter()
+        .map(|host| {
+            let address = endpoint(host, route.target_port);
+            format!("{{endpoint: {{address: {{socket_address: {address}}}}}}}")
+        })
+        .collect();
+    let endpoints = endpoints.join(", ");
+    format!(
+        "    load_assignment:\n      cluster_name: {cluster}\n      \
+         endpoints: [{{lb_endpoints: [{endpoints}]}}]\n"
+    )
+}
+
+const DYNAMIC: &str = r#"    lb_policy: CLUSTER_PROVIDED
+    cluster_type:
+      name: envoy.clusters.dynamic_forward_proxy
+      typed_config:
+        "@type": type.googleapis.com/envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig
+        dns_cache_config: *dns_cache
+"#;
+
+/// The wildcards of TLS that is passed on. Their names are looked up by another filter, and so is the port.
+pub(super) fn wildcards(has_cache: bool) -> String {
+    let cache = if has_cache {
+        "        dns_cache_config: *dns_cache\n"
+    } else {
+        "        dns_cache_config: &dns_cache {name: egress, dns_lookup_family: V4_PREFERRED}\n"
+    };
+    let dynamic = DYNAMIC.replace("        dns_cache_config: *dns_cache\n", cache);
+    format!("  - name: {WILDCARDS}\n{dynamic}")
+}
+
+/// The name of the cluster for [`wildcards`].
+pub(super) const WILDCARDS: &str = "wildcards";
+/// The name of the cluster without endpoints.
+pub(super) const NOWHERE: &str = "nowhere";
+
+/// No way out: for server names that have none.
+pub(super) fn nowhere() -> String {
+    format!("  - name: {NOWHERE}\n    type: STATIC\n")
+}
+
+const PROTOCOL: &str = r#"    # The caller's own protocol goes on: gRPC needs HTTP/2 on every leg of the way.
+    typed_extension_protocol_options: &same_protocol
+      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+        "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
+        use_downstream_protocol_config: {http2_protocol_options: {}}
+"#;
+
+const SAME_PROTOCOL: &str = "    typed_extension_protocol_options: *same_protocol\n";
+
+const PROTOCOL_WITH_NAMES: &str = r#"    # The name in TLS, and in the certificate, is the host of each request.
+    typed_extension_protocol_options:
+      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+        "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
+        upstream_http_protocol_options: {auto_sni: true, auto_san_validation: true}
+        use_downstream_protocol_config: {http2_protocol_options: {}}
+"#;
+
+/// TLS towards the external service, whose certificate must be of the right authority and name.
+fn tls(route: &Route<'_>) -> String {
+    let authorities = match route.way.authorities {
+        Authorities::File(file) => file,
+        Authorities::System | Authorities::Secret(_) => SYSTEM_AUTHORITIES,
+    };
+    let (sni, names) = match route.host.form {
+        HostForm::Below => (None, None),
+        HostForm::Address(address) => (None, Some(("IP_ADDRESS", address.to_string()))),
+        HostForm::Name => (Some(&route.host.name), Some(("DNS", route.host.name.to_string()))),
+    };
+    let mut text = String::from(TLS_HEAD);
+    if let Some(sni) = sni {
+        let _ = writeln!(text, "        sni: {}", quoted(sni));
+    }
+    text.push_str(TLS_COMMON);
+    let _ = writeln!(text, "            trusted_ca: {{filename: {}}}", quoted(authorities));
+    if let Some((kind, name)) = names {
+        let name = quoted(&name);
+        let _ = writeln!(
+            text,
+            "            match_typed_subject_alt_names: [{{san_type: {kind}, matcher: {{exact: {name}}}}}]"
+        );
+    }
+    text
+}
+
+/// Where Debian, Ubuntu and Envoy's own images keep them.
+const SYSTEM_AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
+
+const TLS_HEAD: &str = r#"    transport_socket:
+      name: envoy.transport_sockets.tls
+      typed_config:
+        "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext
+"#;
+
+const TLS_COMMON: &str = "        common_tls_context:
+          tls_params: {tls_minimum_protocol_version: TLSv1_2, tls_maximum_protocol_version: TLSv1_3}
+          validation_context:
+";
