@@ -4,12 +4,16 @@ use crate::commands::check::{Surroundings, mended};
 use crate::commands::diff::{OfPolicies, Subject, compared};
 use crate::commands::import::{Kind, Text, imported};
 use crate::finding::Message;
+use crate::logs::{self, Ending};
 use crate::policy_file::{Policies, PolicyFile};
 use crate::policy_text::Mode;
 use crate::render::gateway::GatewayFile;
 use clap::ValueEnum;
 use egress_warden::place::Place;
+use egress_warden::policy::Reads;
+use egress_warden::root_id::Connections;
 use egress_warden::time::Time;
+use std::collections::BTreeSet;
 
 /// What `check --fix` makes of a policy's text.
 #[derive(Clone, Debug)]
@@ -72,6 +76,33 @@ pub fn gateway_errors(text: &str) -> Vec<(String, String)> {
         (error.path, message)
     });
     told.collect()
+}
+
+/// What a log tells of.
+#[derive(Clone, Debug, Default)]
+pub struct LogRead {
+    /// Requests and connections.
+    pub requests: u64,
+    /// Of these, those that were passed on.
+    pub passed: u64,
+    /// Lines that are none.
+    pub others: u64,
+    /// The canonical hosts of those that are not malformed.
+    pub hosts: BTreeSet<String>,
+}
+
+/// Reads a log, packed or not, as `replay` does without options.
+pub fn read_log(bytes: &[u8]) -> LogRead {
+    let mut read = LogRead::default();
+    let reads = Reads { principal: true, cluster: true, clock: true, server_name: true };
+    let others = logs::read_bytes(bytes.to_vec(), &mut |logged| {
+        read.requests += 1;
+        read.passed += u64::from(logged.ending() == Ending::PassedOn);
+        let request = logged.request(reads, Connections::default());
+        let host = request.authority.ok().map(|it| it.host.canonical().into_owned());
+        read.hosts.extend(host);
+    });
+    LogRead { others, ..read }
 }
 
 /// What `import --allow-partial` makes of texts.

@@ -47,8 +47,10 @@ fn what_holds_no_request_is_unreadable_input() {
                 all
             }),
         ),
-        ("packed.xz", b"\xfd7zXZ\0\0".to_vec()),
-        ("packed.bz2", b"BZh91AY&SY".to_vec()),
+        ("magic.xz", b"\xfd7zXZ\0".to_vec()),
+        ("broken.xz", [&b"\xfd7zXZ\0\0\x04"[..], &[0xff; 100]].concat()),
+        ("magic.bz2", b"BZh9".to_vec()),
+        ("broken.bz2", [&b"BZh91AY&SY"[..], &[0xff; 100]].concat()),
         ("gigantic-line.log", b"x".repeat(10 << 20)),
     ] {
         let log = folder.file(name, &bytes);
@@ -108,6 +110,51 @@ fn the_requests_among_other_lines_are_counted_and_so_are_the_lines() {
     );
     let said = String::from_utf8(output.stderr).expect("text");
     assert!(said.contains("mixed.log:4: longer than 1 MiB") && said.len() < 2_000, "{said}");
+}
+
+/// A log that is read for more than two seconds: with a terminal its speed is shown there, and without
+/// one nothing is.
+#[test]
+fn progress_is_shown_on_a_terminal_where_reading_takes_a_while() {
+    let folder = Folder::new();
+    for is_terminal in [true, false] {
+        let pipe = folder.0.path().join(format!("{is_terminal}.log"));
+        let made = Command::new("mkfifo").arg(&pipe).status().expect("mkfifo");
+        assert!(made.success());
+        let exe = env!("CARGO_BIN_EXE_egress-warden");
+        let mut command = match is_terminal {
+            true => {
+                let mut command = Command::new("script");
+                let replay = format!("{exe} replay {POLICY} {}", text(&pipe));
+                command.args(["--quiet", "--return", "--command", &replay, "/dev/null"]);
+                command
+            }
+            false => {
+                let mut command = Command::new(exe);
+                command.args(["replay", POLICY, text(&pipe)]);
+                command
+            }
+        };
+        let child = command
+            .current_dir(kit::REPOSITORY)
+            .env("TERM", "xterm")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("a terminal");
+        // More than is read at a time, twice.
+        let half = lines(5_000);
+        let mut writer = std::fs::File::create(&pipe).expect("the pipe");
+        writer.write_all(&half).expect("the pipe");
+        std::thread::sleep(std::time::Duration::from_millis(2_500));
+        writer.write_all(&half).expect("the pipe");
+        drop(writer);
+        let output = child.wait_with_output().expect("an end");
+        let shown = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert!(shown.contains("10000 requests"), "{shown}");
+        assert_eq!(shown.contains("lines/s"), is_terminal, "{shown}");
+    }
 }
 
 /// A gate must not be green on input that it did not read.

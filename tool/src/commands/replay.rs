@@ -20,12 +20,12 @@ use std::path::PathBuf;
 ///
 /// Input: Envoy's access log in JSON or text, the filter's own lines, and what others decided:
 /// Smokescreen's `CANONICAL-PROXY-DECISION` (JSON or text), Squid's own log format, Hubble's flows in
-/// JSON; plain, gzip or zstd. Of text
+/// JSON; plain, gzip, zstd, xz or bzip2. Of text
 /// the default formats of Istio and Envoy are known; `--log-format` takes any other. Of JSON the names
 /// of Istio, Envoy Gateway, Contour and OpenTelemetry are known; `--field` takes others.
 ///
 /// A record must begin its line, or follow a known prefix: CRI, `kubectl logs` (`--prefix`,
-/// `--timestamps`), stern, docker compose, or Envoy's own log. The line may be wrapped by collectors, also
+/// `--timestamps`), stern, docker compose, logcli, `aws logs tail`, journald, or Envoy's own log. The line may be wrapped by collectors, also
 /// several times: text or an object under a known key (`log`, `message`, `line`, `textPayload`,
 /// `jsonPayload`, `_source`, …), JSON arrays, objects over several lines, the answers of Loki,
 /// Elasticsearch, CloudWatch and Google. Parts of a line that a container runtime cut are joined. JSON at

@@ -6,7 +6,7 @@ use super::documents::{self, Fed, Splitter};
 use super::parts::{Parts, Taken};
 use crate::failure::Failure;
 use crate::input;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -92,7 +92,8 @@ pub(super) struct Log {
 }
 
 impl<'a> Chunks<'a> {
-    pub(super) fn new(paths: &'a [PathBuf]) -> Self {
+    /// `progress` counts the bytes of the files.
+    pub(super) fn new(paths: &'a [PathBuf], progress: ProgressBar) -> Self {
         Self {
             paths,
             next_log: 0,
@@ -100,13 +101,8 @@ impl<'a> Chunks<'a> {
             parts: Parts::default(),
             count: 0,
             is_broken: false,
-            progress: progress(paths),
+            progress,
         }
-    }
-
-    /// Takes the progress bar off the terminal.
-    pub(super) fn finish(self) {
-        self.progress.finish_and_clear();
     }
 
     fn next_chunk(&mut self) -> Option<Result<Chunk, Failure>> {
@@ -378,6 +374,13 @@ fn cut_short(path: &Path, lines: u64, error: &io::Error) -> Failure {
         io::ErrorKind::UnexpectedEof => {
             format!("the compressed data ends early, after {lines} lines")
         }
+        io::ErrorKind::OutOfMemory => {
+            return Failure::new(
+                input::name(path),
+                "wants over 128 MiB of memory to be unpacked",
+                "unpack it first: `xz -dc FILE`, and give `-`",
+            );
+        }
         io::ErrorKind::IsADirectory => return input::unreadable(path, error),
         _ => format!("cannot be read on after {lines} lines: {error}"),
     };
@@ -386,19 +389,6 @@ fn cut_short(path: &Path, lines: u64, error: &io::Error) -> Failure {
         problem,
         "give the whole file, or unpack the part that is there",
     )
-}
-
-/// A bar on standard error; nothing where that is no terminal.
-fn progress(paths: &[PathBuf]) -> ProgressBar {
-    let sizes: Option<Vec<u64>> = paths
-        .iter()
-        .map(|path| std::fs::metadata(path).ok().filter(|it| it.is_file()).map(|it| it.len()))
-        .collect();
-    let template = "{bar:40} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left";
-    match (sizes, ProgressStyle::with_template(template)) {
-        (Some(sizes), Ok(style)) => ProgressBar::new(sizes.iter().sum()).with_style(style),
-        _ => ProgressBar::no_length(),
-    }
 }
 
 #[cfg(test)]

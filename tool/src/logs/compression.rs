@@ -1,7 +1,9 @@
-//! Files as they are, gzip or zstd, told by their first bytes.
+//! Files as they are, gzip, zstd, xz or bzip2, told by their first bytes.
 
+use bzip2::bufread::MultiBzDecoder;
 use flate2::bufread::MultiGzDecoder;
 use indicatif::ProgressBar;
+use lzma_rust2::XzReader;
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 use std::error::Error;
@@ -18,6 +20,12 @@ const GZIP: [u8; 2] = [0x1f, 0x8b];
 const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 /// RFC 8878, section 3.1.2, but for the low half of its first byte.
 const ZSTD_SKIPPABLE: [u8; 3] = [0x2a, 0x4d, 0x18];
+
+/// `XZ` of section 2.1.1.1 of its format, but for the last two bytes.
+const XZ: [u8; 4] = *b"\xfd7zX";
+const BZIP2: &[u8] = b"BZh";
+/// What a file of xz may make the tool hold, in KiB: twice of what `xz -9` makes it hold.
+const MAX_XZ: u32 = 1 << 17;
 
 /// The content of a file, or of standard input for `-`; `progress` counts its bytes as they lie in
 /// the file.
@@ -51,7 +59,7 @@ pub(super) struct Foreign {
     pub(super) remedy: &'static str,
 }
 
-const FOREIGN: [Foreign; 5] = [
+const FOREIGN: [Foreign; 3] = [
     Foreign {
         begins: b"\xff\xfe",
         problem: "is UTF-16",
@@ -63,16 +71,6 @@ const FOREIGN: [Foreign; 5] = [
         remedy: "convert it first: `iconv -f UTF-16 -t UTF-8 FILE`",
     },
     Foreign {
-        begins: b"\xfd7zX",
-        problem: "is packed by xz, which is not read",
-        remedy: "unpack it first: `xz -dc FILE`, and give `-`",
-    },
-    Foreign {
-        begins: b"BZh",
-        problem: "is packed by bzip2, which is not read",
-        remedy: "unpack it first: `bzip2 -dc FILE`, and give `-`",
-    },
-    Foreign {
         begins: b"PK\x03\x04",
         problem: "is a zip archive, which is not read",
         remedy: "unpack it first: `unzip -p FILE`, and give `-`",
@@ -82,23 +80,46 @@ const FOREIGN: [Foreign; 5] = [
 /// What some editors put before text.
 const UTF_8: &[u8] = b"\xef\xbb\xbf";
 
-fn decode(mut file: Box<dyn Read + Send>) -> Result<Box<dyn Read + Send>, Unopened> {
+pub(super) fn decode(mut file: Box<dyn Read + Send>) -> Result<Box<dyn Read + Send>, Unopened> {
     let mut head = Vec::new();
     (&mut file).take(4).read_to_end(&mut head)?;
     if let Some(foreign) = FOREIGN.iter().find(|it| head.starts_with(it.begins)) {
         return Err(Unopened::Foreign(foreign));
     }
-    let is_gzip = head.starts_with(&GZIP);
-    let is_zstd = head == ZSTD || head.ends_with(&ZSTD_SKIPPABLE);
+    let form = Form::of(&head);
     if head.starts_with(UTF_8) {
         head.drain(..UTF_8.len());
     }
     let whole = io::Cursor::new(head).chain(file);
-    Ok(match (is_gzip, is_zstd) {
-        (true, _) => Box::new(MultiGzDecoder::new(BufReader::with_capacity(BLOCK, whole))),
-        (_, true) => Box::new(Frames::new(BufReader::with_capacity(BLOCK, whole))),
-        _ => Box::new(whole),
+    let buffered = |whole| BufReader::with_capacity(BLOCK, whole);
+    Ok(match form {
+        Form::Plain => Box::new(whole),
+        Form::Gzip => Box::new(MultiGzDecoder::new(buffered(whole))),
+        Form::Zstd => Box::new(Frames::new(buffered(whole))),
+        Form::Xz => Box::new(XzReader::new_mem_limit(buffered(whole), true, MAX_XZ)),
+        Form::Bzip2 => Box::new(MultiBzDecoder::new(buffered(whole))),
     })
+}
+
+/// How a file is packed.
+enum Form {
+    Plain,
+    Gzip,
+    Zstd,
+    Xz,
+    Bzip2,
+}
+
+impl Form {
+    fn of(head: &[u8]) -> Self {
+        match head {
+            _ if head.starts_with(&GZIP) => Self::Gzip,
+            _ if head == ZSTD || head.ends_with(&ZSTD_SKIPPABLE) => Self::Zstd,
+            _ if head == XZ => Self::Xz,
+            [start @ .., b'1'..=b'9'] if start == BZIP2 => Self::Bzip2,
+            _ => Self::Plain,
+        }
+    }
 }
 
 /// The content of a zstd file: frames one after the other (RFC 8878, section 3.1).
@@ -192,22 +213,58 @@ mod tests {
         ruzstd::encoding::compress_to_vec(content, level)
     }
 
+    fn xz(content: &[u8]) -> Vec<u8> {
+        xz_of(content, 1 << 20)
+    }
+
+    fn xz_of(content: &[u8], dictionary: u32) -> Vec<u8> {
+        let mut options = lzma_rust2::XzOptions::with_preset(0);
+        options.lzma_options.dict_size = dictionary;
+        let mut encoder = lzma_rust2::XzWriter::new(Vec::new(), options).unwrap();
+        encoder.write_all(content).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn bzip2(content: &[u8]) -> Vec<u8> {
+        let mut encoder = ::bzip2::write::BzEncoder::new(Vec::new(), ::bzip2::Compression::fast());
+        encoder.write_all(content).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    /// A file of xz says how much memory its reader needs, and may ask for 4 GiB.
+    #[test]
+    fn an_xz_file_that_wants_more_memory_than_xz_uses_is_refused() {
+        let mut file = xz_of(b"a\n", 1 << 20);
+        // The dictionary's size in the block's header, and the header's checksum.
+        assert_eq!(file[16], 16, "1 MiB: {:?}", &file[12..24]);
+        file[16] = 40;
+        let crc = crc32(&file[12..20]);
+        file[20..24].copy_from_slice(&crc.to_le_bytes());
+        assert_eq!(content(&file).unwrap_err().kind(), io::ErrorKind::OutOfMemory);
+    }
+
+    fn crc32(bytes: &[u8]) -> u32 {
+        let mut crc = flate2::Crc::new();
+        crc.update(bytes);
+        crc.sum()
+    }
+
     #[test]
     fn files_are_told_by_their_first_bytes() {
         let text = b"one line\n".repeat(50_000);
         assert_eq!(content(&text).unwrap(), text);
-        for pack in [gzip, zstd] {
+        for pack in [gzip, zstd, xz, bzip2] {
             assert_eq!(content(&pack(&text)).unwrap(), text);
             assert_eq!(content(&pack(b"")).unwrap(), b"");
         }
-        for short in [&b""[..], b"\x1f", b"\x28\xb5", b"abc"] {
+        for short in [&b""[..], b"\x1f", b"\x28\xb5", b"abc", b"\xfd7z", b"BZh", b"BZhx"] {
             assert_eq!(content(short).unwrap(), short);
         }
     }
 
     #[test]
     fn files_that_were_joined_are_read_to_their_end() {
-        for pack in [gzip, zstd] {
+        for pack in [gzip, zstd, xz, bzip2] {
             let joined = [pack(b"a\n"), pack(b""), pack(b"b\n")].concat();
             assert_eq!(content(&joined).unwrap(), b"a\nb\n");
         }
@@ -219,7 +276,7 @@ mod tests {
     #[test]
     fn a_file_that_ends_early_says_so() {
         let text: Vec<u8> = (0..200_000_u32).flat_map(|it| (it * 7919).to_le_bytes()).collect();
-        for pack in [gzip, zstd] {
+        for pack in [gzip, zstd, xz, bzip2] {
             let mut file = pack(&text);
             file.truncate(file.len() / 2);
             let error = content(&file).unwrap_err();
@@ -232,8 +289,6 @@ mod tests {
         for (file, problem) in [
             (&b"\xff\xfe{\0"[..], "is UTF-16"),
             (b"\xfe\xff\0{", "is UTF-16"),
-            (b"\xfd7zXZ\0rest", "is packed by xz, which is not read"),
-            (b"BZh91AY", "is packed by bzip2, which is not read"),
             (b"PK\x03\x04rest", "is a zip archive, which is not read"),
         ] {
             match decode(Box::new(io::Cursor::new(file.to_vec()))) {

@@ -67,6 +67,9 @@ fn value() -> impl Strategy<Value = String> {
         "[pod/gateway-7d9f8-x7k2p/istio-proxy] ",
         "gateway-7d9f8-x7k2p istio-proxy ",
         "gateway-1  | ",
+        "2026-11-25T03:00:00Z {app=\"gw\"} ",
+        "2026-11-25T03:00:00.124000+00:00 gw ",
+        "Nov 25 03:00:00 node-1 envoy[712]: ",
         "\tthread=7",
         "\t",
         " ",
@@ -144,7 +147,7 @@ impl Caller {
 }
 
 /// What brings lines here, and puts something before them.
-const CARRIERS: [&str; 9] = [
+const CARRIERS: [&str; 12] = [
     "",
     "2026-11-25T03:00:00.124Z stdout F ",
     "2026-11-25T03:00:00.124000001+01:00 stderr F ",
@@ -154,6 +157,9 @@ const CARRIERS: [&str; 9] = [
     "gateway-7d9f8-x7k2p istio-proxy ",
     "infra gateway-0 envoy ",
     "gateway-1  | ",
+    "2026-11-25T03:00:00Z {app=\"gw\"}   ",
+    "2026-11-25T03:00:00.124000+00:00 gw/envoy/0f3c ",
+    "Nov  5 03:00:00 node-1 envoy[712]: ",
 ];
 
 fn config() -> ProptestConfig {

@@ -837,8 +837,23 @@ impl<'de> Visitor<'de> for InnerSeed<'_> {
         Ok(Held::Inner(Inner::Text(Cow::Owned(text.to_owned()))))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Self::Value, A::Error> {
-        ValueVisitor.visit_seq(items).map(Held::Other)
+    /// journald keeps a text that is not printable as the list of its bytes.
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+        let (mut bytes, mut count) = (Vec::new(), 0);
+        let (mut is_text, mut has_repeated_key) = (true, false);
+        while let Some(item) = items.next_element::<Value<'_>>()? {
+            has_repeated_key |= item.has_repeated_key;
+            match item.field {
+                Field::Number(_) if is_text => bytes.extend(item.field.number::<u8>()),
+                _ => is_text = false,
+            }
+            count += 1;
+        }
+        is_text &= count > 0 && bytes.len() == count;
+        Ok(match String::from_utf8(bytes) {
+            Ok(text) if is_text => Held::Inner(Inner::Text(text.into())),
+            _ => Held::Other(Value { field: Field::Other("a list"), has_repeated_key }),
+        })
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {

@@ -12,7 +12,7 @@
 //! anywhere else is what a caller sent, and no record. The line may lie in envelopes ([`reader`]), in
 //! the lists of a JSON document ([`documents`]), or in [`parts`].
 //!
-//! Files may be plain, gzip or zstd, told by their first bytes. Every other line is counted, and the
+//! Files may be plain, gzip, zstd, xz or bzip2, told by their first bytes. Every other line is counted, and the
 //! first few are kept with their place. Where they are more than a stated share, the answer says so
 //! first, and the exit code is 2. Memory does not grow with the log: chunks of whole lines are
 //! folded on every core, and what they come to is merged in the order of the log.
@@ -31,6 +31,7 @@ mod names;
 mod parts;
 mod plain;
 mod prefix;
+mod progress;
 mod reader;
 #[cfg(test)]
 mod shapes;
@@ -50,13 +51,15 @@ use crate::console::{Console, counted};
 use crate::failure::{Failure, Outcome};
 use crate::input;
 use crate::root_id::RootId;
-use chunks::{Chunk, Chunks};
+use chunks::{Chunk, Chunks, Log};
 use clap::ValueEnum;
 use names::{LogFormat, Name};
 use prefix::Prefix;
+use progress::Progress;
 use reader::Reader;
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 use std::collections::BTreeMap;
+use std::io::Cursor;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError, mpsc};
@@ -344,7 +347,8 @@ pub(crate) fn scan<T: Default + Send>(
         max_unread: choice.max_unread,
         ..Tally::default()
     };
-    let chunks = Mutex::new(Chunks::new(paths));
+    let mut progress = Progress::new(paths);
+    let chunks = Mutex::new(Chunks::new(paths, progress.bar()));
     let reader = Reader::new(choice);
     let is_over = AtomicBool::new(false);
     let cores = thread::available_parallelism().map_or(1, usize::from);
@@ -377,6 +381,7 @@ pub(crate) fn scan<T: Default + Send>(
             while let Some(folded) = in_order.next() {
                 let merged = folded.and_then(|(chunk_tally, value)| {
                     tally.add(chunk_tally);
+                    progress.tell(tally.lines());
                     merge(value)
                 });
                 if merged.is_err() {
@@ -387,12 +392,29 @@ pub(crate) fn scan<T: Default + Send>(
         }
         Ok(())
     });
-    chunks.into_inner().unwrap_or_else(PoisonError::into_inner).finish();
+    progress.finish();
     result?;
     if tally.requests() == 0 {
         return Err(nothing_read(&tally));
     }
     Ok(tally)
+}
+
+/// Reads bytes as one log, as every command does that is told nothing else about it. `see` gets each
+/// request. Says how many lines are none; all is none where the bytes are of a form that is not read.
+pub(crate) fn read_bytes(bytes: Vec<u8>, see: &mut dyn FnMut(&Logged<'_>)) -> u64 {
+    let Ok(bytes) = compression::decode(Box::new(Cursor::new(bytes))) else { return 1 };
+    let (choice, mut log, mut others) = (Choice::default(), Log::new(0, bytes), 0);
+    let reader = Reader::new(&choice);
+    while let Ok(Some(chunk)) = log.next() {
+        for (line, _) in chunk.lines() {
+            reader.read(line, &mut |read| match read {
+                Ok(logged) => see(&logged),
+                Err(_) => others += 1,
+            });
+        }
+    }
+    others
 }
 
 fn fold_chunk<T: Default>(

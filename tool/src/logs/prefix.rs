@@ -10,6 +10,9 @@
 //! | `[pod/POD/CONTAINER] ` | `kubectl logs --prefix` |
 //! | `POD CONTAINER `, `NAMESPACE POD CONTAINER ` | stern; the pod's name ends in what a controller appends |
 //! | `SERVICE-1  \| ` | docker compose |
+//! | `TIME {NAME="VALUE", …} ` without fractions of a second | logcli |
+//! | `TIME STREAM `, the offset as `+00:00` with six digits of a second or none | `aws logs tail` |
+//! | `MMM DD TIME HOST UNIT[PID]: `, or with a time of RFC 3339 | journald, syslog |
 //! | `TIME ` with nine digits of a second, alone or behind one of the last three | `--timestamps` |
 //! | `[TIME][THREAD][LEVEL][wasm] [FILE:LINE] wasm log PLUGIN: ` | Envoy's own log; may stand behind all of these |
 //! | the same in Istio's form, or cut down to `wasm log PLUGIN: ` | Istio's proxy, Envoy with `--log-format %v` |
@@ -37,6 +40,9 @@ enum Carrier {
     Kubectl,
     Stern,
     Compose,
+    Logcli,
+    Tail,
+    Journal,
 }
 
 /// How a proxy begins the lines of its own log.
@@ -75,6 +81,9 @@ impl Prefix {
             (Carrier::Kubectl, kubectl(line)),
             (Carrier::Stern, stern(line)),
             (Carrier::Compose, compose(line)),
+            (Carrier::Logcli, logcli(line)),
+            (Carrier::Journal, journal(line)),
+            (Carrier::Tail, tail(line)),
         ];
         let carried = carried.into_iter().find_map(|(carrier, rest)| Some((carrier, rest?)));
         let carrier = carried.map(|(carrier, _)| carrier);
@@ -118,6 +127,9 @@ impl fmt::Display for Prefix {
             Some(Carrier::Kubectl) => "[pod/POD/CONTAINER] ",
             Some(Carrier::Stern) => "POD CONTAINER ",
             Some(Carrier::Compose) => "SERVICE | ",
+            Some(Carrier::Logcli) => "TIME {LABELS} ",
+            Some(Carrier::Tail) => "TIME STREAM ",
+            Some(Carrier::Journal) => "TIME HOST UNIT[PID]: ",
         })?;
         f.write_str(if self.has_time { "TIME " } else { "" })?;
         f.write_str(match self.log {
@@ -223,6 +235,81 @@ fn compose(line: &str) -> Option<&str> {
     let is_service = has_letter(service) && service.bytes().all(is_service_byte);
     let is_number = !number.is_empty() && number.bytes().all(|it| it.is_ascii_digit());
     (is_service && is_number).then_some(rest)
+}
+
+/// Labels behind a time to the second, as logcli shows them: aligned by blanks, and each value in quotes.
+fn logcli(line: &str) -> Option<&str> {
+    let LeadingTime { digits, rest } = time(line)?;
+    let mut rest = rest.strip_prefix(" {").filter(|_| digits == 0)?;
+    if let Some(behind) = rest.strip_prefix("} ") {
+        return Some(behind.trim_start_matches(' '));
+    }
+    loop {
+        let (name, behind) = rest.split_once("=\"")?;
+        let is_name = |it: u8| it.is_ascii_alphanumeric() || it == b'_';
+        if name.is_empty() || !name.bytes().all(is_name) {
+            return None;
+        }
+        rest = behind_quoted(behind)?;
+        match rest.strip_prefix(", ") {
+            Some(next) => rest = next,
+            None => return rest.strip_prefix("} ").map(|it| it.trim_start_matches(' ')),
+        }
+    }
+}
+
+/// What stands behind the quote that ends a text, in which quotes are escaped.
+fn behind_quoted(text: &str) -> Option<&str> {
+    let mut is_escaped = false;
+    let end = text.bytes().position(|byte| {
+        let is_end = byte == b'"' && !is_escaped;
+        is_escaped = byte == b'\\' && !is_escaped;
+        is_end
+    })?;
+    text.get(end + 1..)
+}
+
+/// The stream behind a time as Python shows one, which no access log's is.
+fn tail(line: &str) -> Option<&str> {
+    let LeadingTime { digits, rest } = time(line)?;
+    let before = line.get(..line.len() - rest.len())?;
+    if !before.ends_with("+00:00") || !(digits == 6 || digits == 0) {
+        return None;
+    }
+    let (stream, rest) = rest.strip_prefix(' ')?.split_once(' ')?;
+    let is_stream_byte = |it: u8| it.is_ascii_alphanumeric() || b"/_.-#$[]".contains(&it);
+    (has_letter(stream) && stream.bytes().all(is_stream_byte)).then_some(rest)
+}
+
+/// Host and unit behind a time, as journald shows them to be read by people.
+fn journal(line: &str) -> Option<&str> {
+    let rest = match syslog_time(line) {
+        Some(rest) => rest,
+        None => time(line)?.rest.strip_prefix(' ')?,
+    };
+    let (host, rest) = rest.split_once(' ')?;
+    let (unit, rest) = rest.split_once(": ")?;
+    let (name, number) = unit.strip_suffix(']')?.split_once('[')?;
+    let is_host_byte = |it: u8| it.is_ascii_alphanumeric() || b"-_.".contains(&it);
+    let is_unit_byte = |it: u8| it.is_ascii_alphanumeric() || b"-_.@/".contains(&it);
+    let is_unit = !host.is_empty()
+        && host.bytes().all(is_host_byte)
+        && has_letter(name)
+        && name.bytes().all(is_unit_byte)
+        && is_number(number);
+    is_unit.then_some(rest)
+}
+
+/// Behind a time like `May 04 10:20:01 `, with a blank for the first digit of a day or without.
+fn syslog_time(line: &str) -> Option<&str> {
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let (month, rest) = line.split_at_checked(3)?;
+    let (day, rest) = rest.split_at_checked(" 00 ".len())?;
+    let (clock, rest) = rest.split_at_checked("00:00:00 ".len())?;
+    let is_day = day.replacen("  ", " 0", 1).bytes().zip(*b" 00 ").all(is_of_shape);
+    let is_clock = clock.bytes().zip(*b"00:00:00 ").all(is_of_shape);
+    (MONTHS.contains(&month) && is_day && is_clock).then_some(rest)
 }
 
 /// The time that a command adds: with nine digits, and so none of an access log's.
@@ -349,6 +436,13 @@ mod tests {
             ("1a gw.2-0 envoy-2 ", "POD CONTAINER "),
             ("gateway-1  | ", "SERVICE | "),
             ("my_app_gateway_12 | 2026-11-25T03:00:00.123456789Z ", "SERVICE | TIME "),
+            ("2026-11-25T03:00:00Z {} ", "TIME {LABELS} "),
+            (r#"2026-11-25T04:00:00+01:00 {app="gw", pod="gw-1 \"{\""}    "#, "TIME {LABELS} "),
+            ("2026-11-25T03:00:00.123456+00:00 gw/envoy/0f3c ", "TIME STREAM "),
+            ("2026-11-25T03:00:00+00:00 gw ", "TIME STREAM "),
+            ("Nov  5 03:00:00 node-1 envoy[712]: ", "TIME HOST UNIT[PID]: "),
+            ("Nov 25 03:00:00 node-1.test envoy@gw[712]: ", "TIME HOST UNIT[PID]: "),
+            ("2026-11-25T03:00:00+00:00 node-1 envoy[712]: ", "TIME HOST UNIT[PID]: "),
             ("wasm log egress-warden: ", "wasm log PLUGIN: "),
             ("wasm log infra.egress-warden connections:443: ", "wasm log PLUGIN: "),
             (
@@ -397,6 +491,24 @@ mod tests {
             "a .a-0 b {}",
             "a a..b-0 b {}",
             "2026-03-02 | {}",
+            "2026-03-02T08:15:51.483Z {} {}",
+            "2026-03-02T08:15:51Z {a} {}",
+            r#"2026-03-02T08:15:51Z {"a":"b"} {}"#,
+            r#"2026-03-02T08:15:51Z {a="b"}{}"#,
+            r#"2026-03-02T08:15:51Z {a="b",c="d"} {}"#,
+            r#"2026-03-02T08:15:51Z {a="b" {}"#,
+            r#"2026-03-02T08:15:51Z {a=b} {}"#,
+            "2026-03-02T08:15:51.483+00:00 gw {}",
+            "2026-03-02T08:15:51Z gw {}",
+            "2026-03-02T08:15:51.483000+01:00 gw {}",
+            "2026-03-02T08:15:51.483000+00:00 200 {}",
+            "2026-03-02T08:15:51.483000+00:00 \"GET {}",
+            "Nov 25 03:00:00 node-1 envoy: {}",
+            "Nov 25 03:00:00 node-1 envoy[a]: {}",
+            "Nov 25 03:00:00 envoy[712]: {}",
+            "Non 25 03:00:00 node-1 envoy[712]: {}",
+            "Nov 25 03:00 node-1 envoy[712]: {}",
+            "Nov 25 03:00:00 GET /[1]: {}",
             "[pod/gw] {}",
             "[pod/gw/istio.proxy] {}",
             "[pod/gw/istio-proxy]{}",
