@@ -32,7 +32,9 @@ readonly EXPORTS=(
 )
 # The library's tests and the cases run in V8 too.
 readonly IN_V8=(--package egress-warden --package egress-warden-tests --lib --test cases --target wasm32-unknown-unknown)
+readonly RELEASE=target/release-files
 readonly CARGO_FUZZ=0.13.2
+readonly CARGO_CYCLONEDX=0.5.9
 
 main() {
   local command=${1-module}
@@ -40,6 +42,8 @@ main() {
   case $command in
     module) need_rust; build_module; print_size ;;
     tool) need_rust; build_tool ;;
+    image) need_rust; build_module; write_images target/image ;;
+    release) need_rust; release ;;
     demo) demo "$@" ;;
     test) run_tests "$@" ;;
     bench) bench "$@" ;;
@@ -54,6 +58,9 @@ print_help() {
   cat <<'HELP'
 ./build.sh [module]       builds the module, target/egress_warden.wasm
 ./build.sh tool           builds the command-line tool, target/release/egress-warden
+./build.sh image          builds the module and writes it to target/image, as images for a registry and for an engine
+./build.sh release        writes all that a release has to target/release-files: module, tool, images, schema, bills of
+                          materials and checksums
 ./build.sh demo           walks the reference path on real Envoys, says what was expected and what came
 ./build.sh demo --keep    leaves them up afterwards, with curl lines to play with
 ./build.sh test           runs every test, lints included, on two versions of Envoy
@@ -92,8 +99,10 @@ build_fault_module() {
 # Linked by hand: a cdylib would export every callback. What only those reach is left out.
 link_module() {
   local target=$1 module=$2 sysroot
-  cargo rustc --quiet --lib --profile module --target wasm32-wasip1 --target-dir "$target" --crate-type staticlib \
-    -- "${@:3}"
+  # Where packages lie is in messages of panics; who builds the module elsewhere gets the same bytes.
+  CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS="--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo" \
+    cargo rustc --quiet --lib --profile module --target wasm32-wasip1 --target-dir "$target" \
+    --crate-type staticlib -- "${@:3}"
   sysroot=$(rustc --print sysroot)
   "$sysroot/lib/rustlib/$(rustc --print host-tuple)/bin/rust-lld" -flavor wasm \
     --no-entry --gc-sections --stack-first -z stack-size=1048576 -O3 --strip-debug -Map="$module.map" \
@@ -110,6 +119,46 @@ print_size() {
 build_tool() {
   cargo build --quiet --release --package egress-warden-tool
   echo "$TOOL: $(wc -c <"$TOOL") bytes; \`$TOOL help\` lists its commands"
+}
+
+# Needs no container engine. The bytes follow from the module and the version alone.
+write_images() {
+  cargo run --quiet --package egress-warden-image -- "$MODULE" "$1"
+}
+
+release() {
+  build_module
+  build_tool
+  install_crate cargo-cyclonedx cargo-cyclonedx "$CARGO_CYCLONEDX"
+  rm -rf "$RELEASE"
+  mkdir -p "$RELEASE"
+  cp "$MODULE" "$NAMED_MODULE" "$RELEASE"
+  cp "$TOOL" "$RELEASE/egress-warden-$(rustc --print host-tuple)"
+  write_images "$RELEASE/image"
+  "$TOOL" schema >"$RELEASE/policy.schema.json"
+  write_bill_of_materials . wasm32-wasip1 "$RELEASE/egress_warden.cdx.json"
+  write_bill_of_materials tool "$(rustc --print host-tuple)" "$RELEASE/egress-warden.cdx.json"
+  (
+    cd "$RELEASE"
+    find . -type f ! -name SHA256SUMS -printf '%P\n' | LC_ALL=C sort | xargs sha256sum >SHA256SUMS
+  )
+  echo "$RELEASE: $(wc -l <"$RELEASE/SHA256SUMS") files"
+}
+
+# What a package is built of, as CycloneDX has it: the folder of the package, the target, the file to write. Cargo's plugin
+# writes beside the manifest of every package, and writes where that is: so it is given a copy. The time is the commit's.
+write_bill_of_materials() {
+  local copy
+  copy=$(mktemp --directory)
+  copy_sources "$copy"
+  SOURCE_DATE_EPOCH=$(git log -1 --format=%ct) target/tools/bin/cargo-cyclonedx cyclonedx --quiet \
+    --manifest-path "$copy/Cargo.toml" --format json --spec-version 1.5 --target "$2" --override-filename bom
+  sed "s|path+file://$copy|path+file://|g" "$copy/$1/bom.json" >"$3"
+  rm -r "$copy"
+}
+
+copy_sources() {
+  git ls-files -z | tar --create --null --files-from - | tar --extract --directory "$1"
 }
 
 demo() {
@@ -194,6 +243,7 @@ run_tests() {
   step "lints, faulty" cargo clippy --quiet --lib --target wasm32-wasip1 --target-dir target/fault \
     -- --cfg egress_fault -D warnings
   step "lints, V8" cargo clippy --quiet "${IN_V8[@]}" -- -D warnings
+  step "images" try_images
   step "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps
   for version in $versions; do
     step "Envoy $version" install_envoy "$version"
@@ -206,6 +256,7 @@ run_tests() {
   step "benchmarks" try_benchmarks
   step "soak" soak 40000
   step "tool" install_tool
+  step "release" release
   step "cargo-fuzz" install_cargo_fuzz
   step "fuzz targets" run_fuzz_targets 5
   echo
@@ -251,6 +302,20 @@ try_containers() {
   else
     cargo test --package egress-warden-envoy-tests --test containers -- --ignored
   fi
+}
+
+# The same module and the same images come from sources and packages that lie elsewhere.
+try_images() {
+  local elsewhere
+  elsewhere=$(mktemp --directory)
+  write_images target/image
+  copy_sources "$elsewhere"
+  mkdir "$elsewhere/packages"
+  ln -s "${CARGO_HOME:-$HOME/.cargo}/registry" "$elsewhere/packages/registry"
+  CARGO_HOME="$elsewhere/packages" "$BASH" "$elsewhere/build.sh" image >/dev/null
+  diff --recursive target/image "$elsewhere/target/image"
+  rm -r "$elsewhere"
+  command -v skopeo >/dev/null || skip "the images as skopeo reads them, which is missing; install: skopeo"
 }
 
 # Each once, in the tests' build: whether it works, and what it writes is whole.
