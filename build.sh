@@ -136,7 +136,7 @@ release() {
   cp "$TOOL" "$RELEASE/egress-warden-$(rustc --print host-tuple)"
   write_images "$RELEASE/image"
   "$TOOL" schema >"$RELEASE/policy.schema.json"
-  write_bill_of_materials . wasm32-wasip1 "$RELEASE/egress_warden.cdx.json"
+  write_bill_of_materials . wasm32-wasip1 "$RELEASE/egress_warden.wasm.cdx.json"
   write_bill_of_materials tool "$(rustc --print host-tuple)" "$RELEASE/egress-warden.cdx.json"
   (
     cd "$RELEASE"

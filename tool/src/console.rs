@@ -17,6 +17,15 @@ pub(crate) enum Format {
     Json,
 }
 
+/// Forms of a report, which other programs read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// SARIF 2.1.0
+    Sarif,
+    /// JUnit XML
+    Junit,
+}
+
 /// When to use colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Color {
@@ -41,6 +50,11 @@ pub(crate) fn styled(style: Style, text: impl Display) -> impl Display {
     format!("{style}{text}{style:#}")
 }
 
+/// A text in no style.
+pub(crate) fn without_colour(text: &str) -> String {
+    strip_str(text).to_string()
+}
+
 /// `1 request`, `2 requests`.
 pub(crate) fn counted(count: u64, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
@@ -53,6 +67,7 @@ pub(crate) struct Console {
     is_coloured: bool,
     err: AutoStream<Stderr>,
     format: Format,
+    form: Option<Form>,
 }
 
 impl Console {
@@ -70,7 +85,18 @@ impl Console {
             is_coloured: for_out != ColorChoice::Never,
             err: AutoStream::new(err, for_err),
             format,
+            form: None,
         }
+    }
+
+    /// The same console, where the answer is to be a report of this form.
+    pub(crate) fn reporting(self, form: Form) -> Self {
+        Self { form: Some(form), ..self }
+    }
+
+    /// The form of the report that is to be the answer. Commands that write none are not asked for one.
+    pub(crate) fn form(&self) -> Option<Form> {
+        self.form
     }
 
     pub(crate) fn format(&self) -> Format {

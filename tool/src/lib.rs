@@ -32,15 +32,17 @@ mod policy_file;
 mod policy_text;
 mod public_suffix;
 mod render;
+mod report;
 mod root_id;
 mod teams;
 mod trust_domain;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use commands::{
     bundle, check, completions, diff, explain, import, learn, man, replay, schema, test,
 };
-use console::{Color, Console, Format};
+use console::{Color, Console, Form, Format};
+use failure::Failure;
 use std::process::ExitCode;
 
 /// Tells what an egress policy does, by the same code as the filter
@@ -54,12 +56,22 @@ use std::process::ExitCode;
 struct Cli {
     #[command(subcommand)]
     command: Command,
-    /// Output format. The keys of JSON are stable
-    #[arg(long, global = true, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
-    format: Format,
+    /// Output format. The keys of JSON are stable. sarif (SARIF 2.1.0) and junit (JUnit XML) are for
+    /// pipelines: check, diff and test write them
+    #[arg(long, global = true, value_enum, default_value_t = Output::Text, value_name = "FORMAT")]
+    format: Output,
     /// When to use colour. auto: on a terminal, unless NO_COLOR is set
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
     color: Color,
+}
+
+/// What `--format` takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Output {
+    Text,
+    Json,
+    Sarif,
+    Junit,
 }
 
 #[derive(Debug, Subcommand)]
@@ -78,10 +90,35 @@ enum Command {
     Man(man::Args),
 }
 
+impl Command {
+    /// Whether the answer can be a report.
+    fn writes_reports(&self) -> bool {
+        matches!(self, Self::Check(_) | Self::Diff(_) | Self::Test(_))
+    }
+}
+
 /// Does what the command line asks.
 pub fn run() -> ExitCode {
     let Cli { command, format, color } = Cli::parse();
+    let (format, form) = match format {
+        Output::Text => (Format::Text, None),
+        Output::Json => (Format::Json, None),
+        Output::Sarif => (Format::Text, Some(Form::Sarif)),
+        Output::Junit => (Format::Text, Some(Form::Junit)),
+    };
     let mut console = Console::new(format, color);
+    if let Some(form) = form {
+        if !command.writes_reports() {
+            let failure = Failure::new(
+                "--format",
+                "only `check`, `diff` and `test` write SARIF and JUnit XML",
+                "use `text` or `json`",
+            );
+            console.fail(&failure);
+            return failure.exit_code();
+        }
+        console = console.reporting(form);
+    }
     let answer = match &command {
         Command::Check(args) => check::run(args, &mut console),
         Command::Explain(args) => explain::run(args, &mut console),

@@ -8,7 +8,7 @@ const PACKAGE: &str = env!("CARGO_MANIFEST_DIR");
 const COMMANDS: &str = "src/commands";
 
 /// The rooms of the tool, the lowest first; above the commands the same as functions for tests.
-const ROOMS: [&str; 20] = [
+const ROOMS: [&str; 21] = [
     "failure",
     "finding",
     "input",
@@ -27,6 +27,7 @@ const ROOMS: [&str; 20] = [
     "logs",
     "render",
     "diagnostics",
+    "report",
     "commands",
     "in_process",
 ];

@@ -134,6 +134,11 @@ fn revision<'f>(file: &'f PolicyFile, diagnostics: &[Diagnostic]) -> Option<&'f 
 }
 
 impl Diagnostic {
+    /// What was found, and what to write instead, on one line.
+    pub(crate) fn told(&self) -> String {
+        format!("{}: {}", self.found(), self.finding.kind.remedy())
+    }
+
     fn found(&self) -> String {
         match self.level {
             Level::Error => format!("found {}", self.finding.kind.problem()),

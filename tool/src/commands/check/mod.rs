@@ -18,6 +18,7 @@ use crate::document::TextError;
 use crate::failure::{Failure, Outcome};
 use crate::finding::Finding;
 use crate::policy_file::{Policies, PolicyFile, folder};
+use crate::report::{Entry, Region, Report, Subject};
 use egress_warden::place::Place;
 use egress_warden::time::Time;
 use std::path::{Path, PathBuf};
@@ -30,6 +31,7 @@ Examples:
   egress-warden check --fix policies/
   kubectl get wasmplugin -A -o yaml | egress-warden check -
   egress-warden check --deny-warnings --format json policy.yaml
+  egress-warden check --format sarif policies/ >check.sarif
 
 Exit codes: 0 no error, 1 an error (or a warning, with --deny-warnings),
 2 unreadable input.")]
@@ -75,7 +77,8 @@ pub(crate) struct Surroundings {
 
 /// Checks one file after the other; one that cannot be read does not keep others from it.
 pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure> {
-    let mut check = Check { args, unreadable: None, objections: 0, answers: Vec::new() };
+    let mut check =
+        Check { args, unreadable: None, objections: 0, answers: Vec::new(), subjects: Vec::new() };
     for path in &args.policies {
         match path.is_dir() {
             true => check.folder(path, console)?,
@@ -85,8 +88,11 @@ pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure
             },
         }
     }
-    let Check { unreadable, objections, answers, .. } = check;
-    if console.format() == Format::Json {
+    let Check { unreadable, objections, answers, subjects, .. } = check;
+    if let Some(form) = console.form() {
+        let report = Report { command: "check", is_complete: unreadable.is_none(), subjects };
+        report.write(form, console)?;
+    } else if console.format() == Format::Json {
         console.json(&serde_json::json!({ "policies": answers }))?;
     }
     unreadable.map_or(Ok(Outcome::of_findings(objections)), Err)
@@ -99,6 +105,8 @@ struct Check<'a> {
     unreadable: Option<Failure>,
     objections: usize,
     answers: Vec<serde_json::Value>,
+    /// The policies, where a report is wanted.
+    subjects: Vec<Subject>,
 }
 
 impl Check<'_> {
@@ -145,7 +153,8 @@ impl Check<'_> {
         };
         policies.tell_others(console);
         let is_output_a_policy = self.args.fix && path == Path::new("-");
-        if is_output_a_policy && console.format() == Format::Text {
+        let is_report = console.form().is_some();
+        if is_output_a_policy && !is_report && console.format() == Format::Text {
             console.bytes(policies.document().text().as_bytes())?;
         }
         let mark = policies.document().mark();
@@ -153,6 +162,10 @@ impl Check<'_> {
             let mark = mark.clone().filter(|_| index == 0);
             let reports = examine(file, mark, self.args.surroundings());
             self.objections = self.objections.saturating_add(self.count(&reports));
+            if is_report {
+                self.subjects.push(self.subject(file, &reports));
+                continue;
+            }
             match console.format() {
                 Format::Text if is_output_a_policy => {
                     diagnostics::write(file, &reports, fixed, |text| {
@@ -189,12 +202,35 @@ impl Check<'_> {
 
     /// How many reports make the exit code 1.
     fn count(&self, reports: &[Diagnostic]) -> usize {
-        let counts = |report: &&Diagnostic| match report.level {
+        reports.iter().filter(|report| self.fails(report.level)).count()
+    }
+
+    fn fails(&self, level: Level) -> bool {
+        match level {
             Level::Error => true,
             Level::Warning => self.args.deny_warnings,
             Level::Note => false,
+        }
+    }
+
+    /// A policy in a report.
+    fn subject(&self, file: &PolicyFile, reports: &[Diagnostic]) -> Subject {
+        let entry = |report: &Diagnostic| {
+            let Finding { path, span, .. } = &report.finding;
+            Entry {
+                kind: report.kind,
+                level: report.level,
+                fails: self.fails(report.level),
+                message: report.told(),
+                path: Some(path.clone()),
+                region: Region::of(file.document(), span),
+            }
         };
-        reports.iter().filter(counts).count()
+        Subject {
+            file: file.name().to_owned(),
+            name: file.label(),
+            entries: reports.iter().map(entry).collect(),
+        }
     }
 
     /// Goes on with other files.

@@ -48,6 +48,16 @@ pub(super) enum Kind {
 }
 
 impl Kind {
+    /// As JSON has it.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Opens => "opens",
+            Self::Closes => "closes",
+            Self::Announces => "announces",
+            Self::Renames => "renames",
+        }
+    }
+
     /// The kind of a difference, with the verdicts that differ; `None` where nothing does.
     pub(super) fn of(
         old: Decision,

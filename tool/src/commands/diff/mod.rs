@@ -13,11 +13,16 @@ mod templates;
 mod traffic;
 mod ways;
 
-use crate::console::{BAD, Console, FRAME, Format, GOOD, NAME, ODD, counted, styled};
+use crate::console::{
+    BAD, Console, FRAME, Format, GOOD, NAME, ODD, counted, styled, without_colour,
+};
+use crate::diagnostics::Level;
+use crate::document::Span;
 use crate::failure::{Failure, Outcome};
 use crate::judgement::Judgement;
 use crate::logs::{Choice, Requests, Shown, Tally};
-use crate::policy_file::{PolicyFile, Source, Which};
+use crate::policy_file::{PolicyFile, Source, Which, place_of};
+use crate::report::{Entry, Region, Report, Subject as Reported};
 use axes::Gap;
 use clap::ValueEnum;
 pub(crate) use comparison::Comparison;
@@ -25,6 +30,7 @@ use comparison::{Change, Example, Kind, Side, Undecided};
 use egress_warden::config::Config;
 use egress_warden::time::Time;
 use serde::Serialize;
+use std::collections::HashMap;
 use std::path::PathBuf;
 pub(crate) use subject::Subject;
 use traffic::Traffic;
@@ -122,9 +128,13 @@ pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure
             }
         }
         let answer = OfPolicies::new(revisions, &comparison);
-        match console.format() {
-            Format::Json => console.json(&answer)?,
-            Format::Text => answer.write(console)?,
+        match (console.form(), console.format()) {
+            (Some(form), _) => {
+                let subjects = answer.reported(&Rules::of(&new_file), args.fail_on);
+                Report { command: "diff", is_complete: true, subjects }.write(form, console)?;
+            }
+            (None, Format::Json) => console.json(&answer)?,
+            (None, Format::Text) => answer.write(console)?,
         }
         return Ok(match args.fail_on {
             FailOn::Opens => Outcome::of_findings(opens),
@@ -138,9 +148,14 @@ pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure
         traffic::compare(&old.policy, &new.policy, &args.logs, &args.choice, connections)?;
     tally.tell(console);
     let answer = OfTraffic::new(revisions, &traffic, &tally);
-    match console.format() {
-        Format::Json => console.json(&answer)?,
-        Format::Text => answer.write(console)?,
+    match (console.form(), console.format()) {
+        (Some(form), _) => {
+            let subjects = answer.reported(&Rules::of(&new_file), args.fail_on);
+            let is_complete = tally.is_complete();
+            Report { command: "diff", is_complete, subjects }.write(form, console)?;
+        }
+        (None, Format::Json) => console.json(&answer)?,
+        (None, Format::Text) => answer.write(console)?,
     }
     let changes = match args.fail_on {
         FailOn::Opens => answer.opens > 0,
@@ -238,6 +253,22 @@ impl<'a> OfPolicies<'a> {
             changes,
             undecided: undecided.iter().map(LeftUndecided::new).collect(),
         }
+    }
+
+    /// Each change, and what was not decided, in a report. A change stands where the new policy has the rule
+    /// that it comes from.
+    fn reported(&self, rules: &Rules<'_>, fail_on: FailOn) -> Vec<Reported> {
+        let changed = |change: &Change| {
+            let Change { kind, hosts, old, new, example, .. } = change;
+            let (was, is) = tenses(*kind);
+            let how = format!("{was} {old}, {is} {new}, such as {example}");
+            rules.reported(*kind, &list(hosts), &how, fail_on, new)
+        };
+        let undecided = |LeftUndecided { hosts, .. }: &LeftUndecided<'_>| {
+            rules.undecided(&list(hosts), "see the comparison in text")
+        };
+        let changes = self.changes.iter().map(changed);
+        changes.chain(self.undecided.iter().map(undecided)).collect()
     }
 
     fn write(&self, console: &mut Console) -> Result<(), Failure> {
@@ -362,21 +393,33 @@ impl<'a> OfTraffic<'a> {
         }
     }
 
+    /// Each distinct request that changes, in a report.
+    fn reported(&self, rules: &Rules<'_>, fail_on: FailOn) -> Vec<Reported> {
+        let changed = |change: &ChangedRequest<'_>| {
+            let (was, is) = tenses(change.kind);
+            let requests = counted(change.requests, "request");
+            let how = format!("{was} {}, {is} {} ({requests})", change.old, change.new);
+            rules.reported(change.kind, &change.to_string(), &how, fail_on, change.new)
+        };
+        let undated = (self.undated.requests > 0).then(|| {
+            let requests = counted(self.undated.requests, "request");
+            rules.undecided(
+                &requests,
+                "a rule with `until` matches, and the line has no time that can be read",
+            )
+        });
+        self.changes.iter().map(changed).chain(undated).collect()
+    }
+
     fn write(&self, console: &mut Console) -> Result<(), Failure> {
         if let Some(caveat) = self.lines.caveat() {
             console.line(styled(BAD, caveat))?;
         }
         for change in &self.changes {
-            let port = change.port.map(|port| format!(":{port}")).unwrap_or_default();
-            let principal =
-                change.principal.map(|principal| format!(" by {principal}")).unwrap_or_default();
             console.line(format_args!(
-                "{} {:>8}  {} {}{port}{}{principal}",
+                "{} {:>8}  {change}",
                 styled_kind(change.kind),
                 change.requests,
-                printable(change.method.unwrap_or("TLS")),
-                printable(change.host),
-                printable(change.path.unwrap_or_default()),
             ))?;
             let (was, is) = tenses(change.kind);
             console.line(format_args!("    {was} {}, {is} {}", change.old, change.new))?;
@@ -411,6 +454,79 @@ impl<'a> OfTraffic<'a> {
     }
 }
 
+impl std::fmt::Display for ChangedRequest<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let method = printable(self.method.unwrap_or("TLS"));
+        write!(f, "{method} {}", printable(self.host))?;
+        if let Some(port) = self.port {
+            write!(f, ":{port}")?;
+        }
+        f.write_str(&printable(self.path.unwrap_or_default()))?;
+        match self.principal {
+            Some(principal) => write!(f, " by {principal}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl FailOn {
+    /// Whether a change of this kind makes the exit code 1.
+    fn covers(self, kind: Kind) -> bool {
+        self == Self::Any || kind == Kind::Opens
+    }
+}
+
+/// Where the rules of the new policy are.
+struct Rules<'a> {
+    file: &'a PolicyFile,
+    spans: HashMap<&'a str, Span>,
+}
+
+impl<'a> Rules<'a> {
+    fn of(file: &'a PolicyFile) -> Self {
+        let source = file.source();
+        let rules = source.iter().flat_map(|source| &source.rules);
+        let spans = rules.map(|rule| (rule.id, place_of(rule).span.clone())).collect();
+        Self { file, spans }
+    }
+
+    /// A change in a report, at the rule that the new verdict names; else where the policy starts.
+    fn reported(
+        &self,
+        kind: Kind,
+        what: &str,
+        how: &str,
+        fail_on: FailOn,
+        new: &Judgement,
+    ) -> Reported {
+        let rule = new.rule.as_deref().and_then(|id| self.spans.get(id));
+        self.subject(kind.word(), what, how, fail_on.covers(kind), rule)
+    }
+
+    fn undecided(&self, what: &str, why: &str) -> Reported {
+        self.subject("undecided", what, why, true, None)
+    }
+
+    fn subject(
+        &self,
+        kind: &'static str,
+        what: &str,
+        how: &str,
+        fails: bool,
+        rule: Option<&Span>,
+    ) -> Reported {
+        let start = self.file.tree().map_or(0, |tree| tree.span.start);
+        let span = rule.cloned().unwrap_or(start..start);
+        let file = self.file;
+        let region = Region::of(file.document(), &span);
+        let level = if fails { Level::Error } else { Level::Note };
+        let name = format!("{kind} {what}");
+        let message = without_colour(&format!("{name}: {how}"));
+        let entry = Entry { kind, level, fails, message, path: None, region };
+        Reported { file: file.name().to_owned(), name, entries: vec![entry] }
+    }
+}
+
 /// How the verdicts of a change follow on each other.
 fn tenses(kind: Kind) -> (&'static str, &'static str) {
     match kind {
@@ -432,13 +548,13 @@ fn list(names: &[String]) -> String {
 }
 
 fn styled_kind(kind: Kind) -> String {
-    let (style, word) = match kind {
-        Kind::Opens => (BAD, "opens"),
-        Kind::Closes => (GOOD, "closes"),
-        Kind::Announces => (ODD, "announces"),
-        Kind::Renames => (FRAME, "renames"),
+    let style = match kind {
+        Kind::Opens => BAD,
+        Kind::Closes => GOOD,
+        Kind::Announces => ODD,
+        Kind::Renames => FRAME,
     };
-    styled(style, format_args!("{word:<9}")).to_string()
+    styled(style, format_args!("{:<9}", kind.word())).to_string()
 }
 
 /// On one line, without control characters for a terminal.

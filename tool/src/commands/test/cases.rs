@@ -2,6 +2,7 @@
 
 use crate::document::{Document, Node};
 use crate::failure::Failure;
+use crate::report::Region;
 use egress_warden::root_id::{self, Connections};
 use egress_warden_simulate::case::{self, Case};
 use std::path::Path;
@@ -35,7 +36,8 @@ impl CaseFile {
         let starts = nodes.iter().map(|node| node.get("name").unwrap_or(node).span.start);
         let starts = starts.collect();
         let file = Self { document, connections, cases: read.cases, starts };
-        if let Some((case, place)) = file.cases().find(|(it, _)| it.subjects().next().is_none()) {
+        if let Some((case, start)) = file.cases().find(|(it, _)| it.subjects().next().is_none()) {
+            let place = file.at(start);
             let problem = format!("the case `{}` has no request and no connection", case.name);
             let remedy = "write `request`, `requests`, `connection` or `connections`";
             return Err(Failure::new(place, problem, remedy));
@@ -47,9 +49,24 @@ impl CaseFile {
         Ok(file)
     }
 
-    /// Each case with its place, `FILE:LINE:COLUMN`.
-    pub(super) fn cases(&self) -> impl Iterator<Item = (&Case, String)> {
+    pub(super) fn name(&self) -> &str {
+        self.document.name()
+    }
+
+    /// Each case with where it starts.
+    pub(super) fn cases(&self) -> impl Iterator<Item = (&Case, usize)> {
         let starts = self.starts.iter().copied().chain(std::iter::repeat(0));
-        self.cases.iter().zip(starts.map(|start| self.document.at(start)))
+        self.cases.iter().zip(starts)
+    }
+
+    /// `FILE:LINE:COLUMN`.
+    pub(super) fn at(&self, start: usize) -> String {
+        self.document.at(start)
+    }
+
+    /// The line on which a case starts, from there on.
+    pub(super) fn region(&self, start: usize) -> Option<Region> {
+        let (line, span) = self.document.line_at(start);
+        Region::of(&self.document, &(start..span.start.saturating_add(line.len())))
     }
 }

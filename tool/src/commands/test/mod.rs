@@ -4,14 +4,16 @@ mod cases;
 mod watch;
 
 use crate::console::{BAD, Console, Format, GOOD, NAME, ODD, counted, styled};
+use crate::diagnostics::Level;
 use crate::failure::{Failure, Outcome};
-use crate::policy_file::{PolicyFile, Which};
+use crate::policy_file::{PolicyFile, RuleSource, Which, place_of};
+use crate::report::{Entry, Region, Report, Subject as Tested};
 use cases::CaseFile;
 use egress_warden::time::Time;
 use egress_warden_simulate::case::Case;
 use egress_warden_simulate::{Filters, Outcome as Simulated, Subject};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -103,29 +105,77 @@ struct Tally {
 }
 
 fn test(args: &Args, console: &mut Console) -> Result<Outcome, Failure> {
-    let (_, config) = PolicyFile::load(&args.policy, args.which.name(), console)?;
+    let (policy, config) = PolicyFile::load(&args.policy, args.which.name(), console)?;
     let config = Arc::new(config);
     let mut tally = Tally::default();
+    let mut tested = Vec::new();
     for path in &args.cases {
         let file = CaseFile::read(path)?;
         let filters = Filters::new(Arc::clone(&config), file.connections);
-        for (case, place) in file.cases() {
-            tally.test(case, &place, &filters, args.at);
+        for (case, start) in file.cases() {
+            let surprises = tally.test(case, &file.at(start), &filters, args.at);
+            if console.form().is_some() {
+                tested.push(of_case(case, &surprises, &file, start));
+            }
+            tally.surprises.extend(surprises);
         }
     }
     let rules = config.policy.rules().iter();
     let unreached: Vec<&str> =
         rules.map(|rule| &*rule.id).filter(|id| !tally.reached.contains(*id)).collect();
-    match console.format() {
-        Format::Text => tally.write(&unreached, config.policy.rules().len(), console)?,
-        Format::Json => console.json(&tally.to_json(&config.revision, &unreached))?,
+    match (console.form(), console.format()) {
+        (Some(form), _) => {
+            tested.push(of_rules(&policy, &unreached, args.deny_uncovered));
+            Report { command: "test", is_complete: true, subjects: tested }.write(form, console)?;
+        }
+        (None, Format::Text) => tally.write(&unreached, config.policy.rules().len(), console)?,
+        (None, Format::Json) => console.json(&tally.to_json(&config.revision, &unreached))?,
     }
     let uncovered = if args.deny_uncovered { unreached.len() } else { 0 };
     Ok(Outcome::of_findings(tally.surprises.len().saturating_add(uncovered)))
 }
 
+/// A case in a report.
+fn of_case(case: &Case, surprises: &[Surprise], file: &CaseFile, start: usize) -> Tested {
+    let entry = |surprise: &Surprise| Entry {
+        kind: "not-as-expected",
+        level: Level::Error,
+        fails: true,
+        message: format!("{}: {}", surprise.subject, surprise.differences.join("; ")),
+        path: None,
+        region: file.region(start),
+    };
+    Tested {
+        file: file.name().to_owned(),
+        name: case.name.clone(),
+        entries: surprises.iter().map(entry).collect(),
+    }
+}
+
+/// The rules of the policy in a report: whether cases reach them.
+fn of_rules(policy: &PolicyFile, unreached: &[&str], is_denied: bool) -> Tested {
+    let source = policy.source();
+    let rules = source.iter().flat_map(|source| &source.rules);
+    let rules: HashMap<&str, &RuleSource<'_>> = rules.map(|rule| (rule.id, rule)).collect();
+    let region = |id: &str| Region::of(policy.document(), &place_of(rules.get(id)?).span);
+    let entry = |id: &&str| Entry {
+        kind: "unreached-rule",
+        level: Level::Warning,
+        fails: is_denied,
+        message: format!("no case reaches the rule `{id}`: add one"),
+        path: None,
+        region: region(id),
+    };
+    Tested {
+        file: policy.name().to_owned(),
+        name: "cases reach every rule".to_owned(),
+        entries: unreached.iter().map(entry).collect(),
+    }
+}
+
 impl Tally {
-    fn test(&mut self, case: &Case, place: &str, filters: &Filters, at: Time) {
+    fn test(&mut self, case: &Case, place: &str, filters: &Filters, at: Time) -> Vec<Surprise> {
+        let mut surprises = Vec::new();
         self.cases = self.cases.saturating_add(1);
         for subject in case.subjects() {
             let count = match subject {
@@ -137,7 +187,7 @@ impl Tally {
             self.reach(&simulated);
             let differences = case.expect.differences(&simulated);
             if !differences.is_empty() {
-                self.surprises.push(Surprise {
+                surprises.push(Surprise {
                     case: case.name.clone(),
                     place: place.to_owned(),
                     subject: subject.to_string(),
@@ -145,6 +195,7 @@ impl Tally {
                 });
             }
         }
+        surprises
     }
 
     fn reach(&mut self, simulated: &Simulated) {
