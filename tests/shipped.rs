@@ -161,6 +161,8 @@ fn every_manifest_fits_the_schema_of_its_kind() {
         "ServiceEntry",
         "Telemetry",
         "TrafficExtension",
+        "ValidatingAdmissionPolicy",
+        "ValidatingAdmissionPolicyBinding",
         "VirtualService",
         "WasmPlugin",
     ];
@@ -852,8 +854,9 @@ fn close(schema: &mut Value) {
 }
 
 /// The folders of `envoy/istio/` with manifests.
-const FOLDERS: [&str; 7] = [
+const FOLDERS: [&str; 8] = [
     "envoy/istio",
+    "envoy/istio/admission",
     "envoy/istio/hosts",
     "envoy/istio/tls",
     "envoy/istio/tls/hosts",
