@@ -68,26 +68,29 @@ fn every_envoy_accepts_every_configuration() {
     }
 }
 
-/// The two edits of the README's "In a real Envoy", done to a copy of the gateway.
+/// The command of the README's "In a real Envoy", and the same for hosts that are looked up.
 #[test]
-fn the_gateway_takes_another_policy_as_the_readme_says() {
+fn every_envoy_accepts_what_is_rendered_as_the_readme_says() {
+    const COMMAND: &str =
+        "egress-warden render envoy envoy/two-hosts.yaml --gateway envoy/local-gateway.yaml";
     let readme = std::fs::read_to_string(repository().join("README.md")).expect("a README");
-    let gateway = std::fs::read_to_string(envoy("gateway.yaml")).expect("a configuration");
-    let (old, new) = ("domains: [allowed.example]", r#"domains: ["*"]"#);
-    assert!(readme.contains(old) && readme.contains(new) && gateway.contains(old));
-    let mut gateway: Value = serde_saphyr::from_str(&gateway.replace(old, new)).expect("YAML");
-    let policy = document(&envoy("two-hosts.yaml")).to_string();
-    let filters =
-        "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters";
-    let place = format!("{filters}/0/typed_config/config/configuration/value");
-    *gateway.pointer_mut(&place).expect("a policy") = policy.into();
+    assert!(readme.contains(&format!("$ {COMMAND} > target/mine.yaml")));
     let folder = tempfile::tempdir().expect("a folder");
-    let file = folder.path().join("mine.yaml");
-    // JSON is YAML.
-    std::fs::write(&file, gateway.to_string()).expect("a file");
-    for version in envoys::usual() {
-        let file = file.to_str().expect("UTF-8");
-        validate_with_envoy(version, &["--disable-hot-restart", "--config-path", file]);
+    let path = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
+    let mut looked_up = document(&envoy("local-gateway.yaml"));
+    looked_up["spec"]["ways"] = json!([{"way": "http"}, {"way": "passthrough"}]);
+    std::fs::write(path("gateway.json"), looked_up.to_string()).expect("a file");
+    let commands = [COMMAND, &COMMAND.replace("envoy/local-gateway.yaml", &path("gateway.json"))];
+    for (number, command) in commands.into_iter().enumerate() {
+        let mut tool = std::process::Command::new(kit::tool());
+        let output = tool.current_dir(repository()).args(command.split(' ').skip(1)).output();
+        let output = output.expect("the tool runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let file = path(&format!("{number}.yaml"));
+        std::fs::write(&file, output.stdout).expect("a file");
+        for version in envoys::usual() {
+            validate_with_envoy(version, &["--disable-hot-restart", "--config-path", &file]);
+        }
     }
 }
 

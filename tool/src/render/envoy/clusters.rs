@@ -32,7 +32,10 @@ pub(super) fn of(route: &Route<'_>, has_protocol: &mut bool) -> String {
     }
     match route.way.kind {
         WayKind::Passthrough => {}
-        // Under a wildcard the name is that of each request.
+        // Under a wildcard the name in TLS is that of each request. Envoy asks for it without TLS too.
+        WayKind::Http | WayKind::Originate if is_dynamic(route) => {
+            text.push_str(PROTOCOL_WITH_NAMES);
+        }
         WayKind::Originate if route.host.is_wildcard() => text.push_str(PROTOCOL_WITH_NAMES),
         WayKind::Http | WayKind::Originate => {
             text.push_str(if *has_protocol { SAME_PROTOCOL } else { PROTOCOL });

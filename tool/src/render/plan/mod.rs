@@ -275,6 +275,10 @@ impl<'g> Claims<'g> {
     /// The claims that are about all that a route's host stands for, sorted. A special name or an address
     /// must be named.
     fn covering(&self, host: &RouteHost) -> BTreeSet<usize> {
+        // Whatever is below such a name is special, so no wildcard names any of it.
+        if host.is_wildcard() && is_special(&format!("a.{}", host.name)) {
+            return BTreeSet::new();
+        }
         let pattern = host.pattern();
         let is_wide = |pattern: &HostPattern<'_>| match (*pattern, host.form) {
             (HostPattern::Block(block), HostForm::Address(address)) => {
@@ -670,6 +674,8 @@ mod tests {
         assert_plan(under, ways, &internal, &[]);
         let named = "rules: [{id: a, action: allow, to: [{hosts: [metadata.google.internal]}]}]";
         assert_plan(named, ways, &["metadata.google.internal:80 http 80 a"], &[]);
+        let below = "rules: [{id: a, action: allow, to: [{hosts: [\"*.x.localhost\"]}]}]";
+        assert_plan(below, ways, &[], &[]);
         // A tree names no special name, though it is its apex.
         let tree = "rules: [{id: a, action: allow, to: [{hosts: [.metadata.google.internal]}]}]";
         assert_plan(tree, ways, &["*.metadata.google.internal:80 http 80 a"], &[]);
