@@ -114,6 +114,13 @@ pub struct Imported {
     pub open: Vec<String>,
 }
 
+/// The kinds of import, `auto` included.
+#[must_use]
+pub fn kinds() -> Vec<String> {
+    let kinds = Kind::value_variants().iter().filter_map(Kind::to_possible_value);
+    kinds.map(|kind| kind.get_name().to_owned()).collect()
+}
+
 /// Imports texts of a kind, which is named as on the command line, each with the name of its file.
 /// `accounts` is the file of `--service-accounts`.
 ///

@@ -4,7 +4,7 @@ use crate::console::{Console, Format, GOOD, NAME, counted, styled};
 use crate::failure::Failure;
 use clap::ValueEnum;
 use egress_warden::config::{self, Config};
-use std::collections::BTreeSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 /// The options of a command that writes a policy in YAML.
@@ -102,11 +102,33 @@ pub(crate) fn id_of(text: &str) -> String {
     if cut.is_empty() { "rule".to_owned() } else { cut.to_owned() }
 }
 
-/// An id that no other rule has: the name, or the name with a number.
-pub(crate) fn free_id(name: &str, taken: &mut BTreeSet<String>) -> String {
-    let numbered = (2_usize..).map(|number| format!("{name}-{number}"));
-    let mut candidates = [name.to_owned()].into_iter().chain(numbered);
-    let id = candidates.find(|id| !taken.contains(id)).unwrap_or_default();
-    taken.insert(id.clone());
-    id
+/// Names that are taken, so that each is given once.
+#[derive(Debug, Default)]
+pub(crate) struct Ids {
+    taken: HashSet<String>,
+    /// By name the first number that may be free: to look for it from 2 on takes a square of time.
+    next: HashMap<String, usize>,
+}
+
+impl Ids {
+    /// An id that nothing else has: the name, or the name with a number.
+    pub(crate) fn free(&mut self, name: &str) -> String {
+        if self.taken.insert(name.to_owned()) {
+            return name.to_owned();
+        }
+        let next = self.next.entry(name.to_owned()).or_insert(2);
+        loop {
+            let id = format!("{name}-{next}");
+            *next = next.saturating_add(1);
+            if self.taken.insert(id.clone()) {
+                return id;
+            }
+        }
+    }
+}
+
+impl FromIterator<String> for Ids {
+    fn from_iter<I: IntoIterator<Item = String>>(taken: I) -> Self {
+        Self { taken: taken.into_iter().collect(), next: HashMap::new() }
+    }
 }

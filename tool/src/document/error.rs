@@ -32,8 +32,10 @@ pub(crate) enum TextError {
     AnchorName,
     /// An alias inside what it stands for.
     AliasLoop,
-    /// Aliases that stand for more values than this.
+    /// Anchors and aliases that stand for more values than this.
     TooManyValues(usize),
+    /// Anchors and aliases that stand for more bytes of text than this.
+    TooMuchText(usize),
     /// A plain scalar.
     Doubtful(Doubt, String),
     /// A block of text that ends with the file.
@@ -82,6 +84,9 @@ impl Message for TextError {
             Self::TooManyValues(max) => {
                 format!("aliases that stand for more than {max} values").into()
             }
+            Self::TooMuchText(max) => {
+                format!("aliases that stand for more than {max} bytes").into()
+            }
             Self::Doubtful(doubt, text) => format!("`{}`, {}", cut(text), doubt.taken_for()).into(),
             Self::BlockAtEnd => {
                 "a text that ends with the file, to which some readers add a line break".into()
@@ -126,7 +131,7 @@ impl Message for TextError {
             Self::DuplicateAnchor(_) => "give each anchor a name of its own".into(),
             Self::AnchorName => "name it with letters and digits".into(),
             Self::AliasLoop => "write the value out".into(),
-            Self::TooManyValues(_) => "write the values out".into(),
+            Self::TooManyValues(_) | Self::TooMuchText(_) => "write the values out".into(),
             Self::Doubtful(doubt, text) => doubt.remedy(&quoted(&cut(text))).into(),
             Self::BlockAtEnd => "end the file with a line break".into(),
             Self::BlockBeforeSeparator => "write `|-` or `>-`, or another key behind it".into(),

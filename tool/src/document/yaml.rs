@@ -7,7 +7,7 @@ use super::error::TextError;
 use super::plain::{self, Plain};
 use super::tree::{Member, Node, Span, Value};
 use crate::finding::Finding;
-use egress_warden::config::{MAX_DEPTH, path_step};
+use egress_warden::config::{MAX_DEPTH, MAX_TEXT, path_step};
 use granit_parser::{
     ErrorKind, Event, Options, Parser, ScalarStyle, ScanError, StrInput, StructureStyle,
 };
@@ -43,7 +43,8 @@ pub(super) fn parse(text: &str) -> Result<Yaml, Finding<TextError>> {
         path: "$".to_owned(),
         anchors: HashMap::new(),
         names: HashSet::new(),
-        nodes: 0,
+        read: Size::default(),
+        copied: Size::default(),
         errors: Vec::new(),
         laid_out: Vec::new(),
         has_aliases: false,
@@ -65,8 +66,27 @@ fn outermost(mut spans: Vec<Span>) -> Vec<Span> {
     spans
 }
 
-/// Most nodes that aliases may add up to: more than a policy of a million hosts needs.
+/// Most nodes that are copied for anchors and aliases: more than a policy of a million hosts needs.
 const MAX_NODES: usize = 2_500_000;
+
+/// Most bytes of the text that are copied for them: as many as a text may have.
+const MAX_BYTES: usize = MAX_TEXT;
+
+/// How large what stands behind an anchor is.
+#[derive(Clone, Copy, Debug, Default)]
+struct Size {
+    nodes: usize,
+    bytes: usize,
+}
+
+impl Size {
+    fn plus(self, other: Self) -> Self {
+        Self {
+            nodes: self.nodes.saturating_add(other.nodes),
+            bytes: self.bytes.saturating_add(other.bytes),
+        }
+    }
+}
 
 /// A character that some readers take for the end of a line, and others for a part of it, or that
 /// no YAML may hold.
@@ -134,10 +154,12 @@ struct Builder<'t> {
     events: Parser<'t, StrInput<'t>>,
     /// JSONPath of what is being read.
     path: String,
-    anchors: HashMap<usize, (Node, usize)>,
+    anchors: HashMap<usize, (Node, Size)>,
     /// Of anchors.
     names: HashSet<Box<str>>,
-    nodes: usize,
+    /// How much was read so far; of the bytes only those that aliases stand for.
+    read: Size,
+    copied: Size,
     errors: Vec<Finding<TextError>>,
     laid_out: Vec<Span>,
     has_aliases: bool,
@@ -222,8 +244,8 @@ impl<'t> Builder<'t> {
     }
 
     fn node(&mut self, event: Event<'t>, span: Span) -> Result<Node, Finding<TextError>> {
-        self.nodes = self.nodes.saturating_add(1);
-        let before = self.nodes;
+        let before = self.read;
+        self.read.nodes = self.read.nodes.saturating_add(1);
         let (value, span, anchor) = match event {
             Event::Alias(anchor) => return self.alias(anchor, span),
             Event::Scalar(text, style, anchor, tag) => {
@@ -245,7 +267,11 @@ impl<'t> Builder<'t> {
         };
         let node = Node { value, span };
         if anchor != 0 {
-            let size = self.nodes.saturating_sub(before).saturating_add(1);
+            let size = Size {
+                nodes: self.read.nodes.saturating_sub(before.nodes),
+                bytes: self.read.bytes.saturating_sub(before.bytes).saturating_add(node.span.len()),
+            };
+            self.count_copy(size, &node.span)?;
             self.laid_out.push(node.span.clone());
             self.anchors.insert(anchor, (node.clone(), size));
         }
@@ -256,14 +282,25 @@ impl<'t> Builder<'t> {
         let name = self.text.get(span.start.saturating_add(1)..span.end).unwrap_or_default();
         self.refuse_anchor_name(name, &span);
         self.has_aliases = true;
-        let Some((node, size)) = self.anchors.get(&anchor) else {
+        let Some((node, size)) = self.anchors.get(&anchor).cloned() else {
             return Err(Finding::whole(span, TextError::AliasLoop));
         };
-        self.nodes = self.nodes.saturating_add(*size);
-        if self.nodes > MAX_NODES {
-            return Err(Finding::whole(span, TextError::TooManyValues(MAX_NODES)));
-        }
-        Ok(node.clone())
+        self.read = self.read.plus(size);
+        self.count_copy(size, &span)?;
+        Ok(node)
+    }
+
+    /// Counts what is about to be copied.
+    fn count_copy(&mut self, size: Size, span: &Span) -> Result<(), Finding<TextError>> {
+        self.copied = self.copied.plus(size);
+        let error = if self.copied.nodes > MAX_NODES {
+            TextError::TooManyValues(MAX_NODES)
+        } else if self.copied.bytes > MAX_BYTES {
+            TextError::TooMuchText(MAX_BYTES)
+        } else {
+            return Ok(());
+        };
+        Err(Finding::whole(span.clone(), error))
     }
 
     fn scalar(&mut self, text: &str, style: ScalarStyle, span: &Span) -> Value {
@@ -577,5 +614,12 @@ mod tests {
             text += &format!("a{level}: &a{level} [{}]\n", [&*alias; 10].join(", "));
         }
         assert_eq!(parse(&text).unwrap_err().kind, TextError::TooManyValues(MAX_NODES));
+        let anchors: String = (0..100).map(|level| format!("&a{level} [")).collect();
+        let text = format!("{anchors}{}{}", "x, ".repeat(30_000), "]".repeat(100));
+        assert_eq!(parse(&text).unwrap_err().kind, TextError::TooManyValues(MAX_NODES));
+        let text = format!("- &a \"{}\"\n- [{}]\n", "x".repeat(1 << 20), "*a, ".repeat(100));
+        assert_eq!(parse(&text).unwrap_err().kind, TextError::TooMuchText(MAX_BYTES));
+        let text = format!("{anchors}x{}\n", "]".repeat(100));
+        assert!(parse(&text).is_ok(), "each anchor copies what is in it");
     }
 }

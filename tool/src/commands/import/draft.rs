@@ -3,7 +3,7 @@
 use super::accounts::Accounts;
 use super::hosts::HostSet;
 use crate::console::counted;
-use crate::policy_text::{self, Mode, free_id, id_of, list, ports, quoted};
+use crate::policy_text::{self, Ids, Mode, id_of, list, ports, quoted};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt::{self, Write};
@@ -139,9 +139,9 @@ impl Draft {
             let _ = writeln!(text, "# - {point}");
         }
         text.push_str(&policy_text::head(name, mode, !self.rules.is_empty()));
-        let mut ids = BTreeSet::new();
+        let mut ids = Ids::default();
         for rule in &self.rules {
-            rule.write(&mut text, &free_id(&id_of(&rule.name), &mut ids));
+            rule.write(&mut text, &ids.free(&id_of(&rule.name)));
         }
         text
     }

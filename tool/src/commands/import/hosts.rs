@@ -60,6 +60,11 @@ impl HostSet {
         all.below |= part.below;
     }
 
+    /// How many names and patterns it holds.
+    pub(super) fn len(&self) -> usize {
+        self.names.len().saturating_add(self.others.len())
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.names.is_empty() && self.others.is_empty()
     }

@@ -238,6 +238,7 @@ pub(crate) fn imported(
     // What cannot be read must not be written.
     let (file, config) = file.into_valid()?;
     let Draft { points, passed_over, .. } = draft;
+    let passed_over = passed_over.iter().map(|it| draft::shown(it)).collect();
     Ok(Imported { text, file, config, points, passed_over })
 }
 

@@ -14,9 +14,8 @@ use super::hosts::{HostSet, canonical};
 use super::text::{Text, title};
 use crate::document::Node;
 use crate::failure::Failure;
-use crate::policy_text::{free_id, id_of};
+use crate::policy_text::{Ids, id_of};
 use egress_warden::host::PatternError;
-use std::collections::BTreeSet;
 
 /// Whether a text has such a list.
 pub(super) fn looks(text: &Text) -> bool {
@@ -94,11 +93,10 @@ impl<'n> List<'n> {
         if let Some(default) = self.object.get("default") {
             self.write_role("default", default, None, draft);
         }
-        let mut principals = BTreeSet::new();
+        let mut principals = Ids::default();
         for service in self.object.get("services").map_or(&[][..], Node::items) {
             let name = service.get("name").and_then(Node::text).unwrap_or("unnamed");
-            let principal =
-                format!("smokescreen.invalid/{}", free_id(&id_of(name), &mut principals));
+            let principal = format!("smokescreen.invalid/{}", principals.free(&id_of(name)));
             let action = service.get("action").and_then(Node::text).unwrap_or_default();
             draft.point(
                 self.text.at(service),

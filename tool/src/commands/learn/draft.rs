@@ -4,7 +4,7 @@ use super::appraisal::{self, Likeness, Oddity, Thresholds};
 use super::patterns::{self, Target};
 use super::sightings::{Port, Sighting, Sightings};
 use crate::console::counted;
-use crate::policy_text::{Mode, free_id, id_of};
+use crate::policy_text::{Ids, Mode, id_of};
 use egress_warden::config;
 use egress_warden::host::{Authority, Host};
 use egress_warden::policy::{Action, ClusterPort, Policy, Request};
@@ -186,11 +186,7 @@ impl<'a> Use<'a> {
 
 impl Draft {
     /// `taken` are ids that no rule may have.
-    pub(super) fn new(
-        sightings: &Sightings,
-        settings: Settings,
-        mut taken: BTreeSet<String>,
-    ) -> Self {
+    pub(super) fn new(sightings: &Sightings, settings: Settings, mut taken: Ids) -> Self {
         let mut seen = seen(sightings);
         let fleet = Fleet::new(&seen);
         let likeness = Likeness::new(
@@ -486,7 +482,7 @@ fn rules<'a>(
     fleet: &Fleet<'a>,
     refused: &[&Seen<'a>],
     settings: Settings,
-    ids: &mut BTreeSet<String>,
+    ids: &mut Ids,
 ) -> Vec<Rule> {
     let mut by_pattern: BTreeMap<(String, u16), Use<'_>> = BTreeMap::new();
     let targets: Vec<Target<'_>> = ordinary.keys().copied().collect();
@@ -515,7 +511,7 @@ fn rules<'a>(
     drafts
         .into_iter()
         .map(|((from, ports), (hosts, used))| {
-            let id = free_id(&name_of(&from), ids);
+            let id = ids.free(&name_of(&from));
             Rule {
                 id,
                 from,
@@ -706,7 +702,7 @@ mod tests {
                 .unwrap();
         let thresholds = Thresholds { requests: 10, alone: 5, hours: 0 };
         let settings = Settings { thresholds, wildcard_from: 5 };
-        Draft::new(&sightings, settings, BTreeSet::new())
+        Draft::new(&sightings, settings, Ids::default())
     }
 
     /// Callers, hosts and ports of each rule.

@@ -75,15 +75,23 @@ impl Area {
     }
 
     /// What is left where the requests that are in all of some parts are taken out.
-    pub(super) fn without(&self, parts: &[(Part, bool)]) -> Vec<Self> {
+    pub(super) fn without<'a>(
+        &'a self,
+        parts: &'a [(Part, bool)],
+    ) -> impl Iterator<Item = Self> + 'a {
         let mut all = Some(self.clone());
         for (part, is_in) in parts {
             all = all.and_then(|area| area.within(part, *is_in));
         }
-        match all {
-            None => vec![self.clone()],
-            Some(_) => parts.iter().filter_map(|(part, is_in)| self.within(part, !is_in)).collect(),
-        }
+        let (whole, cut) = if all.is_none() { (Some(self), &[][..]) } else { (None, parts) };
+        let cut = cut.iter().filter_map(|(part, is_in)| self.within(part, !is_in));
+        whole.cloned().into_iter().chain(cut)
+    }
+
+    /// How many names and patterns it holds.
+    pub(super) fn size(&self) -> usize {
+        let hosts = self.hosts.as_ref().map_or(0, HostSet::len);
+        hosts.saturating_add(self.not_hosts.len())
     }
 
     /// The entries that say it. What they cannot say is named, and left out.
@@ -168,6 +176,9 @@ pub(super) fn covers(one: &Entry, other: &Entry) -> bool {
     let is_wider = one.not_ports == other.not_ports
         && (one.ports.is_empty() && one.not_ports.is_empty()
             || !other.ports.is_empty() && other.ports.iter().all(|port| one.ports.contains(port)));
+    if !is_wider || one.hosts.len() != other.hosts.len() {
+        return false;
+    }
     let like = Entry { ports: other.ports.clone(), ..one.clone() };
-    is_wider && like == *other && one != other
+    like == *other && one != other
 }

@@ -17,8 +17,9 @@ mod config;
 use super::draft::{Action, Draft, Entry, Rule, told};
 use super::text::Text;
 use crate::failure::Failure;
-use area::Area;
+use area::{Area, Part};
 use config::{Config, Line, Literal, Meaning};
+use egress_warden::config::MAX_HOSTS;
 use std::collections::BTreeSet;
 
 /// Most areas of one line.
@@ -65,7 +66,7 @@ pub(super) fn import(texts: &[Text], draft: &mut Draft) -> Result<(), Failure> {
 struct Reading<'c> {
     config: &'c Config,
     /// What all deny lines so far refuse.
-    denied: Vec<Vec<(area::Part, bool)>>,
+    denied: Vec<Vec<(Part, bool)>>,
     /// What all deny lines so far demand of callers by address.
     callers: BTreeSet<String>,
     /// Whether nothing gets past the lines so far.
@@ -128,18 +129,30 @@ impl<'c> Reading<'c> {
         }
         let mut areas: Vec<Area> = area.into_iter().collect();
         for denied in &self.denied {
-            areas = areas.iter().flat_map(|area| area.without(denied)).collect();
-            areas.dedup();
-            if areas.len() > MAX_AREAS {
+            let Some(rest) = rest(&areas, denied) else {
                 draft.point(
                     line.place.clone(),
                     format!("{}, behind too many lines that deny parts of it", told(&line.text)),
                     "what this line allows stays refused: put the lines together",
                 );
                 return None;
-            }
+            };
+            areas = rest;
         }
         (!areas.is_empty()).then_some(Allowed { line, callers, areas })
+    }
+
+    /// Adds what a line denies: hosts alone to those of other lines, so that one step takes all of them out.
+    fn add_denied(&mut self, parts: Vec<(Part, bool)>) {
+        if let [(Part::Hosts(hosts), true)] = &parts[..] {
+            for denied in &mut self.denied {
+                if let [(Part::Hosts(all), true)] = &mut denied[..] {
+                    all.extend(hosts);
+                    return;
+                }
+            }
+        }
+        self.denied.push(parts);
     }
 
     fn deny(&mut self, line: &Line, draft: &mut Draft) {
@@ -179,9 +192,24 @@ impl<'c> Reading<'c> {
         }
         match parts.is_empty() {
             true => self.is_closed = true,
-            false => self.denied.push(parts),
+            false => self.add_denied(parts),
         }
     }
+}
+
+/// What is left of areas without what a line denies; nothing where that is too much to write.
+fn rest(areas: &[Area], denied: &[(Part, bool)]) -> Option<Vec<Area>> {
+    let (mut rest, mut size) = (Vec::new(), 0_usize);
+    for area in areas.iter().flat_map(|area| area.without(denied)) {
+        if rest.last() != Some(&area) {
+            size = size.saturating_add(area.size());
+            rest.push(area);
+        }
+        if rest.len() > MAX_AREAS || size > MAX_HOSTS {
+            return None;
+        }
+    }
+    Some(rest)
 }
 
 /// A line about the proxy's own machine.
