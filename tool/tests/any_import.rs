@@ -7,6 +7,7 @@ use arbitrary::Unstructured;
 use proptest::collection::vec;
 use proptest::prelude::any;
 use proptest::test_runner::{Config, TestRunner};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -27,7 +28,7 @@ fn each_kind_has_a_seed_that_becomes_a_policy() {
         let of_kind = seeds.iter().filter_map(|seed| seed.strip_prefix(&format!("{kind}\n")));
         let imports = |text: &&str| {
             let file = if text.starts_with('{') { "input.json" } else { "input" };
-            let imported = egress_warden_tool::in_process::import(&kind, &[(file, text)]);
+            let imported = egress_warden_tool::in_process::import(&kind, &[(file, text)], None);
             imported.is_ok_and(|imported| imported.text.contains("\n- id: "))
         };
         assert!(of_kind.clone().any(|text| imports(&text)), "{kind}");
@@ -172,4 +173,64 @@ fn two_kinds_are_not_imported_together() {
         told.contains("acl.yaml: smokescreen beside squid: import one kind at a time"),
         "{told}"
     );
+}
+
+/// How many hosts each list below names.
+const MANY: usize = 10_000;
+
+/// In time that grows as the list does: what grows with its square takes minutes here.
+#[test]
+fn ten_thousand_hosts_of_every_kind_are_imported() {
+    let hosts: Vec<String> = (0..MANY).map(|it| format!("h{it}.n{}.example", it % 100)).collect();
+    let each = |form: &dyn Fn(&str) -> String| hosts.iter().map(|it| form(it)).collect::<String>();
+    let indented = |host: &str| format!("  - {host}\n");
+    let list = format!("{:?}", hosts);
+    let endpoints = hosts.join(":443 ");
+    for (kind, rules, text) in [
+        ("domains", 1, each(&|host| format!("{host}:443\n"))),
+        ("squid", 1, format!("acl a dstdomain {}\nhttp_access allow a\n", hosts.join(" "))),
+        (
+            "squid",
+            1,
+            format!(
+                "{}acl a dstdomain .n0.example\nhttp_access allow a\nhttp_access deny all\n",
+                each(&|host| format!("acl {host} dstdomain {host}\nhttp_access deny {host}\n"))
+            ),
+        ),
+        (
+            "harden-runner",
+            1,
+            format!(
+                "jobs: {{a: {{steps: [{{uses: step-security/harden-runner, with: {{allowed-endpoints: \"{endpoints}:443\"}}}}]}}}}\n"
+            ),
+        ),
+        ("google-swp", 1, format!("name: a/urlLists/b\nvalues:\n{}", each(&indented))),
+        (
+            "aws-network-firewall",
+            1,
+            format!(
+                r#"{{"RulesSource": {{"RulesSourceList": {{"Targets": {list}, "TargetTypes": ["TLS_SNI", "HTTP_HOST"], "GeneratedRulesType": "ALLOWLIST"}}}}}}"#
+            ),
+        ),
+        (
+            "smokescreen",
+            MANY,
+            format!(
+                "version: v1\nservices:\n{}",
+                each(&|host| format!(
+                    "- {{name: a, action: enforce, allowed_domains: [{host}]}}\n"
+                ))
+            ),
+        ),
+    ] {
+        let imported = egress_warden_tool::in_process::import(kind, &[("input", &text)], None);
+        let imported = imported.unwrap_or_else(|error| panic!("{kind}: {error}"));
+        assert_eq!(imported.text.matches("\n- id: ").count(), rules, "{kind}");
+        let words = imported.text.split(|it: char| !matches!(it, 'a'..='z' | '0'..='9' | '.'));
+        let named: BTreeSet<&str> =
+            words.filter(|it| it.starts_with('h') && it.contains(".n")).collect();
+        // Those below `.n0.example` are taken out, the others not named.
+        let expected = if text.contains("deny all") { MANY / 100 } else { MANY };
+        assert_eq!(named.len(), expected, "{kind}");
+    }
 }

@@ -22,9 +22,13 @@ pub fn check(bytes: &[u8]) {
     }
 }
 
+/// Accounts of pods with labels, as `--service-accounts` takes them.
+const ACCOUNTS: &str = "- {namespace: shop, labels: {app: web}, serviceAccounts: [web]}\n";
+
 fn check_text(kind: &str, text: &str) {
+    let map = ["asm", "cilium"].contains(&kind).then_some(ACCOUNTS);
     let file = if text.starts_with('{') { "input.json" } else { "input" };
-    let imported = match in_process::import(kind, &[(file, text)]) {
+    let imported = match in_process::import(kind, &[(file, text)], map) {
         Ok(imported) => imported,
         Err(message) => return message.lines().for_each(|line| assert_shown(line, text)),
     };
