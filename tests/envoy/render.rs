@@ -71,6 +71,24 @@ fn the_routes_are_what_allow_rules_name() {
     assert!(routed > 1_000 && named > 1_000, "{routed} {named}");
 }
 
+/// A chain of filters holds a copy of the policy in each worker, so many names share one.
+#[test]
+fn many_hosts_are_rendered_in_a_short_form_and_always_the_same() {
+    let hosts: Vec<_> = (0..2_000).map(|number| format!("host-{number}.example")).collect();
+    let policy = json!({
+        "policy": "many",
+        "rules": [{"id": "a", "action": "allow", "to": [{"hosts": hosts}]}],
+    });
+    let description = samples::gateway(json!([{"way": "passthrough"}]));
+    let tree = rendered(&policy, &description).expect("a configuration");
+    assert_eq!(tree, rendered(&policy, &description).expect("a configuration"));
+    let count = |path: &str| tree.pointer(path).and_then(Value::as_array).map_or(0, Vec::len);
+    let chains = "/static_resources/listeners/0/filter_chains";
+    assert_eq!(count(chains), 2);
+    assert_eq!(count(&format!("{chains}/0/filter_chain_match/server_names")), 2_000);
+    assert_eq!(count("/static_resources/clusters"), 2_001);
+}
+
 /// But for what is told here: a file that is shipped also has a host that the mesh knows and no rule allows,
 /// and none where a stand-in is missing; the port in `Host` has no meaning there.
 #[test]
