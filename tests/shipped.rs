@@ -10,6 +10,7 @@ use std::process::Command;
 
 use egress_warden::host::Authority;
 use egress_warden::root_id::Connections;
+use kit::custom_resources::CustomResources;
 use kit::envoys;
 use serde_json::{Map, Value, json};
 
@@ -150,7 +151,7 @@ fn every_manifest_fits_the_schema_of_its_kind() {
     let mut kinds = BTreeSet::new();
     for file in manifests() {
         for manifest in documents(&file) {
-            let errors = schemas.errors(&manifest);
+            let errors = errors_of(&schemas, &manifest);
             assert!(errors.is_empty(), "{}: {errors:#?}", file.display());
             kinds.insert(manifest["kind"].as_str().expect("a kind").to_owned());
         }
@@ -181,7 +182,7 @@ fn a_misspelt_field_is_a_fault_at_any_depth() {
         let mut plugin = document(&istio("wasm-plugin.yaml"));
         let object = plugin.pointer_mut(place).and_then(Value::as_object_mut).expect("an object");
         object.insert(field.to_owned(), json!({}));
-        let errors = schemas.errors(&plugin);
+        let errors = errors_of(&schemas, &plugin);
         assert!(errors.iter().any(|error| error.contains(field)), "{place}/{field}: {errors:#?}");
     }
 }
@@ -196,7 +197,7 @@ fn a_value_of_the_wrong_kind_is_an_error() {
     ] {
         let mut plugin = document(&istio("wasm-plugin.yaml"));
         *plugin.pointer_mut(place).expect("a field") = value;
-        assert!(!schemas.errors(&plugin).is_empty(), "{place}");
+        assert!(!errors_of(&schemas, &plugin).is_empty(), "{place}");
     }
 }
 
@@ -245,7 +246,7 @@ fn the_credential_is_in_the_pod_and_the_policy_names_it() {
     {
         let mut manifest = document(&istio(file));
         add_all(&mut manifest, &document(&istio(&format!("secret/{file}"))));
-        let errors = schemas.errors(&manifest);
+        let errors = errors_of(&schemas, &manifest);
         assert!(errors.is_empty(), "{file}: {errors:#?}");
         let plugin = manifest.pointer(plugin).expect("a plugin");
         assert_eq!(plugin["vmConfig"]["env"], json!([{"name": NAME, "valueFrom": "HOST"}]));
@@ -772,88 +773,14 @@ fn services_as_resolved() -> Option<Map<String, Value>> {
     Some(resolved[0]["services"].as_object().expect("services").clone())
 }
 
-/// The schemas of Istio's custom resources, and of what stands beside them, by version and kind.
-struct CustomResources(BTreeMap<[String; 2], Value>);
-
-impl CustomResources {
-    /// Reads the definitions from `tests/data/`.
-    fn load() -> Self {
-        let mut schemas = BTreeMap::new();
-        let files = ["tests/data/istio-crds.yaml", "tests/data/kubernetes.yaml"];
-        for definition in files.iter().flat_map(|file| documents(&repository().join(file))) {
-            let spec = &definition["spec"];
-            let group = spec["group"].as_str().expect("a group");
-            let kind = spec["names"]["kind"].as_str().expect("a kind");
-            for version in spec["versions"].as_array().expect("versions") {
-                let name = version["name"].as_str().expect("a name");
-                let name = format!("{group}/{name}").trim_start_matches('/').to_owned();
-                let schema = &version["schema"]["openAPIV3Schema"];
-                let schema = closed_resource(schema, spec["scope"] == "Namespaced");
-                schemas.insert([name, kind.to_owned()], schema);
-            }
-        }
-        Self(schemas)
-    }
-
-    /// Everything that is wrong with a manifest, each error with its place.
-    fn errors(&self, manifest: &Value) -> Vec<String> {
-        let name = ["apiVersion", "kind"]
-            .map(|field| manifest[field].as_str().unwrap_or_default().to_owned());
-        let Some(schema) = self.0.get(&name) else {
-            return vec![format!("no schema of {name:?}")];
-        };
-        let schema = jsonschema::validator_for(schema).expect("a schema");
-        schema
-            .iter_errors(manifest)
-            .map(|error| format!("{}: {error}", error.instance_path()))
-            .collect()
-    }
-}
-
-/// A resource's schema with what Kubernetes adds to every one, and closed against unknown fields.
-fn closed_resource(schema: &Value, is_namespaced: bool) -> Value {
-    let mut schema = schema.clone();
-    schema["properties"]["apiVersion"] = json!({"type": "string"});
-    schema["properties"]["kind"] = json!({"type": "string"});
-    schema["properties"]["metadata"] = json!({
-        "type": "object",
-        "properties": {
-            "name": {"type": "string"},
-            "namespace": {"type": "string"},
-            "labels": {"type": "object", "additionalProperties": {"type": "string"}},
-        },
-        "required": ["name"],
-    });
-    match is_namespaced {
-        true => schema["properties"]["metadata"]["required"] = json!(["name", "namespace"]),
-        false => schema["properties"]["metadata"]["properties"]["namespace"] = json!(false),
-    }
-    close(&mut schema);
-    schema
-}
-
-/// Turns a structural schema of Kubernetes into a JSON schema that means the same and refuses unknown fields, as
-/// `kubectl` does. Rules written in CEL (`x-kubernetes-validations`) are not checked.
-fn close(schema: &mut Value) {
-    let Some(object) = schema.as_object_mut() else {
-        return;
+/// Everything that is wrong with a manifest, each error with its place.
+fn errors_of(schemas: &CustomResources, manifest: &Value) -> Vec<String> {
+    let Some(schema) = schemas.schema_of(manifest) else {
+        return vec![format!("no schema of {} {}", manifest["apiVersion"], manifest["kind"])];
     };
-    if object.get("nullable") == Some(&json!(true))
-        && let Some(kind) = object.remove("type")
-    {
-        object.insert("type".to_owned(), json!([kind, "null"]));
-    }
-    let open = object.get("x-kubernetes-preserve-unknown-fields") == Some(&json!(true));
-    if object.contains_key("properties") && !open {
-        object.entry("additionalProperties").or_insert(json!(false));
-    }
-    // What stands under `oneOf`, `anyOf`, `allOf` and `not` restricts the fields named here and names none of its own.
-    for nested in ["additionalProperties", "items"] {
-        object.get_mut(nested).map(close);
-    }
-    if let Some(properties) = object.get_mut("properties").and_then(Value::as_object_mut) {
-        properties.values_mut().for_each(close);
-    }
+    let schema = jsonschema::validator_for(schema).expect("a schema");
+    let errors = schema.iter_errors(manifest);
+    errors.map(|error| format!("{}: {error}", error.instance_path())).collect()
 }
 
 /// The folders of `envoy/istio/` with manifests.

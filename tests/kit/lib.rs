@@ -7,6 +7,8 @@
 pub mod access_log;
 pub mod case;
 #[cfg(not(target_family = "wasm"))]
+pub mod custom_resources;
+#[cfg(not(target_family = "wasm"))]
 pub mod differences;
 #[cfg(not(target_family = "wasm"))]
 pub mod envoys;

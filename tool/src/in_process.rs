@@ -3,11 +3,13 @@
 use crate::commands::check::{Surroundings, mended};
 use crate::commands::diff::{OfPolicies, Subject, compared};
 use crate::commands::import::{Kind, Text, imported};
-use crate::finding::Message;
+use crate::finding::{Finding, Message};
 use crate::logs::{self, Ending};
 use crate::policy_file::{Policies, PolicyFile};
 use crate::policy_text::Mode;
 use crate::render::gateway::GatewayFile;
+use crate::render::istio;
+use crate::render::plan::Plan;
 use clap::ValueEnum;
 use egress_warden::place::Place;
 use egress_warden::policy::Reads;
@@ -70,7 +72,51 @@ pub fn diff(texts: [&str; 2], is_of_connections: bool, at: Time) -> Result<Strin
 
 /// Every error of the description of a gateway: its JSONPath, and its message.
 pub fn gateway_errors(text: &str) -> Vec<(String, String)> {
-    let errors = GatewayFile::of_text("g", text).gateway().err().unwrap_or_default();
+    told(GatewayFile::of_text("g", text).gateway().err().unwrap_or_default())
+}
+
+/// What `render istio` writes.
+#[derive(Clone, Debug)]
+pub struct Istio {
+    /// Paths from the folder on, each with its text.
+    pub files: Vec<(String, String)>,
+    /// What the plan routes, as `HOST:PORT WAY TARGET`.
+    pub plan: Vec<String>,
+    /// Hosts that the plan routes and Istio cannot, or not for everybody: the kind, and the host.
+    pub losses: Vec<(String, String)>,
+}
+
+/// Renders a valid policy for Istio; without text the gateway has its defaults.
+///
+/// # Errors
+///
+/// Those of the description, each with its JSONPath and its message.
+pub fn istio(policy: &str, gateway: &str) -> Result<Istio, Vec<(String, String)>> {
+    let file = PolicyFile::of_text("p".to_owned(), policy.to_owned(), false);
+    let (Ok(config), Some(source)) = (file.config(), file.source()) else {
+        return Err(vec![("$".to_owned(), "a policy that is not valid".to_owned())]);
+    };
+    let description = match gateway {
+        "" => GatewayFile::default(),
+        text => GatewayFile::of_text("g", text),
+    };
+    let gateway = description.gateway().map_err(told)?;
+    let plan = Plan::of(&source, &gateway);
+    let rendering = istio::render(config, &source, &gateway, &plan).map_err(told)?;
+    let planned = plan.routes.iter().map(|it| {
+        let (host, way) = (it.host.text(), it.way.kind.as_str());
+        format!("{host}:{} {way} {}", it.port, it.target_port)
+    });
+    let losses = rendering.losses.iter();
+    Ok(Istio {
+        files: rendering.files.into_iter().map(|it| (it.path.to_owned(), it.text)).collect(),
+        plan: planned.collect(),
+        losses: losses.map(|it| (it.kind.word().to_owned(), it.kind.host().to_owned())).collect(),
+    })
+}
+
+/// Paths with messages.
+fn told<K: Message>(errors: Vec<Finding<K>>) -> Vec<(String, String)> {
     let told = errors.into_iter().map(|error| {
         let message = format!("found {}: {}", error.kind.problem(), error.kind.remedy());
         (error.path, message)

@@ -11,6 +11,7 @@ pub(crate) use render::{json, one, one_json, write};
 use crate::document::{Node, TextError};
 use crate::finding::{Finding, Message};
 use crate::policy_file::{PolicyError, PolicyFile};
+use crate::render::istio::Loss;
 use crate::render::plan::Obstacle;
 use fix::Edit;
 use std::rc::Rc;
@@ -73,6 +74,13 @@ impl Diagnostic {
         let kind = finding.kind.kind.word();
         let finding = finding.clone().map(|kind| Rc::new(kind) as Rc<dyn Message>);
         Self { level, kind, finding, edit: None }
+    }
+
+    /// What Istio cannot be told of a plan.
+    pub(crate) fn of_istio(finding: &Finding<Loss>) -> Self {
+        let kind = finding.kind.word();
+        let finding = finding.clone().map(|kind| Rc::new(kind) as Rc<dyn Message>);
+        Self { level: Level::Warning, kind, finding, edit: None }
     }
 
     /// The kind of most errors.

@@ -6,4 +6,7 @@
 
 pub(crate) mod envoy;
 pub(crate) mod gateway;
+pub(crate) mod istio;
 pub(crate) mod plan;
+mod policy_json;
+mod template;

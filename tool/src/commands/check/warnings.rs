@@ -9,6 +9,7 @@ use crate::diagnostics::{Diagnostic, Level, fix};
 use crate::policy_file::{
     Callers, Member, Node, PolicyFile, RuleSource, Source, path_of, place_of,
 };
+use crate::render::istio::MAX_APPLIED;
 use crate::trust_domain;
 use egress_warden::config::{Item, Listed, account_in_principal};
 use egress_warden::host::HostPattern;
@@ -23,9 +24,6 @@ use std::time::Duration;
 
 /// How long before its end a rule is worth a word.
 const SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
-
-/// From so many bytes on `kubectl apply` refuses an object, as it keeps a copy in an annotation.
-const MAX_APPLIED: usize = 262_144;
 
 /// The longest name that another can lie under.
 const MAX_APEX: usize = 251;

@@ -1,6 +1,7 @@
 //! `render`: the configuration of proxies, of a policy and the description of a gateway.
 
 mod envoy;
+mod istio;
 mod plan;
 
 use crate::console::{Console, counted};
@@ -41,6 +42,7 @@ pub(crate) struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Target {
     Envoy(envoy::Args),
+    Istio(istio::Args),
     Plan(plan::Args),
 }
 
@@ -60,6 +62,7 @@ struct Inputs {
 pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure> {
     match &args.target {
         Target::Envoy(args) => envoy::run(args, console),
+        Target::Istio(args) => istio::run(args, console),
         Target::Plan(args) => plan::run(args, console),
     }
 }

@@ -1,8 +1,8 @@
 //! The ways out, one cluster for each.
 
-use super::template::{endpoint, quoted};
 use crate::render::gateway::{Authorities, WayKind};
 use crate::render::plan::{HostForm, Route};
+use crate::render::template::{endpoint, quoted};
 use std::fmt::Write as _;
 
 /// The name of a route's cluster, as Istio has it. Its port is the one that callers dial, which the policy

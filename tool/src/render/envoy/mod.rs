@@ -6,19 +6,18 @@
 //! the policy in each worker, so all names of a listener share one.
 
 mod clusters;
-mod policy_json;
-mod template;
 mod tls_listener;
 
 use super::gateway::{Gateway, WayKind};
 use super::plan::{Plan, Route};
 use crate::finding::{Finding, Message};
 use crate::policy_file::{Node, Source};
+use crate::render::policy_json;
+use crate::render::template::{fill, quoted, socket};
 use egress_warden::config::Config;
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt::Write as _;
-use template::{fill, quoted, socket};
 
 const HTTP: &str = include_str!("http.yaml");
 const DYNAMIC_FORWARD_PROXY: &str = include_str!("dynamic_forward_proxy.yaml");

@@ -1,9 +1,9 @@
 //! Listeners for TLS that is passed on, one for each port that callers dial.
 
-use super::template::{fill, quoted, socket};
 use super::{CONNECTIONS, TLS, clusters};
 use crate::render::gateway::Gateway;
 use crate::render::plan::{HostForm, Route};
+use crate::render::template::{fill, quoted, socket};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;

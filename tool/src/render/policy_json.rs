@@ -1,16 +1,38 @@
 //! A policy as JSON that is read by people too: one key a line, one rule a line, in ASCII.
+//!
+//! JSON is YAML, but for the escapes of characters beyond 16 bits: JSON writes two, which readers of YAML
+//! refuse.
 
 use crate::policy_file::{Node, Value};
 use crate::policy_text::quoted;
+use std::fmt::Write as _;
 
-/// The policy of a tree.
+/// The policy of a tree, for a text that is read as JSON.
 pub(super) fn policy_json(tree: &Node) -> String {
+    in_ascii(&lines(tree), |c, out| {
+        for unit in c.encode_utf16(&mut [0; 2]) {
+            let _ = write!(out, "\\u{unit:04x}");
+        }
+    })
+}
+
+/// The policy of a tree, for a text that is read as YAML.
+pub(super) fn policy_yaml(tree: &Node) -> String {
+    in_ascii(&lines(tree), |c, out| {
+        let _ = match u16::try_from(u32::from(c)) {
+            Ok(unit) => write!(out, "\\u{unit:04x}"),
+            Err(_) => write!(out, "\\U{:08x}", u32::from(c)),
+        };
+    })
+}
+
+fn lines(tree: &Node) -> String {
     let members: Vec<_> = tree
         .members()
         .iter()
         .map(|member| format!("  {}: {}", quoted(&member.key), value(&member.key, &member.value)))
         .collect();
-    in_ascii(&format!("{{\n{}\n}}", members.join(",\n")))
+    format!("{{\n{}\n}}", members.join(",\n"))
 }
 
 fn value(key: &str, node: &Node) -> String {
@@ -26,18 +48,13 @@ fn value(key: &str, node: &Node) -> String {
 
 /// Beyond ASCII there are characters that a block of YAML takes for line breaks, or may not hold. Outside
 /// its strings JSON has none.
-fn in_ascii(json: &str) -> String {
+fn in_ascii(json: &str, escape: impl Fn(char, &mut String)) -> String {
     let mut ascii = String::with_capacity(json.len());
     for c in json.chars() {
         if c == '\n' || (' '..='~').contains(&c) {
             ascii.push(c);
         } else {
-            let units = c
-                .encode_utf16(&mut [0; 2])
-                .iter()
-                .map(|it| format!("\\u{it:04x}"))
-                .collect::<String>();
-            ascii.push_str(&units);
+            escape(c, &mut ascii);
         }
     }
     ascii
@@ -80,6 +97,12 @@ mod tests {
         assert!(json.bytes().all(|it| it == b'\n' || (b' '..=b'~').contains(&it)), "{json}");
         assert_eq!(json.lines().count(), 8, "{json}");
         let read = egress_warden::config::read(json.as_bytes()).unwrap();
+        assert_eq!(read.revision, file.config().unwrap().revision);
+
+        let yaml = policy_yaml(file.tree().unwrap());
+        assert!(yaml.is_ascii() && yaml.contains("\\U0001f600"), "{yaml}");
+        let value: serde_json::Value = serde_saphyr::from_str(&yaml).unwrap();
+        let read = egress_warden::config::read(value.to_string().as_bytes()).unwrap();
         assert_eq!(read.revision, file.config().unwrap().revision);
     }
 

@@ -1,0 +1,158 @@
+//! What keeps Istio from being configured as a plan says.
+
+use crate::finding::Message;
+use std::borrow::Cow;
+
+/// Why a description is none for Istio.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum IstioError {
+    /// A form that is not written yet.
+    NotYet { key: &'static str, value: &'static str, other: &'static str },
+    /// Callers of a route dial a port that the gateway's Service has not.
+    NoServicePort { port: u16 },
+    /// HTTP for one host and TLS for another, on one port.
+    TwoProtocols { port: u16 },
+    /// One host's ways have different endpoints.
+    TwoEndpoints { host: String },
+    /// A wildcard of HTTP whose names are to be dialled on a port that no request names.
+    WildcardPort { host: String, target_port: u16 },
+    /// Names under a wildcard whose authorities are a Secret, before Istio makes the cluster.
+    WildcardSecret { host: String },
+}
+
+impl Message for IstioError {
+    fn problem(&self) -> Cow<'_, str> {
+        match self {
+            Self::NotYet { key, value, .. } => {
+                format!("`{key}: {value}`, which is not written yet").into()
+            }
+            Self::NoServicePort { port } => {
+                format!("port {port}, which is none of the gateway's Service").into()
+            }
+            Self::TwoProtocols { port } => format!(
+                "HTTP and TLS on port {port}: a sidecar has one listener for the external hosts of \
+                 a port"
+            )
+            .into(),
+            Self::TwoEndpoints { host } => format!(
+                "other endpoints for `{host}` than another way has: a ServiceEntry has one list"
+            )
+            .into(),
+            Self::WildcardPort { host, target_port } => format!(
+                "the port {target_port} for `{host}`: a proxy dials the names under a wildcard on \
+                 the port in `Host`, else on 80, or 443 with TLS"
+            )
+            .into(),
+            Self::WildcardSecret { host } => {
+                format!("`secret` for `{host}`, whose names Istio looks up from 1.31 on").into()
+            }
+        }
+    }
+
+    fn remedy(&self) -> Cow<'_, str> {
+        match self {
+            Self::NotYet { key, other, .. } => format!("write `{key}: {other}`").into(),
+            Self::NoServicePort { .. } => {
+                "write it under `ports` of the description, with all others".into()
+            }
+            Self::TwoProtocols { .. } => "give one of them another port".into(),
+            Self::TwoEndpoints { .. } => "write the same `endpoints` in both".into(),
+            Self::WildcardPort { .. } => {
+                "name its hosts in a way of their own, or leave `targetPort` out".into()
+            }
+            Self::WildcardSecret { .. } => {
+                "write `caCertificates` with a file, or name its hosts in a way of their own".into()
+            }
+        }
+    }
+}
+
+/// Why a host of the policy has no route in Istio.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Loss {
+    pub(super) host: String,
+    pub(super) kind: LossKind,
+}
+
+/// What Istio takes for no host of a gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LossKind {
+    Address,
+    /// A name without a dot, which Istio completes with a namespace.
+    ShortName,
+    /// A name with other characters than those of a host.
+    OddName,
+    /// TLS to a wildcard, by rules that ask who calls.
+    UnknownCaller {
+        port: u16,
+    },
+    /// `sni: match` for the names under a wildcard.
+    ServerName,
+}
+
+impl LossKind {
+    /// A word that stays the same while messages get better.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Address => "address",
+            Self::ShortName => "short-name",
+            Self::OddName => "odd-name",
+            Self::UnknownCaller { .. } => "unknown-caller",
+            Self::ServerName => "server-name",
+        }
+    }
+
+    /// Whether there is no route at all.
+    pub(super) fn is_without_route(self) -> bool {
+        matches!(self, Self::Address | Self::ShortName | Self::OddName)
+    }
+}
+
+impl Loss {
+    pub(crate) fn word(&self) -> &'static str {
+        self.kind.word()
+    }
+
+    pub(crate) fn host(&self) -> &str {
+        &self.host
+    }
+}
+
+impl Message for Loss {
+    fn problem(&self) -> Cow<'_, str> {
+        let host = &self.host;
+        match self.kind {
+            LossKind::Address => {
+                format!("no route for `{host}`: the hosts of an Istio gateway are names")
+            }
+            LossKind::ShortName => format!(
+                "no route for `{host}`: Istio takes a name without a dot for a Service of its \
+                 namespace"
+            ),
+            LossKind::OddName => format!(
+                "no route for `{host}`: Istio's hosts have letters, digits and hyphens only"
+            ),
+            LossKind::UnknownCaller { port } => format!(
+                "`{host}` on port {port}: callers are unknown there, so rules with `from` never \
+                 allow and `identity: required` refuses"
+            ),
+            LossKind::ServerName => {
+                format!("`{host}`: a sidecar sends one server name for all names under it, so `sni: match` refuses them")
+            }
+        }
+        .into()
+    }
+
+    fn remedy(&self) -> Cow<'_, str> {
+        match self.kind {
+            LossKind::Address => "write the name of the host",
+            LossKind::ShortName => "write its whole name",
+            LossKind::OddName => "use another name of the host",
+            LossKind::UnknownCaller { .. } => {
+                "name the hosts: within the mesh's mutual TLS a server name must be known"
+            }
+            LossKind::ServerName => "name the hosts, or leave `sni: match` out",
+        }
+        .into()
+    }
+}

@@ -1,0 +1,71 @@
+//! The hosts that the mesh knows: ServiceEntries, the last step.
+
+use super::{File, Host, Mesh, documents, has_dynamic_dns, is_http, is_looked_up, rules};
+use crate::policy_text::quoted;
+use std::fmt::Write as _;
+
+const COMMENT: &str = "\
+Makes the hosts known to the mesh. Under REGISTRY_ONLY (../mesh-config.yaml) a sidecar routes to no other host.
+
+Apply them last and delete them first: with these alone, a sidecar dials such a host itself, past the policy, and in
+clear text where it is the gateway that starts the TLS.
+
+The addresses come from DNS at the gateway. A name that resolves to a private address is for the network to stop
+(../network-policy.yaml), or for `endpoints` of a way.
+";
+
+const DYNAMIC: &str = "
+The names under a wildcard are looked up one by one (../wildcards.yaml).
+";
+
+pub(super) fn write(mesh: &Mesh<'_>, files: &mut Vec<File>) {
+    if mesh.hosts.is_empty() {
+        return;
+    }
+    let entries = mesh.hosts.iter().map(|host| entry(mesh, host)).collect();
+    let has_wildcards = mesh.routes().any(is_looked_up);
+    let comment = format!("{COMMENT}{}", if has_wildcards { DYNAMIC } else { "" });
+    mesh.add(files, "hosts/service-entries.yaml", &comment, &documents(entries));
+}
+
+fn entry(mesh: &Mesh<'_>, host: &Host<'_>) -> String {
+    let name = quoted(&host.host.text());
+    let mut text = mesh.head("networking.istio.io/v1", "ServiceEntry", &host.name);
+    let _ = writeln!(text, "spec:\n  hosts: [{name}]\n  location: MESH_EXTERNAL");
+    let _ = writeln!(text, "  resolution: {}\n  ports:", resolution(mesh, host));
+    for route in &host.routes {
+        let (port, target) = (route.port, route.target_port);
+        let (name, protocol) = if is_http(route) { ("http", "HTTP") } else { ("tls", "TLS") };
+        let _ = writeln!(text, "  # {}", rules(route));
+        let _ =
+            writeln!(text, "  - number: {port}\n    name: {name}-{port}\n    protocol: {protocol}");
+        if target != port && !is_looked_up(route) {
+            let _ = writeln!(text, "    targetPort: {target}");
+        }
+    }
+    let endpoints = endpoints(host);
+    if !endpoints.is_empty() {
+        text.push_str("  endpoints:\n");
+    }
+    for endpoint in endpoints {
+        let _ = writeln!(text, "  - address: {}", quoted(&endpoint));
+    }
+    text
+}
+
+/// Where to dial in place of what DNS says.
+fn endpoints<'r>(host: &Host<'r>) -> Vec<String> {
+    let of_first = host.routes.first().map_or(&[][..], |route| &route.way.endpoints);
+    of_first.iter().map(|address| address.to_string()).collect()
+}
+
+fn resolution(mesh: &Mesh<'_>, host: &Host<'_>) -> &'static str {
+    let is_dynamic = host.routes.iter().any(|route| is_looked_up(route));
+    match (is_dynamic, endpoints(host).is_empty()) {
+        (true, _) if has_dynamic_dns(mesh.gateway.istio) => "DYNAMIC_DNS",
+        // The gateway's cluster is that of ../wildcards.yaml.
+        (true, _) => "NONE",
+        (false, true) => "DNS",
+        (false, false) => "STATIC",
+    }
+}

@@ -1,0 +1,202 @@
+//! How all of it is applied: the two steps and their order, and values for Istio's own charts.
+
+use super::{File, MAX_APPLIED, Mesh, told};
+use crate::document::Document;
+use crate::policy_text::{ports, quoted};
+use crate::render::policy_json::secrets;
+use crate::render::template::fill;
+
+const MESH_CONFIG: &str = include_str!("../../../../envoy/istio/mesh-config.yaml");
+const GATEWAY_VALUES: &str = include_str!("../../../../envoy/istio/gateway-values.yaml");
+const ORDER: &str = include_str!("order.txt");
+
+const OF_MESH: &str = "\
+Helm values for the chart `istiod` of Istio (an IstioOperator takes the same `meshConfig` under `spec`). They are for the
+whole mesh, and for all its gateways.
+";
+
+/// What the shipped file says of another one that is not here.
+const FIELDS: &str = "  # The access log of every proxy. ../gateway.yaml has the same fields and says what is behind some of them; the\n  \
+                      # `egress_*` ones are empty everywhere but at the egress gateway.\n";
+const FIELDS_HERE: &str = "  # The access log of every proxy; its fields `egress_*` are empty everywhere but at the egress gateway.\n";
+
+const SERVICE: &str = "service:\n  type: ClusterIP\n";
+
+const FIRST: &str = "\
+Step 1 of 2: the filter, the guard, and the way through the gateway. `kubectl apply@server_side@ -k` this folder.
+
+Step 2 is hosts/: the ServiceEntries. It comes last and goes first (ORDER.txt). As soon as a sidecar knows a host and has
+no route to the gateway for it, the sidecar dials the host itself: past the policy, and in clear text where the gateway is
+to start the TLS.
+
+Not in this list: mesh-config.yaml and gateway-values.yaml are values for Istio's Helm charts.
+";
+
+const SECOND: &str = "\
+Step 2 of 2: the external hosts become known to the mesh. `kubectl apply@server_side@ -k` this folder.
+
+Delete in the opposite order: this folder first, then the one above.
+";
+
+/// In the order in which they are applied. The guards are first: they refuse everything until the filter
+/// answers.
+const FIRST_FILES: [&str; 14] = [
+    "guard.yaml",
+    "guard-connections.yaml",
+    "traffic-extension.yaml",
+    "traffic-extension-connections.yaml",
+    "wasm-plugin.yaml",
+    "wasm-plugin-connections.yaml",
+    "wait.yaml",
+    "wildcards.yaml",
+    "telemetry.yaml",
+    "network-policy.yaml",
+    "destination-rules.yaml",
+    "gateways.yaml",
+    "virtual-services.yaml",
+    "workloads.yaml",
+];
+const SECOND_FILE: &str = "service-entries.yaml";
+
+pub(super) fn write(mesh: &Mesh<'_>, files: &mut Vec<File>) {
+    let is_large = largest(files).is_some();
+    let server_side = if is_large { " --server-side" } else { "" };
+    let values = [("server_side", server_side)];
+    let resources: Vec<_> = FIRST_FILES
+        .into_iter()
+        .filter(|path| files.iter().any(|file| file.path == *path))
+        .collect();
+    mesh.add(files, "kustomization.yaml", &fill(FIRST, &values), &kustomization(mesh, &resources));
+    if !mesh.hosts.is_empty() {
+        let text = kustomization(mesh, &[SECOND_FILE]);
+        mesh.add(files, "hosts/kustomization.yaml", &fill(SECOND, &values), &text);
+    }
+    let mesh_config = body(MESH_CONFIG).replacen(FIELDS, FIELDS_HERE, 1);
+    mesh.add(files, "mesh-config.yaml", OF_MESH, &mesh_config);
+    mesh.add(files, "gateway-values.yaml", &gateway_comment(mesh), &gateway_values(mesh));
+    mesh.add(files, "ORDER.txt", &order(mesh, is_large), "");
+    files.sort_by_key(|file| file.path);
+}
+
+/// The largest object that `kubectl apply` refuses without `--server-side`: its file and its bytes.
+pub(crate) fn largest(files: &[File]) -> Option<(&'static str, usize)> {
+    let sizes = files.iter().filter(|file| file.text.len() >= MAX_APPLIED).flat_map(|file| {
+        let objects = file.text.split("\n---\n").filter(|text| text.len() >= MAX_APPLIED);
+        // It is the JSON that counts, which layout and comments are no part of.
+        objects.map(|text| {
+            let document = Document::of_text(file.path.to_owned(), text.to_owned(), false);
+            (file.path, document.roots().first().map_or(0, |root| root.to_json().len()))
+        })
+    });
+    sizes.filter(|(_, bytes)| *bytes >= MAX_APPLIED).max_by_key(|(_, bytes)| *bytes)
+}
+
+fn body(text: &str) -> &str {
+    super::proxy::body(text)
+}
+
+fn kustomization(mesh: &Mesh<'_>, resources: &[&str]) -> String {
+    let mut text = format!(
+        "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n# In the order of the \
+         list, not sorted by kind.\nsortOptions:\n  order: fifo\n# By these, what a later policy no \
+         longer has is found (ORDER.txt).\nlabels:\n- pairs:\n    app.kubernetes.io/managed-by: \
+         egress-warden\n    egress-warden.dev/gateway: {}\nresources:\n",
+        quoted(mesh.gateway.name)
+    );
+    for resource in resources {
+        text.push_str(&format!("- {resource}\n"));
+    }
+    text
+}
+
+fn gateway_comment(mesh: &Mesh<'_>) -> String {
+    let shipped = super::proxy::head_comment(GATEWAY_VALUES);
+    // Its first paragraph names the labels of the shipped gateway.
+    let rest = shipped.split_once("\n\n").map_or("", |(_, rest)| rest);
+    let labels: Vec<_> =
+        mesh.gateway.labels.iter().map(|(key, value)| format!("{key}: {value}")).collect();
+    format!(
+        "Helm values for the chart `gateway` of Istio, release `{}` in the namespace `{}`.\nIts \
+         pods must have the labels that the objects here select: `{}`.\n\n{rest}",
+        mesh.gateway.service,
+        mesh.gateway.namespace,
+        labels.join("`, `")
+    )
+}
+
+fn gateway_values(mesh: &Mesh<'_>) -> String {
+    let mut service = SERVICE.to_owned();
+    let ports = &mesh.gateway.ports;
+    if ports != &[80, 443] {
+        service.push_str(
+            "  ports:\n  - {name: status-port, port: 15021, targetPort: 15021, protocol: TCP}\n",
+        );
+        for port in ports {
+            service.push_str(&format!(
+                "  - {{name: tcp-{port}, port: {port}, targetPort: {port}, protocol: TCP}}\n"
+            ));
+        }
+    }
+    let mut text = body(GATEWAY_VALUES).replacen(SERVICE, &service, 1);
+    let names = secrets(mesh.policy.root);
+    if !names.is_empty() {
+        text.push_str(ENVIRONMENT);
+    }
+    for name in names {
+        let name = quoted(&name);
+        text.push_str(&format!(
+            "- name: {name}\n  valueFrom:\n    secretKeyRef: {{name: egress-credentials, key: {name}}}\n"
+        ));
+    }
+    text
+}
+
+const ENVIRONMENT: &str = "\
+# Credentials that the policy stamps, from a Secret of the gateway's namespace. Without one the policy is refused. A chart
+# without `envVarFrom` ignores this: then `kubectl set env` the Deployment.
+envVarFrom:
+";
+
+fn order(mesh: &Mesh<'_>, is_large: bool) -> String {
+    let told = told(mesh);
+    let told = match told.is_empty() {
+        true => String::new(),
+        false => format!("What is not routed as the policy has it:\n\n{told}"),
+    };
+    let workloads = match mesh.gateway.workloads.is_empty() {
+        true => NO_WORKLOADS,
+        false => "",
+    };
+    let large = if is_large { LARGE } else { "" };
+    let values = [
+        ("server_side", if is_large { " --server-side" } else { "" }),
+        ("namespace", mesh.gateway.namespace),
+        ("gateway", mesh.gateway.name),
+        ("ports", &ports(&mesh.gateway.ports)),
+        ("large", large),
+        ("workloads", workloads),
+        ("told", &told),
+    ];
+    fill(ORDER, &values)
+}
+
+const NO_WORKLOADS: &str = "
+No NetworkPolicy closes the workloads' other ways out: name their namespaces under `spec.workloads.namespaces` of the
+gateway's description. A sidecar is no boundary against its own workload.
+";
+
+const LARGE: &str = "
+An object here has more than 262,144 bytes. `kubectl apply` keeps a copy of each in an annotation, which has no room for
+that; with `--server-side` it keeps none.
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_replaced_stands_in_the_shipped_files() {
+        assert_eq!(MESH_CONFIG.matches(FIELDS).count(), 1);
+        assert_eq!(GATEWAY_VALUES.matches(SERVICE).count(), 1);
+    }
+}

@@ -1,0 +1,359 @@
+//! A whole gateway for Istio: all objects of a policy's way out, as files for `kubectl apply -k` in two
+//! steps.
+//!
+//! Objects that Istio needs for each host stand alone, named after the host, so that a host comes and goes
+//! without the others. The ServiceEntries are a step of their own: a sidecar that knows a host and has no
+//! route to the gateway for it dials the host itself, past the policy.
+
+mod error;
+mod hosts;
+mod install;
+mod names;
+mod network;
+mod proxy;
+mod ways;
+mod wildcards;
+
+pub(crate) use error::{IstioError, Loss};
+pub(crate) use install::largest;
+
+use super::gateway::{Authorities, Dataplane, Gateway, IstioVersion, RouteForm, WayKind};
+use super::plan::{HostForm, Plan, Route, RouteHost};
+use crate::finding::{Finding, Message, Span};
+use crate::policy_file::{Node, RuleSource, Source, path_of, place_of};
+use crate::policy_text::quoted;
+use egress_warden::config::Config;
+use egress_warden::policy::Settings;
+use error::LossKind;
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+/// The start of every file that is written here, and of none that people write.
+pub(crate) const MARK: &str = "# egress-warden render istio: ";
+
+/// From so many bytes on `kubectl apply` refuses an object, as it keeps a copy in an annotation.
+pub(crate) const MAX_APPLIED: usize = 262_144;
+
+/// The largest object that is written.
+pub(crate) const MAX_OBJECT: usize = 1 << 20;
+
+/// Where Istio's control plane is, and the settings of its whole mesh.
+const ISTIO_NAMESPACE: &str = "istio-system";
+
+/// All that is written.
+#[derive(Debug)]
+pub(crate) struct Rendering {
+    /// Sorted by path.
+    pub(crate) files: Vec<File>,
+    /// What has no route, or not all that it might; places are those of the policy.
+    pub(crate) losses: Vec<Finding<Loss>>,
+    /// How many hosts and ports are routed.
+    pub(crate) hosts: usize,
+    pub(crate) routes: usize,
+}
+
+/// One file.
+#[derive(Debug)]
+pub(crate) struct File {
+    /// From the folder on, with `/`.
+    pub(crate) path: &'static str,
+    pub(crate) text: String,
+}
+
+/// What the files are made of.
+struct Mesh<'r> {
+    config: &'r Config,
+    policy: &'r Source<'r>,
+    gateway: &'r Gateway<'r>,
+    plan: &'r Plan<'r>,
+    /// Those with a route, sorted.
+    hosts: Vec<Host<'r>>,
+    /// Those of all hosts.
+    names: HashSet<&'r str>,
+    losses: Vec<Finding<Loss>>,
+}
+
+/// A host with its routes.
+struct Host<'r> {
+    host: &'r RouteHost,
+    /// Its name in the names of objects.
+    name: String,
+    /// Sorted by port.
+    routes: Vec<&'r Route<'r>>,
+}
+
+/// The files, or every reason why there are none; the places of these are in the description.
+pub(crate) fn render(
+    config: &Config,
+    policy: &Source<'_>,
+    gateway: &Gateway<'_>,
+    plan: &Plan<'_>,
+) -> Result<Rendering, Vec<Finding<IstioError>>> {
+    let errors = errors_of(gateway, plan);
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    let mesh = Mesh::of(config, policy, gateway, plan);
+    let mut files = Vec::new();
+    proxy::write(&mesh, &mut files);
+    ways::write(&mesh, &mut files);
+    wildcards::write(&mesh, &mut files);
+    network::write(&mesh, &mut files);
+    hosts::write(&mesh, &mut files);
+    install::write(&mesh, &mut files);
+    let routes = mesh.routes().count();
+    Ok(Rendering { files, hosts: mesh.hosts.len(), routes, losses: mesh.losses })
+}
+
+impl<'r> Mesh<'r> {
+    fn of(
+        config: &'r Config,
+        policy: &'r Source<'r>,
+        gateway: &'r Gateway<'r>,
+        plan: &'r Plan<'r>,
+    ) -> Self {
+        let mut losses = Vec::new();
+        let mut by_host: BTreeMap<&RouteHost, Vec<&Route<'_>>> = BTreeMap::new();
+        let rules: Rules<'_, '_> = policy.rules.iter().map(|rule| (rule.id, rule)).collect();
+        for route in &plan.routes {
+            let lost = losses_of(&policy.settings, &rules, route);
+            let is_routed = !lost.iter().any(|kind| kind.is_without_route());
+            losses.extend(lost.into_iter().map(|kind| at_rule(policy, &rules, route, kind)));
+            if is_routed {
+                by_host.entry(&route.host).or_default().push(route);
+            }
+        }
+        losses.sort_by_key(|finding| finding.span.start);
+        losses.dedup();
+        let names = by_host.keys().map(|host| &*host.name).collect();
+        let hosts = by_host.into_iter();
+        let hosts =
+            hosts.map(|(host, routes)| Host { host, name: names::of_host(host), routes }).collect();
+        Self { config, policy, gateway, plan, hosts, names, losses }
+    }
+
+    fn routes(&self) -> impl Iterator<Item = &'r Route<'r>> {
+        self.hosts.iter().flat_map(|host| host.routes.iter().copied())
+    }
+
+    fn has_http(&self) -> bool {
+        // A gateway for nothing at all refuses requests, and says why.
+        self.hosts.is_empty() || self.routes().any(is_http)
+    }
+
+    fn has_tls(&self) -> bool {
+        self.routes().any(|route| !is_http(route))
+    }
+
+    /// A name of the gateway's own objects.
+    fn own(&self, rest: &str) -> String {
+        names::label(format!("{}{rest}", self.gateway.name))
+    }
+
+    /// The first lines of an object in the gateway's namespace.
+    fn head(&self, api_version: &str, kind: &str, name: &str) -> String {
+        object_head(api_version, kind, name, self.gateway.namespace)
+    }
+
+    /// Adds a file: its comment, and what it says.
+    fn add(&self, files: &mut Vec<File>, path: &'static str, comment: &str, text: &str) {
+        let mut whole = format!("{MARK}{}\n#\n", self.config.revision);
+        whole.push_str(&commented(comment.trim_end()));
+        whole.push_str(text);
+        files.push(File { path, text: whole });
+    }
+}
+
+/// The first lines of an object.
+fn object_head(api_version: &str, kind: &str, name: &str, namespace: &str) -> String {
+    format!(
+        "apiVersion: {api_version}\nkind: {kind}\nmetadata:\n  name: {name}\n  namespace: \
+         {namespace}\n"
+    )
+}
+
+/// Lines of a comment.
+fn commented(text: &str) -> String {
+    let lines = text.lines().map(|line| match line {
+        "" => "#\n".to_owned(),
+        line => format!("# {line}\n"),
+    });
+    lines.collect()
+}
+
+/// Several objects in one file.
+fn documents(objects: Vec<String>) -> String {
+    objects.join("---\n")
+}
+
+/// Labels, a line each.
+fn labels(gateway: &Gateway<'_>, indent: &str) -> String {
+    let lines = gateway.labels.iter();
+    lines.map(|(key, value)| format!("{indent}{}: {}\n", quoted(key), quoted(value))).collect()
+}
+
+/// The gateway's Service, as routes name it.
+fn service(gateway: &Gateway<'_>) -> String {
+    format!("{}.{}.svc.cluster.local", gateway.service, gateway.namespace)
+}
+
+fn is_http(route: &Route<'_>) -> bool {
+    route.way.kind != WayKind::Passthrough
+}
+
+/// Whether the names under a wildcard are looked up one by one.
+fn is_looked_up(route: &Route<'_>) -> bool {
+    route.host.is_wildcard() && route.way.endpoints.is_empty()
+}
+
+/// Whether this Istio makes a gateway's cluster of a ServiceEntry with `resolution: DYNAMIC_DNS`.
+fn has_dynamic_dns(version: IstioVersion) -> bool {
+    version.minor >= 31
+}
+
+/// `by a, b`: the rules that may allow a route.
+fn rules(route: &Route<'_>) -> String {
+    const SHOWN: usize = 8;
+    let shown: Vec<_> = route.rules.iter().copied().take(SHOWN).collect();
+    match route.rules.len().saturating_sub(SHOWN) {
+        0 if shown.is_empty() => "without a rule".to_owned(),
+        0 => format!("by {}", shown.join(", ")),
+        others => format!("by {} and {others} more", shown.join(", ")),
+    }
+}
+
+/// What keeps a route from being one of Istio's, and what is lost on it.
+fn losses_of(settings: &Settings, rules: &Rules<'_, '_>, route: &Route<'_>) -> Vec<LossKind> {
+    let host = &route.host;
+    let is_label = |it: &str| it.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'-');
+    if matches!(host.form, HostForm::Address(_)) {
+        return vec![LossKind::Address];
+    }
+    if !host.is_wildcard() && !host.name.contains('.') {
+        return vec![LossKind::ShortName];
+    }
+    if !host.name.split('.').all(is_label) {
+        return vec![LossKind::OddName];
+    }
+    let mut losses = Vec::new();
+    if host.is_wildcard() && !is_http(route) && asks_callers(settings, rules, route) {
+        losses.push(LossKind::UnknownCaller { port: route.port });
+    }
+    if host.is_wildcard() && is_http(route) && settings.sni_must_match {
+        losses.push(LossKind::ServerName);
+    }
+    losses
+}
+
+/// Rules by their ids.
+type Rules<'p, 'n> = HashMap<&'n str, &'p RuleSource<'n>>;
+
+/// The rules that may allow a route.
+fn rules_of<'i, 'p, 'n>(
+    rules: &'i Rules<'p, 'n>,
+    route: &'i Route<'_>,
+) -> impl Iterator<Item = &'p RuleSource<'n>> + Clone + use<'i, 'p, 'n> {
+    route.rules.iter().filter_map(|id| rules.get(id).copied())
+}
+
+/// Whether nobody passes whose caller is unknown.
+fn asks_callers(settings: &Settings, rules: &Rules<'_, '_>, route: &Route<'_>) -> bool {
+    let mut rules = rules_of(rules, route).peekable();
+    settings.identity_required
+        || (rules.peek().is_some() && rules.all(|rule| !rule.from.is_empty()))
+}
+
+/// A loss at the place in the policy that names the host, or else at the rule.
+fn at_rule(
+    policy: &Source<'_>,
+    rules: &Rules<'_, '_>,
+    route: &Route<'_>,
+    kind: LossKind,
+) -> Finding<Loss> {
+    let host = route.host.text();
+    let rules = rules_of(rules, route);
+    let named = rules.clone().find_map(|rule| place_of_host(rule, &route.host));
+    let place = named.or_else(|| rules.clone().next().map(|it| (path_of(it), place_of(it))));
+    let (path, node) = place.unwrap_or_else(|| ("$".to_owned(), policy.root));
+    Finding { path, span: node.span.clone(), kind: Loss { host, kind } }
+}
+
+fn place_of_host<'n>(rule: &RuleSource<'n>, host: &RouteHost) -> Option<(String, &'n Node)> {
+    // The second is a tree, which names the host and all below it.
+    let texts = [host.text(), format!(".{}", host.name)];
+    rule.to.iter().enumerate().find_map(|(entry, to)| {
+        let hosts = to.node.get("hosts")?.items();
+        let item = hosts
+            .iter()
+            .position(|it| it.text().is_some_and(|it| texts.iter().any(|text| text == it)))?;
+        Some((format!("{}.to[{entry}].hosts[{item}]", path_of(rule)), hosts.get(item)?))
+    })
+}
+
+/// What keeps a description from being one for Istio.
+fn errors_of(gateway: &Gateway<'_>, plan: &Plan<'_>) -> Vec<Finding<IstioError>> {
+    let mut errors = Vec::new();
+    if gateway.dataplane == Dataplane::Ambient {
+        let kind = IstioError::NotYet { key: "dataplane", value: "ambient", other: "sidecar" };
+        errors.push(at("$.spec.dataplane", kind));
+    }
+    if gateway.routes == RouteForm::GatewayApi {
+        let (value, other) = ("gateway-api", "virtual-service");
+        errors.push(at("$.spec.routes", IstioError::NotYet { key: "routes", value, other }));
+    }
+    let mut protocols = BTreeMap::new();
+    let mut endpoints = BTreeMap::new();
+    for route in &plan.routes {
+        let port = route.port;
+        if !gateway.ports.contains(&port) {
+            errors.push(at_way(route, IstioError::NoServicePort { port }));
+        }
+        if *protocols.entry(port).or_insert_with(|| is_http(route)) != is_http(route) {
+            errors.push(at_way(route, IstioError::TwoProtocols { port }));
+        }
+        let own = &route.way.endpoints;
+        if *endpoints.entry(&route.host).or_insert(own) != own {
+            errors.push(at_way(route, IstioError::TwoEndpoints { host: route.host.text() }));
+        }
+        errors.extend(wildcard_error(gateway, route).map(|kind| at_way(route, kind)));
+    }
+    errors.sort_by_cached_key(|error| (error.path.clone(), format!("{:?}", error.kind)));
+    errors.dedup();
+    errors
+}
+
+fn wildcard_error(gateway: &Gateway<'_>, route: &Route<'_>) -> Option<IstioError> {
+    if !is_looked_up(route) {
+        return None;
+    }
+    let (host, target_port) = (route.host.text(), route.target_port);
+    if is_http(route) {
+        let default = if route.way.kind == WayKind::Originate { 443 } else { 80 };
+        let named = if route.port == 80 { default } else { route.port };
+        if target_port != named {
+            return Some(IstioError::WildcardPort { host, target_port });
+        }
+    }
+    let is_secret = matches!(route.way.authorities, Authorities::Secret(_));
+    (is_secret && !has_dynamic_dns(gateway.istio)).then_some(IstioError::WildcardSecret { host })
+}
+
+/// An error about the way of a route.
+fn at_way(route: &Route<'_>, kind: IstioError) -> Finding<IstioError> {
+    let place = route.way.place.clone();
+    let (path, span) = place.unwrap_or_else(|| ("$".to_owned(), Span::default()));
+    Finding { path, span, kind }
+}
+
+fn at(path: &str, kind: IstioError) -> Finding<IstioError> {
+    Finding { path: path.to_owned(), span: Span::default(), kind }
+}
+
+/// What the plan leaves out, and what is lost in Istio, as lines of a comment.
+fn told(mesh: &Mesh<'_>) -> String {
+    let of_plan = mesh.plan.obstacles.iter().map(|it| (&it.path, &it.kind as &dyn Message));
+    let of_istio = mesh.losses.iter().map(|it| (&it.path, &it.kind as &dyn Message));
+    let lines = of_plan
+        .chain(of_istio)
+        .map(|(path, kind)| format!("  `{path}`: {}:\n    {}\n", kind.problem(), kind.remedy()));
+    lines.collect()
+}
