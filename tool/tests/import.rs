@@ -23,6 +23,8 @@ mod google_swp;
 mod harden_runner;
 #[path = "import/network_firewall.rs"]
 mod network_firewall;
+#[path = "import/openshell.rs"]
+mod openshell;
 #[path = "import/smokescreen.rs"]
 mod smokescreen;
 #[path = "import/squid.rs"]
@@ -165,6 +167,13 @@ fn what_is_no_text_or_of_no_known_kind_is_told() {
         ("other.yaml", b"kind: Pod\nspec: {}\n", "auto", "no kind that is known"),
         ("no-step.yaml", b"jobs: {}\n", "harden-runner", "no step of harden-runner"),
         ("no-asm.yaml", b"kind: Pod\n", "asm", "no ASMEgressTrafficPolicy"),
+        ("no-openshell.yaml", b"kind: Pod\n", "openshell", "no network policy of OpenShell"),
+        (
+            "other-openshell.yaml",
+            b"version: 2\nnetwork_policies: {a: {endpoints: []}}\n",
+            "openshell",
+            "not of version 1",
+        ),
         ("no-cilium.yaml", b"kind: Pod\n", "cilium", "no CiliumNetworkPolicy"),
         (
             "half-asm.yaml",

@@ -12,6 +12,7 @@ mod google_swp;
 mod harden_runner;
 mod hosts;
 mod network_firewall;
+mod openshell;
 mod paths;
 mod ports;
 mod smokescreen;
@@ -96,12 +97,15 @@ pub(crate) enum Kind {
     Cilium,
     /// ASMEgressTrafficPolicies of Alibaba Cloud Service Mesh
     Asm,
+    /// Network policies of NVIDIA's OpenShell
+    Openshell,
 }
 
 /// Every kind but `auto`, the surest signs first.
-const KINDS: [Kind; 8] = [
+const KINDS: [Kind; 9] = [
     Kind::Cilium,
     Kind::Asm,
+    Kind::Openshell,
     Kind::HardenRunner,
     Kind::AwsNetworkFirewall,
     Kind::GoogleSwp,
@@ -123,6 +127,7 @@ impl Kind {
             Self::Smokescreen => smokescreen::looks(text),
             Self::Cilium => cilium::looks(text),
             Self::Asm => asm::looks(text),
+            Self::Openshell => openshell::looks(text),
         }
     }
 
@@ -137,6 +142,7 @@ impl Kind {
             Self::Smokescreen => smokescreen::import(texts, draft),
             Self::Cilium => cilium::import(texts, draft),
             Self::Asm => asm::import(texts, draft),
+            Self::Openshell => openshell::import(texts, draft),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::hosts::canonical;
 use egress_warden::host::{HostPattern, is_special};
+use std::net::IpAddr;
 
 /// What is wrong with a text, and what to do about it.
 pub(super) type Unsaid = (String, String);
@@ -9,15 +10,21 @@ pub(super) type Unsaid = (String, String);
 /// A name in canonical form. Special names are none: there they are somebody else's, on the gateway they
 /// would be its own.
 pub(super) fn name(text: &str) -> Result<String, Unsaid> {
-    let host = canonical(text)
-        .map_err(|error| (error.problem().to_string(), error.remedy().to_string()))?;
-    match HostPattern::parse(&host) {
-        Ok(HostPattern::Name(_)) if is_special(&host) => Err((
-            "a special name, which would be the gateway's own".into(),
+    match parsed(text)? {
+        Host::Name(name) => Ok(name),
+        Host::Address(..) => Err(("an address, which is no name".into(), NAME.into())),
+    }
+}
+
+/// A name, or an address that is globally reachable, in canonical form.
+pub(super) fn name_or_address(text: &str) -> Result<String, Unsaid> {
+    match parsed(text)? {
+        Host::Name(host) => Ok(host),
+        Host::Address(host, address) if !egress_warden::host::is_forbidden(address) => Ok(host),
+        Host::Address(..) => Err((
+            "an address that is not globally reachable".into(),
             "write a rule for it by hand if the gateway may reach it".into(),
         )),
-        Ok(HostPattern::Name(_)) => Ok(host),
-        _ => Err(("no name".into(), "write a name such as `api.example.com`".into())),
     }
 }
 
@@ -50,6 +57,27 @@ pub(super) fn spares_encoded(pattern: &str) -> bool {
         let is_whole = label.bytes().all(|byte| byte == b'*');
         !is_whole && before.is_some_and(|before| "xn--".starts_with(before))
     })
+}
+
+const NAME: &str = "write a name such as `api.example.com`";
+
+enum Host {
+    Name(String),
+    Address(String, IpAddr),
+}
+
+fn parsed(text: &str) -> Result<Host, Unsaid> {
+    let host = canonical(text)
+        .map_err(|error| (error.problem().to_string(), error.remedy().to_string()))?;
+    match HostPattern::parse(&host) {
+        Ok(HostPattern::Address(address)) => Ok(Host::Address(host, address)),
+        Ok(HostPattern::Name(_)) if is_special(&host) => Err((
+            "a special name, which would be the gateway's own".into(),
+            "write a rule for it by hand if the gateway may reach it".into(),
+        )),
+        Ok(HostPattern::Name(_)) => Ok(Host::Name(host)),
+        _ => Err(("no name".into(), NAME.into())),
+    }
 }
 
 #[cfg(test)]
@@ -86,6 +114,10 @@ mod tests {
         for text in ["192.0.2.1", "localhost", "metadata.google.internal", "a.test:443", "*.a.test"]
         {
             assert!(name(text).is_err(), "{text}");
+        }
+        assert_eq!(name_or_address("8.8.8.8").as_deref(), Ok("8.8.8.8"));
+        for text in ["127.0.0.1", "169.254.169.254", "10.0.0.0/8"] {
+            assert!(name_or_address(text).is_err(), "{text}");
         }
     }
 
