@@ -316,10 +316,11 @@ impl<'p, T: Pattern> Patterns<'p, T> {
     where
         T: Copy,
     {
-        Self::new(list.as_ref().map_or(&[], |list| list.patterns()))
+        Self::listed(list.as_ref().map_or(&[], |list| list.patterns()))
     }
 
-    fn new(listed: &'p [T]) -> Self {
+    /// Of patterns that are no list of a policy.
+    pub(crate) fn listed(listed: &'p [T]) -> Self {
         Self { listed, index: OnceCell::new() }
     }
 
@@ -430,7 +431,7 @@ impl<'p> Demands<'p> {
 
     /// The same, for all ports but these.
     pub(crate) fn outside_ports(self, ports: &'p [u16]) -> Self {
-        Self { ports: Field { listed: None, not: Patterns::new(ports) }, ..self }
+        Self { ports: Field { listed: None, not: Patterns::listed(ports) }, ..self }
     }
 
     /// How many conditions there are.

@@ -36,6 +36,7 @@ mod report;
 mod root_id;
 mod teams;
 mod trust_domain;
+mod verify;
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use commands::{
@@ -85,6 +86,7 @@ enum Command {
     Import(import::Args),
     Bundle(bundle::Args),
     Render(commands::render::Args),
+    Verify(commands::verify::Args),
     Schema(schema::Args),
     Completions(completions::Args),
     Man(man::Args),
@@ -129,6 +131,7 @@ pub fn run() -> ExitCode {
         Command::Import(args) => import::run(args, &mut console),
         Command::Bundle(args) => bundle::run(args, &mut console),
         Command::Render(args) => commands::render::run(args, &mut console),
+        Command::Verify(args) => commands::verify::run(args, &mut console),
         Command::Schema(args) => schema::run(args, &mut console),
         Command::Completions(args) => completions::run(args, Cli::command(), &mut console),
         Command::Man(args) => man::run(args, Cli::command(), &mut console),

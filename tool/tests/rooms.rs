@@ -8,7 +8,7 @@ const PACKAGE: &str = env!("CARGO_MANIFEST_DIR");
 const COMMANDS: &str = "src/commands";
 
 /// The rooms of the tool, the lowest first; above the commands the same as functions for tests.
-const ROOMS: [&str; 21] = [
+const ROOMS: [&str; 22] = [
     "failure",
     "finding",
     "input",
@@ -28,6 +28,7 @@ const ROOMS: [&str; 21] = [
     "render",
     "diagnostics",
     "report",
+    "verify",
     "commands",
     "in_process",
 ];

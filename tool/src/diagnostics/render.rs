@@ -148,7 +148,8 @@ impl Diagnostic {
 }
 
 impl Level {
-    fn as_str(self) -> &'static str {
+    /// As answers in JSON have it.
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Error => "error",
             Self::Warning => "warning",
