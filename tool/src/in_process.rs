@@ -158,6 +158,8 @@ pub struct Imported {
     pub text: String,
     /// What is not carried over, as the command says it.
     pub open: Vec<String>,
+    /// What of the texts is of another kind, or decides nothing.
+    pub passed_over: Vec<String>,
 }
 
 /// The kinds of import, `auto` included.
@@ -190,5 +192,6 @@ pub fn import(
     let imported = texts
         .and_then(|texts| imported(kind, &texts, accounts.as_ref(), "imported", Mode::Enforce));
     let imported = imported.map_err(|failure| failure.to_string())?;
-    Ok(Imported { open: imported.points().collect(), text: imported.text })
+    let open = imported.points().collect();
+    Ok(Imported { open, passed_over: imported.passed_over, text: imported.text })
 }

@@ -39,9 +39,12 @@ pub(super) struct Rule {
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Callers {
     pub(super) principals: Vec<String>,
+    pub(super) not_principals: Vec<String>,
     pub(super) namespaces: Vec<String>,
+    pub(super) not_namespaces: Vec<String>,
     /// `NAMESPACE/ACCOUNT`.
     pub(super) service_accounts: Vec<String>,
+    pub(super) not_service_accounts: Vec<String>,
 }
 
 /// What a rule does.
@@ -51,6 +54,23 @@ pub(super) enum Action {
     /// Allowed, and reported as what will be refused.
     Retiring,
     Deny,
+    /// Refused, and reported as what will be allowed.
+    AllowLater,
+    /// Let through, and reported as what will be refused.
+    DenyLater,
+}
+
+impl Action {
+    /// What stands under `action` and `state`.
+    fn words(self) -> (&'static str, Option<&'static str>) {
+        match self {
+            Self::Allow => ("allow", None),
+            Self::Retiring => ("allow", Some("retiring")),
+            Self::Deny => ("deny", None),
+            Self::AllowLater => ("allow", Some("dry-run")),
+            Self::DenyLater => ("deny", Some("dry-run")),
+        }
+    }
 }
 
 /// One entry of `to`; an empty list is no condition.
@@ -63,6 +83,7 @@ pub(super) struct Entry {
     pub(super) methods: Vec<String>,
     pub(super) not_methods: Vec<String>,
     pub(super) paths: Vec<String>,
+    pub(super) not_paths: Vec<String>,
 }
 
 /// Something that is not carried over.
@@ -157,10 +178,10 @@ impl Rule {
         for line in &self.origin {
             let _ = writeln!(text, "# {}", shown(line));
         }
-        let action = if self.action == Action::Deny { "deny" } else { "allow" };
+        let (action, state) = self.action.words();
         let _ = writeln!(text, "- id: {id}\n  action: {action}");
-        if self.action == Action::Retiring {
-            text.push_str("  state: retiring\n");
+        if let Some(state) = state {
+            let _ = writeln!(text, "  state: {state}");
         }
         if !self.from.is_empty() {
             text.push_str("  from:\n");
@@ -181,8 +202,11 @@ impl Callers {
     fn write(&self, text: &mut String) {
         let lists = [
             ("principals", &self.principals),
+            ("notPrincipals", &self.not_principals),
             ("namespaces", &self.namespaces),
+            ("notNamespaces", &self.not_namespaces),
             ("serviceAccounts", &self.service_accounts),
+            ("notServiceAccounts", &self.not_service_accounts),
         ];
         let mut lead = "- ";
         for (key, values) in lists.into_iter().filter(|(_, values)| !values.is_empty()) {
@@ -218,6 +242,7 @@ impl Entry {
             ("methods", texts(&self.methods)),
             ("notMethods", texts(&self.not_methods)),
             ("paths", texts(&self.paths)),
+            ("notPaths", texts(&self.not_paths)),
         ];
         for (key, values) in lists {
             if let Some(values) = values {

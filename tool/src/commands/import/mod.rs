@@ -201,7 +201,8 @@ pub(crate) struct Imported {
     file: PolicyFile,
     config: Config,
     points: Vec<Point>,
-    passed_over: Vec<String>,
+    /// What of the input is of another kind, or decides nothing.
+    pub(crate) passed_over: Vec<String>,
 }
 
 impl Imported {
