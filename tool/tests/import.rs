@@ -6,7 +6,7 @@
 
 use egress_warden::config::{self, Config};
 use egress_warden::host::Authority;
-use egress_warden::policy::{Action, Request};
+use egress_warden::policy::{Action, Decision, Request};
 use egress_warden_tool::in_process::{self, Imported};
 use serde_json::Value;
 use std::process::{Command, Output};
@@ -21,6 +21,8 @@ mod domains;
 mod google_swp;
 #[path = "import/harden_runner.rs"]
 mod harden_runner;
+#[path = "import/istio.rs"]
+mod istio;
 #[path = "import/network_firewall.rs"]
 mod network_firewall;
 #[path = "import/openshell.rs"]
@@ -61,6 +63,10 @@ fn import_for(kind: &str, file: &str, text: &str, accounts: Option<&str>) -> (Im
 
 /// Whether a policy allows a request.
 fn is_allowed(config: &Config, sent: &Sent) -> bool {
+    decision(config, sent).verdict.action == Action::Allow
+}
+
+fn decision(config: &Config, sent: &Sent) -> Decision {
     let authority = format!("{}:{}", sent.host, sent.port);
     let request = Request {
         authority: Authority::parse(authority.as_bytes()),
@@ -68,7 +74,7 @@ fn is_allowed(config: &Config, sent: &Sent) -> bool {
         path: (sent.method != "CONNECT").then_some(sent.path.as_bytes()),
         ..Request::new(b"", sent.method.as_bytes())
     };
-    config.policy.decide(&request).verdict.action == Action::Allow
+    config.policy.decide(&request)
 }
 
 /// A pod: its namespace, its account, its labels, and the id that its certificate has.

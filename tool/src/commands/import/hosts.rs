@@ -75,7 +75,12 @@ impl HostSet {
             names: BTreeMap::new(),
             others: self.others.intersection(&other.others).cloned().collect(),
         };
-        for (one, another) in [(self, other), (other, self)] {
+        let (few, many) =
+            if self.names.len() < other.names.len() { (self, other) } else { (other, self) };
+        // Of the many, only what is below a name of the few is not found from these.
+        let has_trees = few.names.values().any(|part| part.below);
+        let ways = [(few, many), (many, few)];
+        for (one, another) in ways.into_iter().take(if has_trees { 2 } else { 1 }) {
             for (name, part) in &one.names {
                 both.put(
                     name,

@@ -11,6 +11,7 @@ mod draft;
 mod google_swp;
 mod harden_runner;
 mod hosts;
+mod istio;
 mod network_firewall;
 mod openshell;
 mod paths;
@@ -25,11 +26,12 @@ pub(crate) use text::Text;
 use crate::console::{Console, Format, ODD, styled};
 use crate::document::Node;
 use crate::failure::{Failure, Outcome};
-use crate::policy_file::PolicyFile;
+use crate::input;
+use crate::policy_file::{PolicyFile, folder};
 use crate::policy_text::{self, Mode, Output};
 use accounts::Accounts;
 use clap::ValueEnum;
-use draft::{Draft, Point};
+use draft::{Draft, Point, count};
 use egress_warden::config::Config;
 use serde::Serialize;
 use serde_json::Value;
@@ -57,7 +59,7 @@ pub(crate) struct Args {
     /// What the files are. auto: what they look like
     #[arg(long, value_enum, default_value_t = Kind::Auto, value_name = "KIND")]
     from: Kind,
-    /// The files. `-` is standard input
+    /// The files, or folders of `*.yaml`, `*.yml` and `*.json`. `-` is standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Which service accounts pods run as, by their labels: for sources that select pods (cilium, asm).
@@ -99,13 +101,16 @@ pub(crate) enum Kind {
     Asm,
     /// Network policies of NVIDIA's OpenShell
     Openshell,
+    /// ServiceEntries, AuthorizationPolicies of the egress gateway and Sidecars of Istio
+    Istio,
 }
 
 /// Every kind but `auto`, the surest signs first.
-const KINDS: [Kind; 9] = [
+const KINDS: [Kind; 10] = [
     Kind::Cilium,
     Kind::Asm,
     Kind::Openshell,
+    Kind::Istio,
     Kind::HardenRunner,
     Kind::AwsNetworkFirewall,
     Kind::GoogleSwp,
@@ -128,6 +133,7 @@ impl Kind {
             Self::Cilium => cilium::looks(text),
             Self::Asm => asm::looks(text),
             Self::Openshell => openshell::looks(text),
+            Self::Istio => istio::looks(text),
         }
     }
 
@@ -143,6 +149,7 @@ impl Kind {
             Self::Cilium => cilium::import(texts, draft),
             Self::Asm => asm::import(texts, draft),
             Self::Openshell => openshell::import(texts, draft),
+            Self::Istio => istio::import(texts, draft),
         }
     }
 
@@ -232,8 +239,7 @@ pub(crate) fn imported(
     }
     kind.import(texts, &mut draft)?;
     draft.unite();
-    let sources: Vec<_> = texts.iter().map(|text| draft::shown(text.name())).collect();
-    let introduction = format!("Imported from {} ({}).", sources.join(", "), kind.name());
+    let introduction = format!("Imported from {} ({}).", sources(texts), kind.name());
     let text = draft.text(name, mode, &introduction);
     let file = PolicyFile::of_text("the imported policy".to_owned(), text.clone(), false);
     // What cannot be read must not be written.
@@ -243,9 +249,18 @@ pub(crate) fn imported(
     Ok(Imported { text, file, config, points, passed_over })
 }
 
+/// The names of some texts.
+fn sources(texts: &[Text]) -> String {
+    const MOST: usize = 4;
+    let mut names: Vec<_> = texts.iter().take(MOST).map(|text| draft::shown(text.name())).collect();
+    let others = texts.len().saturating_sub(MOST);
+    names.extend((others > 0).then(|| count(others, "other")));
+    names.join(", ")
+}
+
 /// Yes where all is carried over, or the rest was asked for.
 pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure> {
-    let texts: Vec<_> = args.files.iter().map(|path| Text::read(path)).collect::<Result<_, _>>()?;
+    let texts = read(&args.files)?;
     let accounts = args.service_accounts.as_deref().map(Text::read).transpose()?;
     let imported = imported(args.from, &texts, accounts.as_ref(), &args.name, args.output.mode)?;
     for other in &imported.passed_over {
@@ -270,6 +285,26 @@ pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure
     }
     args.output.write(&imported.text, &imported.config, console)?;
     Ok(Outcome::Yes)
+}
+
+/// Reads files, and the files of folders.
+fn read(paths: &[PathBuf]) -> Result<Vec<Text>, Failure> {
+    let mut texts = Vec::new();
+    for path in paths {
+        if !path.is_dir() {
+            texts.push(Text::read(path)?);
+            continue;
+        }
+        let files = folder::files(path)?;
+        if files.is_empty() {
+            let remedy = "name a folder with *.yaml, *.yml or *.json in it";
+            return Err(Failure::new(input::name(path), "nothing to import", remedy));
+        }
+        for file in files {
+            texts.push(Text::read(&file)?);
+        }
+    }
+    Ok(texts)
 }
 
 /// The answer. Its keys are stable.

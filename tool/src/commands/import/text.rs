@@ -82,7 +82,14 @@ impl Text {
         for root in document.roots() {
             match &root.value {
                 Value::List(items) => objects.extend(items),
-                Value::Object(_) if root.get("kind").and_then(Node::text) == Some("List") => {
+                // `List`, or the list of a kind as the API server answers.
+                Value::Object(_)
+                    if root
+                        .get("kind")
+                        .and_then(Node::text)
+                        .is_some_and(|kind| kind.ends_with("List"))
+                        && root.get("items").is_some() =>
+                {
                     objects.extend(root.get("items").map_or(&[][..], Node::items));
                 }
                 _ => objects.push(root),
