@@ -267,6 +267,8 @@ fn what_istio_cannot_do_is_an_error_or_told() {
             "$.spec.ways[0]",
             "`secret` for `*.a.test`",
         ),
+        ("{hosts: [a.test]}", "{dataplane: ambient}", "$.spec.dataplane", "not written yet"),
+        ("{hosts: [a.test]}", "{routes: gateway-api}", "$.spec.routes", "not written yet"),
     ] {
         let found = errors(policy, gateway);
         let is_found = found.iter().any(|(at, message)| at == path && message.contains(part));

@@ -4,7 +4,9 @@ use super::{Inputs, Request};
 use crate::console::{Console, Format, GOOD, NAME, counted, styled};
 use crate::diagnostics::{self, Diagnostic};
 use crate::failure::{Failure, Outcome};
-use crate::render::istio::{self, File, MARK, MAX_OBJECT, Rendering};
+use crate::finding::Finding;
+use crate::render::gateway::GatewayFile;
+use crate::render::istio::{self, File, IstioError, MARK, MAX_OBJECT, Rendering};
 use serde_json::json;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -40,8 +42,10 @@ pub(super) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure
 
 fn write(args: &Args, request: &Request<'_>, console: &mut Console) -> Result<Outcome, Failure> {
     let Request { config, policy, description, gateway, plan, .. } = request;
-    let rendering = istio::render(config, policy, gateway, plan)
-        .map_err(|errors| description.refused(errors, console))?;
+    let rendering = istio::render(config, policy, gateway, plan).map_err(|errors| {
+        let errors = errors.into_iter().map(|error| placed(error, description)).collect();
+        description.refused(errors, console)
+    })?;
     let large = istio::largest(&rendering.files);
     if let Some((path, bytes)) = large.filter(|(_, bytes)| *bytes > MAX_OBJECT) {
         let place = args.output.join(path).display().to_string();
@@ -61,6 +65,15 @@ fn write(args: &Args, request: &Request<'_>, console: &mut Console) -> Result<Ou
     }
     tell(args, request, (&rendering, large.is_some()), console)?;
     Ok(outcome)
+}
+
+/// An error about a setting, which has a path alone, at that setting.
+fn placed(error: Finding<IstioError>, description: &GatewayFile) -> Finding<IstioError> {
+    let root = description.document().and_then(|document| document.roots().first());
+    let keys = error.path.strip_prefix("$.").filter(|_| error.span.is_empty());
+    let node = keys.and_then(|keys| keys.split('.').try_fold(root?, |node, key| node.get(key)));
+    let span = node.map_or(error.span, |node| node.span.clone());
+    Finding { span, ..error }
 }
 
 /// Says what was written, and what to do with it.
