@@ -11,6 +11,7 @@ use std::process::Command;
 const KUBECTL: &str = r#"#!/bin/sh
 case "$*" in
   "-n istio-system logs deploy/istio-egressgateway --since=24h") cat "$SAMPLES/gateway.log" ;;
+  "get serviceentries,authorizationpolicies,sidecars -A -o yaml") cat "$SAMPLES/mesh.yaml" ;;
   "-n istio-system patch "*" egress-warden --type json -p "*)
     while [ $# -gt 1 ]; do shift; done
     printf %s "$1" >patch.json ;;

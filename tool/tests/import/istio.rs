@@ -716,6 +716,7 @@ fn only_the_policies_of_the_egress_gateway_count() {
     let closed = "rules: []";
     let ingress = format!("selector: {{matchLabels: {{istio: ingressgateway}}}}, {closed}");
     let web = format!("selector: {{matchLabels: {{app: web}}}}, {closed}");
+    let open = "selector: {matchLabels: {app: web}}, rules: [{}]".to_owned();
     let other_egress = format!("selector: {{matchLabels: {{istio: egressgateway-eu}}}}, {closed}");
     let target = format!(
         "targetRefs: [{{kind: Gateway, group: gateway.networking.k8s.io, name: ingress}}], {closed}"
@@ -761,6 +762,12 @@ fn only_the_policies_of_the_egress_gateway_count() {
             "may be the egress gateway or not",
         ),
         (vec![of("infra", closed), of("shop", closed)], false, "may be the egress gateway or not"),
+        // Nor does it matter: beside an ALLOW of the gateway another only opens.
+        (
+            vec![of("istio-system", &format!("{GATEWAY}, {closed}")), of("shop", &open)],
+            false,
+            "it: for `app: web`, which is taken for another than the egress gateway",
+        ),
     ] {
         let (imported, config) = import("istio", "mesh.yaml", &registered(&policies));
         let told = imported.open.iter().chain(&imported.passed_over).map(String::as_str);

@@ -84,6 +84,12 @@ impl<'p, 'n> Authorization<'p, 'n> {
         let targets: Vec<_> =
             policies.iter().map(|policy| (policy.target.clone(), policy.namespace())).collect();
         let gateway = Gateway::of(&targets);
+        // Beside an ALLOW of the gateway, one more could only open more.
+        let is_closed = policies.iter().any(|policy| {
+            policy.verdict == Verdict::Allow
+                && !policy.is_dry
+                && gateway.owns(&policy.target, policy.namespace()) == Belongs::Yes
+        });
         let mut all = Self::default();
         for policy in policies {
             let (title, place) = (policy.object.title(), policy.object.place());
@@ -91,6 +97,12 @@ impl<'p, 'n> Authorization<'p, 'n> {
             let why = match (policy.verdict, belongs) {
                 (_, Belongs::No) => {
                     Some(format!("for {}, not the egress gateway", policy.target.told()))
+                }
+                (Verdict::Allow, Belongs::Unknown)
+                    if is_closed && !policy.target.names("egress") =>
+                {
+                    let told = policy.target.told();
+                    Some(format!("for {told}, which is taken for another than the egress gateway"))
                 }
                 (Verdict::Audit, _) => Some("AUDIT, which decides nothing".to_owned()),
                 (Verdict::Custom, _) if policy.is_dry => {

@@ -63,7 +63,7 @@ impl Target {
     }
 
     /// Whether a label or an object has a word in its name.
-    fn names(&self, word: &str) -> bool {
+    pub(super) fn names(&self, word: &str) -> bool {
         let is = |text: &String| text.to_ascii_lowercase().contains(word);
         match self {
             Self::Namespace => false,
