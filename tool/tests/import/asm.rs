@@ -177,3 +177,16 @@ fn what_is_not_understood_opens_nothing() {
         assert_eq!(config.policy.rules().len(), 0, "{text}");
     }
 }
+
+#[test]
+fn a_key_that_is_not_known_leaves_what_it_is_for_closed() {
+    let rule =
+        "{from: [{namespace: shop}], to: [{name: a, hosts: [a.example], port: {number: 443}}]";
+    for text in [
+        format!("kind: ASMEgressTrafficPolicy\nspec: {{at: night, egressRules: [{rule}}}]}}\n"),
+        format!("kind: ASMEgressTrafficPolicy\nspec: {{egressRules: [{rule}, at: night}}]}}\n"),
+    ] {
+        let (imported, config) = import_for("asm", "egress.yaml", &text, None);
+        assert_eq!((imported.open.len(), config.policy.rules().len()), (1, 0), "{text}");
+    }
+}

@@ -2,6 +2,7 @@
 //! guide. Port 443 stands for TLS, port 80 for HTTP: the policy does not know the protocol.
 
 use super::{assert_clean, assert_decides, hosts, import, is_allowed, sent};
+use egress_warden_tool::in_process;
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -154,4 +155,25 @@ fn a_block_of_addresses_is_no_domain() {
         assert_eq!(imported.open.len(), 1, "{:?}", imported.open);
         assert!(!is_allowed(&config, &sent("192.0.2.1", 443)), "{kind}");
     }
+}
+
+#[test]
+fn what_a_list_denies_that_nobody_can_read_here_is_not_allowed_by_another() {
+    let list = |kind: &str, targets: &str| {
+        format!(
+            "  {kind}:\n    Type: AWS::NetworkFirewall::RuleGroup\n    Properties: {{RuleGroup: {{RulesSource: \
+             {{RulesSourceList: {{Targets: {targets}, TargetTypes: [TLS_SNI, HTTP_HOST], GeneratedRulesType: \
+             {kind}}}}}}}}}\n"
+        )
+    };
+    let document = |targets: &str| {
+        format!("Resources:\n{}{}", list("ALLOWLIST", "[.a.example]"), list("DENYLIST", targets))
+    };
+    let (imported, config) =
+        import("aws-network-firewall", "stack.yaml", &document("[{Ref: Denied}]"));
+    assert!(!imported.open.is_empty());
+    assert!(!is_allowed(&config, &sent("a.example", 443)), "{}", imported.text);
+    let text = document("{Ref: Denied}");
+    let failure = in_process::import("aws-network-firewall", &[("stack.yaml", &text)], None);
+    assert!(failure.is_err_and(|failure| failure.contains("which is not a list")));
 }

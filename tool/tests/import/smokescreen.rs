@@ -3,6 +3,7 @@
 //! the rest.
 
 use super::{Sent, assert_clean, assert_decides, hosts, import, is_allowed, sent};
+use egress_warden_tool::in_process;
 use proptest::prelude::*;
 
 /// A role: its action and its domains.
@@ -118,4 +119,24 @@ fn what_is_not_understood_opens_nothing() {
     let (imported, config) = import("smokescreen", "acl.yaml", odd);
     assert_eq!(imported.open.len(), 1, "{:?}", imported.open);
     assert_decides(&config, &[("b.example", 443, false)]);
+}
+
+#[test]
+fn what_may_deny_more_than_is_read_opens_nothing() {
+    let default = "default: {action: open, allowed_domains: [b.example]";
+    for text in [
+        format!("version: v1\nglobal_deny_list: '*.exfil.example'\n{default}}}\n"),
+        format!("version: v1\nglobal_deny_list: {{a: b}}\n{default}}}\n"),
+    ] {
+        let failure = in_process::import("smokescreen", &[("acl.yaml", &text)], None);
+        assert!(failure.is_err_and(|failure| failure.contains("which is not a list")), "{text}");
+    }
+    for text in [
+        format!("version: v1\n{default}, denied_domains: [a.example]}}\n"),
+        format!("version: v1\nglobal_denials: [a.example]\n{default}}}\n"),
+    ] {
+        let (imported, config) = import("smokescreen", "acl.yaml", &text);
+        assert_eq!(imported.open.len(), 1, "{:?}", imported.open);
+        assert_decides(&config, &[("a.example", 443, false), ("b.example", 443, false)]);
+    }
 }

@@ -264,3 +264,13 @@ fn all_is_everybody_however_it_is_defined() {
         assert!(!is_allowed(&config, &sent("b.example", 443)), "{all}");
     }
 }
+
+#[test]
+fn a_line_that_allows_without_an_acl_is_skipped() {
+    for line in ["http_access allow", "http_access allow # all"] {
+        let text = format!("{line}\nhttp_access deny all\n");
+        let (imported, config) = import("squid", "squid.conf", &text);
+        assert!(imported.open[0].contains("without an ACL"), "{:?}", imported.open);
+        assert!(!is_allowed(&config, &sent("a.example", 443)), "{line}");
+    }
+}

@@ -10,10 +10,17 @@
 use super::accounts::{Labels, is_name, labels, shown};
 use super::draft::{Action, Callers, Draft, Rule, by_ports, told};
 use super::ports;
-use super::text::{Text, other_key, title};
+use super::text::{Shape, Text, other_key, title};
 use super::wildcards;
 use crate::document::Node;
 use crate::failure::Failure;
+
+const SHAPE: Shape = Shape {
+    lists: &["egressRules", "from", "to", "hosts"],
+    objects: &["spec", "port"],
+    texts: &[],
+    free: &["metadata", "workloadSelector", "byEgressGateway", "status"],
+};
 
 /// Whether a text has such a policy.
 pub(super) fn looks(text: &Text) -> bool {
@@ -30,9 +37,13 @@ pub(super) fn import(texts: &[Text], draft: &mut Draft) -> Result<(), Failure> {
                 continue;
             }
             has_policies = true;
+            SHAPE.check(text, object)?;
             let policy = Policy { text, title: title(object) };
-            let rules = object.get("spec").and_then(|spec| spec.get("egressRules"));
-            for rule in rules.map_or(&[][..], Node::items) {
+            let Some(spec) = object.get("spec") else { continue };
+            if policy.is_limited(spec, &["egressRules", "byEgressGateway"], draft) {
+                continue;
+            }
+            for rule in spec.get("egressRules").map_or(&[][..], Node::items) {
                 policy.import(rule, draft);
             }
         }
@@ -56,7 +67,19 @@ struct Policy<'t> {
 }
 
 impl Policy<'_> {
+    /// Whether an object has another key than those that are known. It is named.
+    fn is_limited(&self, node: &Node, known: &[&str], draft: &mut Draft) -> bool {
+        let other = other_key(node, known);
+        if let Some(other) = other {
+            draft.limit(self.text.at(node), other, &self.title);
+        }
+        other.is_some()
+    }
+
     fn import(&self, rule: &Node, draft: &mut Draft) {
+        if self.is_limited(rule, &["name", "from", "to"], draft) {
+            return;
+        }
         let sources = rule.get("from").map_or(&[][..], Node::items);
         if sources.is_empty() {
             let problem = format!("a rule of {} without `from`", told(&self.title));
@@ -85,8 +108,7 @@ impl Policy<'_> {
         notes: &mut Vec<String>,
         draft: &mut Draft,
     ) -> Option<Callers> {
-        if let Some(other) = other_key(source, &["namespace", "workloadSelector"]) {
-            draft.limit(self.text.at(source), other, &self.title);
+        if self.is_limited(source, &["namespace", "workloadSelector"], draft) {
             return None;
         }
         let namespace = source.get("namespace").and_then(Node::text).filter(|it| is_name(it));
@@ -132,8 +154,7 @@ impl Policy<'_> {
         draft: &mut Draft,
     ) -> Vec<(String, Option<u16>)> {
         const KEYS: [&str; 5] = ["name", "hosts", "port", "byEgressGateway", "httpsUpgrade"];
-        if let Some(other) = other_key(destination, &KEYS) {
-            draft.limit(self.text.at(destination), other, &self.title);
+        if self.is_limited(destination, &KEYS, draft) {
             return Vec::new();
         }
         let port = destination.get("port").unwrap_or(destination);

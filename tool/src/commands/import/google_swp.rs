@@ -8,10 +8,13 @@
 use super::draft::{Action, Draft, Entry, Rule, count, told};
 use super::hosts::{HostSet, canonical};
 use super::paths::is_prefix;
-use super::text::{Text, title};
+use super::text::{Shape, Text, title};
 use crate::document::Node;
 use crate::failure::Failure;
 use std::collections::BTreeMap;
+
+const SHAPE: Shape =
+    Shape { lists: &["urlLists", "values"], objects: &[], texts: &["basicProfile"], free: &[] };
 
 /// Whether a text has a list of URLs, by its keys.
 pub(super) fn looks(text: &Text) -> bool {
@@ -30,6 +33,7 @@ pub(super) fn import(texts: &[Text], draft: &mut Draft) -> Result<(), Failure> {
         for object in text.objects()? {
             let lists = lists(object);
             has_lists |= !lists.is_empty();
+            SHAPE.check(text, object)?;
             if object.get("basicProfile").and_then(Node::text) == Some("DENY") {
                 denies = true;
                 draft.point(

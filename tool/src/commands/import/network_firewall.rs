@@ -9,10 +9,17 @@
 
 use super::draft::{Action, Draft, Entry, Rule, count, told};
 use super::hosts::{HostSet, canonical};
-use super::text::{Text, title};
+use super::text::{Shape, Text, title};
 use crate::document::Node;
 use crate::failure::Failure;
 use egress_warden::host::{Host, PatternError};
+
+const SHAPE: Shape = Shape {
+    lists: &["Targets", "TargetTypes"],
+    objects: &["RulesSourceList", "RuleVariables", "IPSets"],
+    texts: &["GeneratedRulesType"],
+    free: &["IPSets"],
+};
 
 /// Whether a text has a rule group.
 pub(super) fn looks(text: &Text) -> bool {
@@ -31,6 +38,7 @@ pub(super) fn import(texts: &[Text], draft: &mut Draft) -> Result<(), Failure> {
                 draft.passed_over.push(format!("{}: {}", text.at(object), title(object)));
             }
             for (name, group) in groups {
+                SHAPE.check(text, group)?;
                 lists.add(text, name, group, draft);
             }
         }
@@ -106,6 +114,8 @@ impl Lists {
         let origin = format!("{place}: {kind} {name}");
         let mut hosts = HostSet::default();
         for target in list.get("Targets").map_or(&[][..], Node::items) {
+            // What a list denies that nobody can read here must not be allowed by another.
+            self.is_closed |= kind != "ALLOWLIST" && target.text().is_none();
             let value = target.text().unwrap_or_default();
             match read(value, kind == "ALLOWLIST") {
                 Ok(Target::Pattern(host)) => hosts.insert(&host),

@@ -11,11 +11,18 @@
 
 use super::draft::{Action, Callers, Draft, Entry, Rule, told};
 use super::hosts::{HostSet, canonical};
-use super::text::{Text, title};
+use super::text::{Shape, Text, other_key, title};
 use crate::document::Node;
 use crate::failure::Failure;
 use crate::policy_text::{Ids, id_of};
 use egress_warden::host::PatternError;
+
+const SHAPE: Shape = Shape {
+    lists: &["services", "allowed_domains", "global_deny_list", "global_allow_list"],
+    objects: &["default"],
+    texts: &["action"],
+    free: &[],
+};
 
 /// Whether a text has such a list.
 pub(super) fn looks(text: &Text) -> bool {
@@ -39,7 +46,13 @@ pub(super) fn import(texts: &[Text], draft: &mut Draft) -> Result<(), Failure> {
                 let problem = "a list that is not of version v1";
                 return Err(Failure::new(text.at(object), problem, "write `version: v1`"));
             }
-            List::read(text, object, draft).write(draft);
+            SHAPE.check(text, object)?;
+            const KEYS: [&str; 5] =
+                ["version", "services", "default", "global_deny_list", "global_allow_list"];
+            match other_key(object, &KEYS) {
+                Some(other) => draft.limit(text.at(object), other, "the list"),
+                None => List::read(text, object, draft).write(draft),
+            }
         }
     }
     match (has_lists, texts.first()) {
@@ -112,8 +125,15 @@ impl<'n> List<'n> {
 
     /// The rules of one role; of any caller where it has no principal.
     fn write_role(&self, name: &str, role: &Node, principal: Option<String>, draft: &mut Draft) {
+        const PROXY: [&str; 3] =
+            ["allowed_external_proxies", "allowed_domains_mitm", "mitm_domains"];
         let place = self.text.at(role);
-        for key in ["allowed_external_proxies", "allowed_domains_mitm", "mitm_domains"] {
+        let known = [&["name", "project", "action", "allowed_domains"][..], &PROXY].concat();
+        if let Some(other) = other_key(role, &known) {
+            draft.limit(place, other, name);
+            return;
+        }
+        for key in PROXY {
             if let Some(node) = role.get(key) {
                 let problem = format!("`{key}` of {}", told(name));
                 let remedy =

@@ -114,6 +114,43 @@ fn is_harmless(error: &TextError) -> bool {
     )
 }
 
+/// What stands under the keys of a source, at any depth. An empty list and none at all often mean "any" there,
+/// so another value must not be taken for one.
+pub(super) struct Shape {
+    pub(super) lists: &'static [&'static str],
+    pub(super) objects: &'static [&'static str],
+    pub(super) texts: &'static [&'static str],
+    /// Under which people choose the keys.
+    pub(super) free: &'static [&'static str],
+}
+
+impl Shape {
+    /// A failure where something else stands under a key. `null` is what is not there, but for a text.
+    pub(super) fn check(&self, text: &Text, node: &Node) -> Result<(), Failure> {
+        for member in node.members() {
+            let key = &*member.key;
+            let wanted = match &member.value.value {
+                Value::List(_) | Value::Null if self.lists.contains(&key) => None,
+                Value::Object(_) | Value::Null if self.objects.contains(&key) => None,
+                Value::Text(_) if self.texts.contains(&key) => None,
+                _ if self.lists.contains(&key) => Some("a list"),
+                _ if self.objects.contains(&key) => Some("an object"),
+                _ if self.texts.contains(&key) => Some("a text"),
+                _ => None,
+            };
+            if let Some(wanted) = wanted {
+                let problem = format!("`{key}`, which is not {wanted}");
+                let remedy = format!("write {wanted} under it, or take it out");
+                return Err(Failure::new(text.at(&member.value), problem, remedy));
+            }
+            if !self.free.contains(&key) {
+                self.check(text, &member.value)?;
+            }
+        }
+        node.items().iter().try_for_each(|item| self.check(text, item))
+    }
+}
+
 /// What a source calls an object that is passed over.
 pub(super) fn title(object: &Node) -> String {
     let kind = object.get("kind").and_then(Node::text);

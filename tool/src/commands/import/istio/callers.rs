@@ -220,6 +220,12 @@ impl Reader<'_, '_> {
                 return (self.never_said() == Field::Any).then_some(());
             }
         };
+        self.members(condition, &["key", "values", "notValues"])?;
+        let has_some = |key| condition.get(key).is_some_and(|it| items(Some(it)) != Some(&[]));
+        if !["values", "notValues"].into_iter().any(has_some) {
+            self.point(condition, format!("`when` {attribute}: without values"));
+            return (self.never_said() == Field::Any).then_some(());
+        }
         for (key, values) in keys.into_iter().zip(["values", "notValues"]) {
             let Some(value) = condition.get(values) else { continue };
             let field = match attribute {

@@ -119,6 +119,11 @@ impl Config {
             line.split_whitespace().take_while(|word| !word.starts_with('#')).collect();
         match &words[..] {
             ["acl", name, kind, values @ ..] => self.add_acl(place, [name, kind], values, draft),
+            ["http_access", "allow"] => draft.point(
+                place,
+                "an `http_access allow` without an ACL, which Squid skips",
+                "write `http_access allow all` if everything may pass",
+            ),
             ["http_access", action @ ("allow" | "deny"), literals @ ..] => {
                 self.lines.push(Line::new(place, &words, *action == "allow", literals));
             }
