@@ -1,9 +1,11 @@
 //! OpenShell's network policies, by its schema reference and its policy engine: an endpoint without a protocol
 //! opens its host and port; where one of protocol `rest` matches, only what some such endpoint's rules or preset
 //! open is open, without what the deny rules of any of them match. `*` in a host is one label, `**` one or more. GET
-//! stands for HEAD. A `*` in a path is a segment's bytes; whether it crosses a `/` is not certain.
+//! stands for HEAD. A `*` in a path is a segment's bytes; whether it crosses a `/` is not certain. A path with an
+//! encoded slash is refused unless the endpoint takes it.
 
 use super::{Sent, assert_clean, import, is_allowed, run, sent};
+use egress_warden_tool::in_process;
 use proptest::prelude::*;
 
 /// A method and a path.
@@ -14,25 +16,29 @@ struct Endpoint {
     host: &'static str,
     port: u16,
     rest: Option<(Vec<Pair>, Vec<Pair>)>,
+    /// `allow_encoded_slash`.
+    takes_slashes: bool,
 }
 
-const ENDPOINT_HOSTS: [&str; 7] = [
+const ENDPOINT_HOSTS: [&str; 8] = [
     "api.media.example",
     "a.media.example",
     "Media.example",
     "**.media.example",
     "*.media.example",
     "a*.media.example",
+    "x*.media.example",
     "b.*.media.example",
 ];
 
-const HOSTS: [&str; 8] = [
+const HOSTS: [&str; 9] = [
     "media.example",
     "a.media.example",
     "api.media.example",
     "b.media.example",
     "b.a.media.example",
     "b.c.media.example",
+    "xn--bcher-kva.media.example",
     "xmedia.example",
     "example.org",
 ];
@@ -40,7 +46,7 @@ const HOSTS: [&str; 8] = [
 const METHODS: [&str; 4] = ["*", "GET", "post", "DELETE"];
 const PATHS: [&str; 7] = ["**", "/**", "/v1/**", "/v1/x", "/v1/*", "/*/x", "/v1/[xy]"];
 const SENT_METHODS: [&str; 4] = ["GET", "HEAD", "POST", "DELETE"];
-const SENT_PATHS: [&str; 5] = ["/", "/v1/", "/v1/x", "/v1/x/y", "/v2/x"];
+const SENT_PATHS: [&str; 7] = ["/", "/v1/", "/v1/x", "/v1/x/y", "/v2/x", "/v1/x%2fy", "/v1%2Fx"];
 
 /// Whether a glob matches; a single `*` crosses a separator only where `crosses`.
 fn glob(pattern: &[u8], text: &[u8], separator: u8, crosses: bool) -> bool {
@@ -76,13 +82,22 @@ fn model(endpoints: &[Endpoint], sent: &Sent, allows_cross: bool, denies_cross: 
         glob(host.as_bytes(), sent.host.as_bytes(), b'.', false) && endpoint.port == sent.port
     };
     let matching: Vec<_> = endpoints.iter().filter(is_host).collect();
-    let rest: Vec<_> = matching.iter().filter_map(|endpoint| endpoint.rest.as_ref()).collect();
-    if rest.is_empty() {
+    if matching.iter().all(|endpoint| endpoint.rest.is_none()) {
         return !matching.is_empty();
     }
     let any = |pairs: &[Pair], crosses| pairs.iter().any(|pair| matches(pair, sent, crosses));
-    rest.iter().any(|(rules, _)| any(rules, allows_cross))
-        && !rest.iter().any(|(_, denied)| any(denied, denies_cross))
+    let opens = |endpoint: &&Endpoint| {
+        (endpoint.takes_slashes || !has_encoded_slash(sent))
+            && endpoint.rest.as_ref().is_some_and(|(rules, _)| any(rules, allows_cross))
+    };
+    let denies = |endpoint: &&Endpoint| {
+        endpoint.rest.as_ref().is_some_and(|(_, denied)| any(denied, denies_cross))
+    };
+    matching.iter().any(opens) && !matching.iter().any(denies)
+}
+
+fn has_encoded_slash(sent: &Sent) -> bool {
+    sent.path.to_lowercase().contains("%2f")
 }
 
 fn written(endpoints: &[Endpoint]) -> String {
@@ -90,6 +105,8 @@ fn written(endpoints: &[Endpoint]) -> String {
     for endpoint in endpoints {
         text.push_str(&format!("    - host: {:?}\n      port: {}\n", endpoint.host, endpoint.port));
         let Some((rules, denied)) = &endpoint.rest else { continue };
+        let slashes = endpoint.takes_slashes;
+        text.push_str(&format!("      allow_encoded_slash: {slashes}\n"));
         text.push_str("      protocol: rest\n      enforcement: enforce\n      rules:\n");
         for (method, path) in rules {
             text.push_str(&format!("      - allow: {{method: {method:?}, path: {path:?}}}\n"));
@@ -117,15 +134,18 @@ proptest! {
                 prop::sample::select(ENDPOINT_HOSTS.to_vec()),
                 prop::sample::select(vec![443_u16, 8443]),
                 prop::option::of((pairs(1..3), pairs(0..3))),
+                any::<bool>(),
             )
-                .prop_map(|(host, port, rest)| Endpoint { host, port, rest }),
+                .prop_map(|(host, port, rest, takes_slashes)| Endpoint { host, port, rest, takes_slashes }),
             1..5,
         ),
     ) {
         let text = written(&endpoints);
         let (imported, config) = import("openshell", "policy.yaml", &text);
         // One point is about the programs.
-        let is_named = imported.open.len() > 1;
+        let is_named = imported.open.len() > 1
+            || imported.text.contains("is for no label that begins xn--");
+        let names_slashes = imported.open.iter().any(|point| point.contains("%2F"));
         for host in HOSTS {
             for port in [443, 8443] {
                 for (method, path) in SENT_METHODS.iter().flat_map(|it| SENT_PATHS.map(|path| (*it, path))) {
@@ -133,7 +153,8 @@ proptest! {
                     let is = is_allowed(&config, &sent);
                     let surely = model(&endpoints, &sent, false, true);
                     let perhaps = model(&endpoints, &sent, true, false);
-                    prop_assert!(surely || !is, "{:?}\n{}\n{}", sent, text, imported.text);
+                    let is_named_slash = names_slashes && has_encoded_slash(&sent);
+                    prop_assert!(surely || !is || is_named_slash, "{:?}\n{}\n{}", sent, text, imported.text);
                     prop_assert!(is == perhaps || is_named, "{:?}\n{}\n{}", sent, text, imported.text);
                 }
             }
@@ -172,10 +193,13 @@ fn what_is_about_programs_and_files_is_named() {
         let (imported, config) = import(kind, "policy.yaml", POLICY);
         assert_clean(&imported);
         let has = |words: &str| imported.open.iter().any(|point| point.contains(words));
-        assert_eq!(imported.open.len(), 3, "{:?}", imported.open);
+        assert_eq!(imported.open.len(), 4, "{:?}", imported.open);
         assert!(
             imported.text.contains("*-aiplatform.parcel.example is for no label that begins xn--")
         );
+        assert!(has(
+            "paths with an encoded slash (`%2F`), which an endpoint of `ledger_api` refuses"
+        ));
         assert!(has("`binaries` of `ledger_api` (/usr/bin/curl)") && has("`*.media.example`"));
         for (method, host, path, expected) in [
             ("GET", "api.ledger.example", "/v1/charges/7", true),
@@ -228,6 +252,11 @@ fn what_is_not_understood_opens_nothing() {
         format!(
             "{rest}, rules: [{{allow: {{method: GET, path: '/a?'}}}}, {{allow: {{method: GET, path: '/**/b'}}}}]"
         ),
+        "host: a.example, port: 443, access: read-only".to_owned(),
+        "host: a.example, port: 443, protocol: tcp, rules: []".to_owned(),
+        "host: a.example, port: 443, deny_rules: [{path: /x}]".to_owned(),
+        "host: a.example, port: 443, path: /x".to_owned(),
+        format!("{rest}, rules: [{{allow: {{method: GET, path: '**'}}, at: night}}]"),
         format!("{rest}, path: '/b/**', rules: [{{allow: {{method: GET, path: '/a'}}}}]"),
     ] {
         let text = format!(
@@ -262,4 +291,37 @@ fn what_is_inspected_by_one_endpoint_is_not_opened_by_another() {
         let sent = Sent { method: "POST", path, ..sent(host, 443) };
         assert_eq!(is_allowed(&config, &sent), expected, "{sent:?}");
     }
+}
+
+#[test]
+fn a_key_of_a_policy_that_is_not_known_leaves_its_endpoints_closed() {
+    let text = "version: 1\nnetwork_policies: {a: {binaries: [{path: /b}], at: night, endpoints: [{host: a.example, port: 443}]}}\n";
+    let (imported, config) = import("openshell", "policy.yaml", text);
+    assert!(imported.open.iter().any(|point| point.contains("`at`")), "{:?}", imported.open);
+    assert!(!is_allowed(&config, &sent("a.example", 443)));
+}
+
+#[test]
+fn what_is_no_list_or_text_is_an_error() {
+    let rest = "host: a.example, port: 443, protocol: rest, enforcement: enforce, access: full";
+    for wrong in [
+        format!("endpoints: [{{{rest}, deny_rules: {{path: /x}}}}]"),
+        format!("endpoints: [{{{rest}, path: 5}}]"),
+        format!("endpoints: [{{{rest}, path: null}}]"),
+        "endpoints: [{host: a.example, port: 443, protocol: null}]".to_owned(),
+    ] {
+        let text =
+            format!("version: 1\nnetwork_policies: {{a: {{binaries: [{{path: /b}}], {wrong}}}}}\n");
+        let failure = in_process::import("openshell", &[("p.yaml", &text)], None);
+        assert!(failure.is_err_and(|failure| failure.contains("which is not a")), "{text}");
+    }
+}
+
+#[test]
+fn every_path_is_open_where_encoded_slashes_are_allowed() {
+    let text = "version: 1\nnetwork_policies: {a: {binaries: [{path: /b}], endpoints: [{host: a.example, port: 443, \
+                protocol: rest, enforcement: enforce, access: full, allow_encoded_slash: true}]}}\n";
+    let (imported, config) = import("openshell", "policy.yaml", text);
+    assert_eq!(imported.open.len(), 1, "{:?}", imported.open);
+    assert!(is_allowed(&config, &Sent { path: "/a%2fb", ..sent("a.example", 443) }));
 }

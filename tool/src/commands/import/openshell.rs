@@ -12,12 +12,23 @@
 use super::draft::{Action, Draft, Entry, Rule, told};
 use super::paths::{is_pattern, is_prefix};
 use super::ports;
-use super::text::{Text, other_key, title};
+use super::text::{Shape, Text, other_key, title};
 use super::wildcards::{self, Unsaid};
 use crate::document::{Member, Node, Value};
 use crate::failure::Failure;
 use egress_warden::host::HostPattern;
 use std::collections::BTreeSet;
+
+/// What stands in one policy.
+const SHAPE: Shape = Shape {
+    lists: &["endpoints", "binaries", "ports", "rules", "deny_rules"],
+    objects: &["allow"],
+    texts: &["host", "protocol", "path", "method", "enforcement"],
+    free: &["query"],
+};
+
+/// Keys of an endpoint that are about what is in requests.
+const INSPECTION: [&str; 4] = ["path", "access", "rules", "deny_rules"];
 
 /// Whether a text has such policies.
 pub(super) fn looks(text: &Text) -> bool {
@@ -38,6 +49,9 @@ pub(super) fn import(texts: &[Text], draft: &mut Draft) -> Result<(), Failure> {
             if object.get("version").map(|version| &version.value) != Some(&Value::Number(1.0)) {
                 let problem = "a policy that is not of version 1";
                 return Err(Failure::new(text.at(object), problem, "write `version: 1`"));
+            }
+            for policy in object.get("network_policies").map_or(&[][..], Node::members) {
+                SHAPE.check(text, &policy.value)?;
             }
             for member in object.members() {
                 import_member(text, member, &mut endpoints, draft);
@@ -108,6 +122,7 @@ fn import_member(text: &Text, member: &Member, endpoints: &mut Vec<Endpoint>, dr
 
 fn import_policy(text: &Text, policy: &Member, endpoints: &mut Vec<Endpoint>, draft: &mut Draft) {
     let name = &policy.key;
+    let other = other_key(&policy.value, &["name", "endpoints", "binaries"]);
     let binaries = policy.value.get("binaries");
     let paths: Vec<&str> = binaries
         .map_or(&[][..], Node::items)
@@ -140,9 +155,14 @@ fn import_policy(text: &Text, policy: &Member, endpoints: &mut Vec<Endpoint>, dr
         let wide = wide.trim_start_matches('*');
         let wide =
             if wide.starts_with('.') { format!("*{wide}") } else { host.to_ascii_lowercase() };
+        let wide = wildcards::widened(&wide);
         let place = text.at(node);
-        let reader = Reader { text, name, draft };
-        let traffic = reader.traffic(node);
+        let mut reader = Reader { text, name, draft };
+        // What a key that is not known may refuse to all endpoints is opened by none.
+        let traffic = match other {
+            Some(other) => reader.closed(&policy.value, other),
+            None => reader.traffic(node),
+        };
         let host = match read_host(host) {
             Ok(host) => Some(host),
             Err((problem, remedy)) => {
@@ -175,7 +195,7 @@ struct Reader<'t> {
 
 impl Reader<'_> {
     /// What an endpoint opens. What no policy can say is named: it is inspected and opens nothing.
-    fn traffic(mut self, node: &Node) -> Traffic {
+    fn traffic(&mut self, node: &Node) -> Traffic {
         const KNOWN: [&str; 17] = [
             "host",
             "port",
@@ -196,13 +216,14 @@ impl Reader<'_> {
             "credential_binding",
         ];
         let protocol = node.get("protocol").map_or(Some(""), Node::text).unwrap_or("unknown");
-        let is_known = other_key(node, &KNOWN).map(|other| {
-            self.draft.limit(self.text.at(node), other, self.name);
-        });
-        let closed = |denied| Traffic::Requests { opened: Vec::new(), denied };
+        if let Some(other) = other_key(node, &KNOWN) {
+            return self.closed(node, other);
+        }
         match protocol {
-            _ if is_known.is_some() => closed(Vec::new()),
-            "" | "tcp" => Traffic::Any,
+            "" | "tcp" => match INSPECTION.into_iter().find(|key| node.get(key).is_some()) {
+                Some(key) => self.closed(node, key),
+                None => Traffic::Any,
+            },
             "rest" => self.requests(node),
             other => {
                 let problem = format!(
@@ -214,12 +235,17 @@ impl Reader<'_> {
                 self.draft.point(self.text.at(node), problem, remedy);
                 // Its path is its own: what others open there counts only as far as it says.
                 let path = node.get("path").and_then(Node::text).unwrap_or("**");
-                closed(vec![Entry {
-                    paths: wide_path(path).0.into_iter().collect(),
-                    ..Entry::default()
-                }])
+                let paths = wide_path(path).0.into_iter().collect();
+                let denied = vec![Entry { paths, ..Entry::default() }];
+                Traffic::Requests { opened: Vec::new(), denied }
             }
         }
+    }
+
+    /// Nothing, because of a key that may let less through than what stands beside it.
+    fn closed(&mut self, node: &Node, key: &str) -> Traffic {
+        self.draft.limit(self.text.at(node), key, self.name);
+        Traffic::Requests { opened: Vec::new(), denied: Vec::new() }
     }
 
     fn requests(&mut self, node: &Node) -> Traffic {
@@ -249,9 +275,29 @@ impl Reader<'_> {
                 Vec::new()
             }
         };
+        self.tell_slashes(node, &opened);
         let denied = node.get("deny_rules").map_or(&[][..], Node::items);
         let denied = denied.iter().map(|rule| self.denied(rule, path)).collect();
         Traffic::Requests { opened, denied }
+    }
+
+    /// Names that encoded slashes are refused there. Here a path without a `*` and a whole segment refuse them,
+    /// too, but not what begins like a path.
+    fn tell_slashes(&mut self, node: &Node, opened: &[Entry]) {
+        let is_open = |entry: &Entry| {
+            entry.paths.is_empty() || entry.paths.iter().any(|path| path.ends_with('*'))
+        };
+        let allows = node.get("allow_encoded_slash").map(|allows| &allows.value);
+        let is_host = node.get("host").and_then(Node::text).is_some_and(|it| read_host(it).is_ok());
+        if is_host && allows != Some(&Value::Bool(true)) && opened.iter().any(is_open) {
+            let problem = format!(
+                "paths with an encoded slash (`%2F`), which an endpoint of {} refuses: here they pass",
+                told(self.name)
+            );
+            let remedy = "set `path_with_escaped_slashes_action: REJECT_REQUEST` in the gateway's HTTP connection \
+                          manager, or write `allow_encoded_slash: true` if they may pass";
+            self.draft.point(self.text.at(node), problem, remedy);
+        }
     }
 
     fn preset(&mut self, node: &Node, preset: &str, path: &str) -> Vec<Entry> {
@@ -276,6 +322,10 @@ impl Reader<'_> {
 
     /// What a rule opens within the path of its endpoint.
     fn opened(&mut self, rule: &Node, within: &str) -> Option<Entry> {
+        if let Some(other) = other_key(rule, &["allow"]).filter(|_| rule.get("allow").is_some()) {
+            self.draft.limit(self.text.at(rule), other, self.name);
+            return None;
+        }
         let rule = rule.get("allow").unwrap_or(rule);
         if let Some(other) = other_key(rule, &["method", "path"]) {
             self.draft.limit(self.text.at(rule), other, self.name);

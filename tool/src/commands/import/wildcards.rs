@@ -59,6 +59,12 @@ pub(super) fn spares_encoded(pattern: &str) -> bool {
     })
 }
 
+/// A pattern that leaves out no such label: a label of that kind is any.
+pub(super) fn widened(pattern: &str) -> String {
+    let widened = |label| if spares_encoded(label) { "*" } else { label };
+    pattern.split('.').map(widened).collect::<Vec<_>>().join(".")
+}
+
 const NAME: &str = "write a name such as `api.example.com`";
 
 enum Host {
@@ -125,5 +131,6 @@ mod tests {
     fn a_star_beside_other_bytes_spares_encoded_labels() {
         assert!(spares_encoded("*-a.b.test") && spares_encoded("x*.b.test"));
         assert!(!spares_encoded("**.*.b.test") && !spares_encoded("a-*.b.test"));
+        assert_eq!(widened("a-*.x*.*.b.test"), "a-*.*.*.b.test");
     }
 }
