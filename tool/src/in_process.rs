@@ -180,6 +180,21 @@ pub fn import(
     texts: &[(&str, &str)],
     accounts: Option<&str>,
 ) -> Result<Imported, String> {
+    import_since(kind, texts, accounts, None)
+}
+
+/// The same with what `--cilium-version` says.
+///
+/// # Errors
+///
+/// The message of the command.
+pub fn import_since(
+    kind: &str,
+    texts: &[(&str, &str)],
+    accounts: Option<&str>,
+    cilium: Option<&str>,
+) -> Result<Imported, String> {
+    let cilium = cilium.map(str::parse).transpose()?;
     let kind = Kind::from_str(kind, false)?;
     let text = |(name, text): &(&str, &str)| {
         let is_json = name.ends_with(".json");
@@ -189,8 +204,9 @@ pub fn import(
     let accounts =
         accounts.map(|text| Text::of("accounts.yaml".to_owned(), text.to_owned(), false));
     let accounts = accounts.transpose().map_err(|failure| failure.to_string())?;
-    let imported = texts
-        .and_then(|texts| imported(kind, &texts, accounts.as_ref(), "imported", Mode::Enforce));
+    let imported = texts.and_then(|texts| {
+        imported(kind, &texts, accounts.as_ref(), cilium, "imported", Mode::Enforce)
+    });
     let imported = imported.map_err(|failure| failure.to_string())?;
     let open = imported.points().collect();
     Ok(Imported { open, passed_over: imported.passed_over, text: imported.text })

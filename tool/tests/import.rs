@@ -54,8 +54,12 @@ fn import(kind: &str, file: &str, text: &str) -> (Imported, Config) {
 
 /// The same with the file of `--service-accounts`.
 fn import_for(kind: &str, file: &str, text: &str, accounts: Option<&str>) -> (Imported, Config) {
-    let imported = in_process::import(kind, &[(file, text)], accounts)
-        .unwrap_or_else(|error| panic!("{error}\n{text}"));
+    let imported = in_process::import(kind, &[(file, text)], accounts);
+    read(imported.unwrap_or_else(|error| panic!("{error}\n{text}")))
+}
+
+/// The policy that was imported, as another reader takes it.
+fn read(imported: Imported) -> (Imported, Config) {
     let policy: Value = serde_saphyr::from_str(&imported.text).expect("YAML");
     let config = config::read(policy.to_string().as_bytes()).expect("a policy");
     (imported, config)
@@ -243,5 +247,31 @@ fn what_is_no_text_or_of_no_known_kind_is_told() {
     for arguments in [&["import", "--from", "nothing", "x"][..], &["import"], &["import", "/none"]]
     {
         assert_eq!(run(arguments).status.code(), Some(2), "{arguments:?}");
+    }
+}
+
+/// Messages quote the source, and are comments of the policy.
+#[test]
+fn no_text_of_a_source_is_a_line_of_the_policy() {
+    let host = r#""*.a.example\nlog: {requests: none}\n#""#;
+    for (kind, text) in [
+        (
+            "cilium",
+            format!(
+                "kind: CiliumNetworkPolicy\nmetadata: {{name: a, namespace: shop}}\nspec: {{endpointSelector: {{}}, \
+                 egress: [{{toFQDNs: [{{matchPattern: {host}}}]}}]}}\n"
+            ),
+        ),
+        (
+            "openshell",
+            format!(
+                "version: 1\nnetwork_policies: {{a: {{binaries: [{{path: /b}}], endpoints: [{{host: {host}, port: 443}}]}}}}\n"
+            ),
+        ),
+    ] {
+        let (imported, _) = import(kind, "a.yaml", &text);
+        let policy: Value = serde_saphyr::from_str(&imported.text).expect("YAML");
+        assert_eq!(policy.get("log"), None, "{}", imported.text);
+        assert!(imported.open.iter().all(|point| !point.contains('\n')), "{:?}", imported.open);
     }
 }

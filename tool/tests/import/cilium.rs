@@ -5,6 +5,7 @@
 
 use super::{ACCOUNTS, PODS, Pod, Sent, assert_clean, import_for, is_allowed, sent};
 use egress_warden::config::Config;
+use egress_warden_tool::in_process;
 use proptest::prelude::*;
 use std::fmt::Write;
 
@@ -98,9 +99,11 @@ fn matches(pattern: &[u8], name: &[u8]) -> bool {
     }
 }
 
-fn selects((key, value): &Name, host: &str) -> bool {
+fn selects((key, value): &Name, host: &str, version: Option<&str>) -> bool {
     let value = value.to_ascii_lowercase();
     let value = value.trim_end_matches('.');
+    // Where nobody says, the version in which it is least.
+    let value = if version == DEEP { value.to_owned() } else { value.replace("**", "*") };
     match value.strip_prefix("**.") {
         _ if *key == "matchName" => host == value,
         _ if value == "*" => true,
@@ -113,6 +116,9 @@ fn selects((key, value): &Name, host: &str) -> bool {
     }
 }
 
+/// The version since which `**.` is any number of labels.
+const DEEP: Option<&str> = Some("1.19");
+
 fn is_for(policy: &Policy, pod: &Pod) -> bool {
     policy.namespace.is_none_or(|namespace| namespace == pod.namespace)
         && policy.labels.iter().all(|(key, value)| match *key {
@@ -123,7 +129,11 @@ fn is_for(policy: &Policy, pod: &Pod) -> bool {
 }
 
 /// The names by which a rule opens a request.
-fn opens<'r>(rule: &'r Rule, sent: &Sent) -> impl Iterator<Item = &'r Name> {
+fn opens<'r>(
+    rule: &'r Rule,
+    sent: &Sent,
+    version: Option<&'r str>,
+) -> impl Iterator<Item = &'r Name> {
     let is_port = rule.ports.as_ref().is_none_or(|ports| {
         ports.iter().any(|(first, last, protocol)| {
             *protocol != "UDP" && (*first..=last.unwrap_or(*first)).contains(&sent.port)
@@ -137,16 +147,18 @@ fn opens<'r>(rule: &'r Rule, sent: &Sent) -> impl Iterator<Item = &'r Name> {
             .any(|(method, path)| METHODS[*method].1(sent.method) && PATHS[*path].1(sent.path));
     let names = rule.names.iter().filter(move |_| is_port && is_request);
     let host = sent.host.clone();
-    names.filter(move |name| selects(name, &host))
+    names.filter(move |name| selects(name, &host, version))
 }
 
-fn model(policies: &[Policy], pod: &Pod, sent: &Sent) -> bool {
+fn model(policies: &[Policy], pod: &Pod, sent: &Sent, version: Option<&str>) -> bool {
     let of_pod = || policies.iter().filter(|policy| is_for(policy, pod));
     let is_denied = of_pod()
         .flat_map(|policy| &policy.denied)
         .any(|denied| denied.is_none_or(|port| port == sent.port));
     !is_denied
-        && of_pod().flat_map(|policy| &policy.rules).any(|rule| opens(rule, sent).next().is_some())
+        && of_pod()
+            .flat_map(|policy| &policy.rules)
+            .any(|rule| opens(rule, sent, version).next().is_some())
 }
 
 fn written(policies: &[Policy]) -> String {
@@ -247,7 +259,7 @@ fn is_named(policies: &[Policy], pod: &Pod, sent: &Sent, open: &[String], text: 
         policy
             .rules
             .iter()
-            .flat_map(move |rule| opens(rule, sent).map(move |name| (policy, rule, name)))
+            .flat_map(move |rule| opens(rule, sent, DEEP).map(move |name| (policy, rule, name)))
     });
     has("a deny of") || has("a policy lists them one by one") || {
         opening.into_iter().all(|(policy, rule, (_, value))| {
@@ -271,17 +283,19 @@ proptest! {
     fn what_cilium_refuses_stays_refused_and_what_is_missing_is_named(
         policies in prop::collection::vec(a_policy(), 1..4),
         has_accounts in any::<bool>(),
+        version in prop::sample::select(vec![None, Some("1.18.4"), DEEP]),
     ) {
         let text = written(&policies);
-        let (imported, config) =
-            import_for("cilium", "policies.yaml", &text, has_accounts.then_some(ACCOUNTS));
+        let accounts = has_accounts.then_some(ACCOUNTS);
+        let imported = in_process::import_since("cilium", &[("p.yaml", &text)], accounts, version);
+        let (imported, config) = super::read(imported.expect("an import"));
         assert_clean(&imported);
         for pod in &PODS {
             for host in HOSTS {
                 for (port, method, path) in requests() {
                     let sent = Sent { method, path, caller: Some(pod.id), ..sent(host, port) };
                     let is = is_allowed(&config, &sent);
-                    let is_there = model(&policies, pod, &sent);
+                    let is_there = model(&policies, pod, &sent, version);
                     prop_assert!(is_there || !is, "{:?}\n{}\n{}", sent, text, imported.text);
                     prop_assert!(
                         is == is_there || is_named(&policies, pod, &sent, &imported.open, &imported.text),
@@ -408,6 +422,7 @@ fn what_names_no_host_opens_none() {
         "{toFQDNs: [{matchName: a.example}], toPorts: [{ports: [{port: '443'}], rules: {kafka: [{}]}}]}",
         "{toFQDNs: [{matchName: a.example}], toPorts: [{ports: [{port: '443'}], rules: {http: [{host: b.example}, {headers: [x]}, {method: CONNECT}, {path: /v1}]}}]}",
         "{toFQDNs: [{matchName: a.example}], toPorts: [{}]}",
+        "{toFQDNs: [{matchPattern: '**.a.example'}]}",
     ] {
         let (imported, config) =
             import_for("cilium", "a.yaml", &of_shop(&format!("  egress: [{rule}]\n")), None);
@@ -588,4 +603,52 @@ fn a_policy_that_selects_no_pod_denies_nobody() {
     let (imported, config) = import_for("cilium", "a.yaml", &text, None);
     assert!(imported.open[0].contains("which selects no pod"), "{:?}", imported.open);
     assert_decides(&config, Some("cluster.local/ns/shop/sa/web"), &[("a.example", 443, true)]);
+}
+
+#[test]
+fn a_key_of_a_spec_that_is_not_known_leaves_it_closed() {
+    let text = of_shop(&format!(
+        "  at: night\n{OPEN}  egressDeny: [{{toPorts: [{{ports: [{{port: '80'}}]}}]}}]\n"
+    ));
+    let (imported, config) = import_for("cilium", "a.yaml", &text, None);
+    assert!(imported.open[0].contains("`at`"), "{:?}", imported.open);
+    assert_decides(&config, Some("cluster.local/ns/shop/sa/web"), &[("a.example", 443, false)]);
+    assert_eq!(config.policy.rules().len(), 1, "the deny stays: {}", imported.text);
+}
+
+/// An empty list is any port, any request or any pod, and another value must not be taken for one.
+#[test]
+fn what_is_no_list_or_object_is_an_error() {
+    let name = "toFQDNs: [{matchName: a.example}]";
+    for rest in [
+        format!("  egress: [{{{name}, toPorts: {{ports: [{{port: '443'}}]}}}}]\n"),
+        format!("  egress: [{{{name}, toPorts: [{{ports: {{port: '443'}}}}]}}]\n"),
+        format!("  egress: [{{{name}, toPorts: [{{ports: [{{port: '443'}}], rules: [x]}}]}}]\n"),
+        format!(
+            "  egress: [{{{name}, toPorts: [{{ports: [{{port: '443'}}], rules: {{http: {{method: GET}}}}}}]}}]\n"
+        ),
+        format!("{OPEN}  egressDeny: {{toEntities: [world]}}\n"),
+        OPEN.replace(['[', ']'], ""),
+    ] {
+        let text = of_shop(&rest);
+        let failure = in_process::import("cilium", &[("a.yaml", &text)], None);
+        assert!(failure.is_err_and(|failure| failure.contains("which is not a")), "{text}");
+    }
+    for selector in ["[app]", "{matchLabels: [app]}", "{matchExpressions: {key: app}}"] {
+        let text =
+            of_shop(OPEN).replace("endpointSelector: {}", &format!("endpointSelector: {selector}"));
+        assert!(in_process::import("cilium", &[("a.yaml", &text)], None).is_err(), "{text}");
+    }
+    let text = of_shop(OPEN).replace(
+        "endpointSelector: {}",
+        "endpointSelector: {matchExpressions: [{key: tier, operator: NotIn}]}",
+    );
+    let (imported, config) = import_for("cilium", "a.yaml", &text, Some(ACCOUNTS));
+    assert_eq!((imported.open.len(), config.policy.rules().len()), (1, 0), "{}", imported.text);
+}
+
+#[test]
+fn a_version_of_cilium_is_for_its_policies_alone() {
+    let failure = in_process::import_since("domains", &[("a", "a.example")], None, DEEP);
+    assert!(failure.is_err_and(|failure| failure.contains("`--cilium-version` for domains")));
 }

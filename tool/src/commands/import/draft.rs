@@ -1,6 +1,7 @@
 //! What an import makes: rules, and what of the source is not in them.
 
 use super::accounts::Accounts;
+use super::cilium::Version;
 use super::hosts::HostSet;
 use crate::console::counted;
 use crate::policy_text::{self, Ids, Mode, id_of, list, ports, quoted};
@@ -19,6 +20,8 @@ pub(super) struct Draft {
     pub(super) passed_over: Vec<String>,
     /// Which accounts pods run as.
     pub(super) accounts: Accounts,
+    /// The oldest Cilium whose policies are imported, if somebody said.
+    pub(super) cilium: Option<Version>,
 }
 
 /// One rule.
@@ -112,7 +115,7 @@ impl Draft {
         let point = Point {
             place: shown(&place.into()),
             problem: shown(&problem.into()),
-            remedy: remedy.into(),
+            remedy: escaped(&remedy.into()),
         };
         if self.told.insert(point.clone()) {
             self.points.push(point);
@@ -279,14 +282,20 @@ pub(super) fn by_ports(hosts: impl IntoIterator<Item = (String, Option<u16>)>) -
 pub(super) fn shown(text: &str) -> String {
     const MAX: usize = 200;
     let cut = text.get(..text.floor_char_boundary(MAX)).unwrap_or(text);
-    let escaped: String = cut
-        .chars()
-        .flat_map(|c| match c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}') {
+    let escaped = escaped(cut);
+    if cut.len() < text.len() { format!("{escaped}…") } else { escaped }
+}
+
+/// The same, whole: for texts that may quote a part of the source. A line break in a comment would begin a
+/// line of the policy.
+fn escaped(text: &str) -> String {
+    let is_special = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}');
+    text.chars()
+        .flat_map(|c| match is_special(c) {
             true => c.escape_default().collect::<Vec<_>>(),
             false => vec![c],
         })
-        .collect();
-    if cut.len() < text.len() { format!("{escaped}…") } else { escaped }
+        .collect()
 }
 
 /// A text of the source as messages quote it.

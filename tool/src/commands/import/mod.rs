@@ -21,6 +21,7 @@ mod squid;
 mod text;
 mod wildcards;
 
+pub(crate) use cilium::Version;
 pub(crate) use text::Text;
 
 use crate::console::{Console, Format, ODD, styled};
@@ -68,6 +69,10 @@ pub(crate) struct Args {
     /// that runs as the account `web` in `shop` has the label `app: web`
     #[arg(long, value_name = "MAP")]
     service_accounts: Option<PathBuf>,
+    /// The oldest version of Cilium that enforces the policies, such as 1.19: before it, `**.` in a
+    /// `matchPattern` is one label
+    #[arg(long, value_name = "VERSION")]
+    cilium_version: Option<Version>,
     #[command(flatten)]
     output: Output,
     /// The name of the policy
@@ -219,16 +224,22 @@ impl Imported {
     }
 }
 
-/// Imports texts of one kind under a name. `accounts` is the file of `--service-accounts`.
+/// Imports texts of one kind under a name. `accounts` is the file of `--service-accounts`, `cilium` what
+/// `--cilium-version` says.
 pub(crate) fn imported(
     kind: Kind,
     texts: &[Text],
     accounts: Option<&Text>,
+    cilium: Option<Version>,
     name: &str,
     mode: Mode,
 ) -> Result<Imported, Failure> {
     let kind = if kind == Kind::Auto { found(texts)? } else { kind };
     let mut draft = Draft::default();
+    if let (true, Some(text)) = (cilium.is_some() && kind != Kind::Cilium, texts.first()) {
+        let problem = format!("`--cilium-version` for {}", kind.name());
+        return Err(Failure::new(text.name(), problem, "leave it out"));
+    }
     if let Some(accounts) = accounts {
         if !kind.selects_pods() {
             let problem =
@@ -237,6 +248,7 @@ pub(crate) fn imported(
         }
         draft.accounts = Accounts::read(accounts)?;
     }
+    draft.cilium = cilium;
     kind.import(texts, &mut draft)?;
     draft.unite();
     let introduction = format!("Imported from {} ({}).", sources(texts), kind.name());
@@ -262,7 +274,8 @@ fn sources(texts: &[Text]) -> String {
 pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure> {
     let texts = read(&args.files)?;
     let accounts = args.service_accounts.as_deref().map(Text::read).transpose()?;
-    let imported = imported(args.from, &texts, accounts.as_ref(), &args.name, args.output.mode)?;
+    let (accounts, cilium) = (accounts.as_ref(), args.cilium_version);
+    let imported = imported(args.from, &texts, accounts, cilium, &args.name, args.output.mode)?;
     for other in &imported.passed_over {
         console.note(format_args!("passed over: {other}"));
     }

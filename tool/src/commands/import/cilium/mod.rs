@@ -5,20 +5,59 @@
 //! refused. A pod that no policy selects is taken to be refused everything, as in the enforcement mode `always`.
 //! Requests are taken to be TCP.
 //!
-//! In `matchPattern` a `*` is any run of bytes within one label, `**.` at the start is one label or more
-//! (since Cilium 1.19; before, it was one label), and `*` alone is any name. A rule without `toPorts` is for
+//! In `matchPattern` a `*` is any run of bytes within one label, `**.` at the start is one label or more since
+//! Cilium 1.19 and one label before, and `*` alone is any name. Which Cilium runs is not in a policy: unless
+//! `--cilium-version` says so, `**.` is one label. A rule without `toPorts` is for
 //! any port, an empty rule opens nothing. What is opened by address, by entity or by port alone names no
 //! host: it is left out. Rules for pods of the cluster are no business of a gateway.
 
 mod http;
 mod selector;
 mod traffic;
+mod version;
+
+pub(crate) use version::Version;
 
 use super::draft::{Action, Callers, Draft, Entry, Rule, told};
-use super::text::{Text, title};
+use super::text::{Shape, Text, other_key, title};
 use crate::document::{Node, Value};
 use crate::failure::Failure;
 use traffic::Denied;
+
+const SHAPE: Shape = Shape {
+    lists: &[
+        "specs",
+        "egress",
+        "egressDeny",
+        "toFQDNs",
+        "toPorts",
+        "toEntities",
+        "toEndpoints",
+        "toCIDR",
+        "toCIDRSet",
+        "ports",
+        "http",
+        "matchExpressions",
+        "values",
+    ],
+    objects: &["spec", "endpointSelector", "enableDefaultDeny", "rules", "matchLabels"],
+    texts: &[],
+    free: &["metadata", "matchLabels", "status"],
+};
+
+/// The keys of a `spec`.
+const KEYS: [&str; 10] = [
+    "endpointSelector",
+    "nodeSelector",
+    "egress",
+    "egressDeny",
+    "ingress",
+    "ingressDeny",
+    "enableDefaultDeny",
+    "description",
+    "labels",
+    "log",
+];
 
 /// Whether a text has such a policy.
 pub(super) fn looks(text: &Text) -> bool {
@@ -36,6 +75,7 @@ pub(super) fn import(texts: &[Text], draft: &mut Draft) -> Result<(), Failure> {
                 continue;
             }
             has_policies = true;
+            SHAPE.check(text, object)?;
             let policy = Policy { text, object, title: title(object) };
             let listed = object.get("specs").map_or(&[][..], Node::items);
             for spec in object.get("spec").into_iter().chain(listed) {
@@ -105,13 +145,18 @@ impl Policy<'_> {
             );
         }
         let subject = self.subject(spec, draft);
-        for rule in egress {
+        let other = other_key(spec, &KEYS);
+        if let Some(other) = other {
+            draft.limit(self.text.at(spec), other, &self.title);
+        }
+        for rule in egress.iter().filter(|_| other.is_none()) {
             let to = self.opened(rule, draft);
             if let Some(from) = &subject.exact
                 && !to.is_empty()
             {
+                let notes = traffic::notes(rule, draft.cilium);
                 let mut rule = self.rule(rule, "egress", Action::Allow, from.clone(), to);
-                rule.origin.extend(subject.note.clone());
+                rule.origin.extend(notes.into_iter().chain(subject.note.clone()));
                 sides.allowed.push(rule);
             }
         }
@@ -147,8 +192,7 @@ impl Policy<'_> {
         let name = self.object.get("metadata").and_then(|metadata| metadata.get("name"));
         let name = name.and_then(Node::text).unwrap_or(key);
         let name = if action == Action::Deny { format!("{name}-deny") } else { name.to_owned() };
-        let mut origin = vec![format!("{}: {} of {}", self.text.at(node), key, self.title)];
-        origin.extend(traffic::notes(node));
+        let origin = vec![format!("{}: {} of {}", self.text.at(node), key, self.title)];
         // An entry without conditions is any destination.
         let is_any = to.contains(&Entry::default());
         let to = if is_any { Vec::new() } else { to };

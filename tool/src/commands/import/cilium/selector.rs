@@ -195,8 +195,8 @@ fn expression(node: &Node) -> Term {
     let values: Option<Vec<String>> =
         values.iter().map(|value| value.text().map(str::to_owned)).collect();
     let demand = match (text("operator"), values) {
-        ("In", Some(values)) => Demand::In(values),
-        ("NotIn", Some(values)) => Demand::NotIn(values),
+        ("In", Some(values)) if !values.is_empty() => Demand::In(values),
+        ("NotIn", Some(values)) if !values.is_empty() => Demand::NotIn(values),
         ("Exists", _) => Demand::Exists,
         _ => Demand::Other,
     };

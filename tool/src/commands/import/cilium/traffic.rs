@@ -1,7 +1,7 @@
 //! What an egress rule opens or denies: hosts, ports, methods and paths.
 
-use super::Policy;
 use super::http::{self, Requests};
+use super::{Policy, Version};
 use crate::commands::import::draft::{Draft, Entry, told};
 use crate::commands::import::hosts::HostSet;
 use crate::commands::import::ports::{self, Ports};
@@ -88,7 +88,7 @@ impl Policy<'_> {
         let mut hosts = HostSet::default();
         let mut is_any = false;
         for name in names.items() {
-            match selected(name) {
+            match selected(name, draft.cilium) {
                 Ok(Some(host)) => hosts.insert(&host),
                 Ok(None) => is_any = true,
                 Err((problem, remedy)) => {
@@ -312,37 +312,39 @@ fn is_every_address(rule: &Node) -> bool {
 }
 
 /// What a rule's `matchPattern`s need a word on.
-pub(super) fn notes(rule: &Node) -> Vec<String> {
+pub(super) fn notes(rule: &Node, version: Option<Version>) -> Vec<String> {
     let names = rule.get("toFQDNs").map_or(&[][..], Node::items);
     let patterns = names.iter().filter_map(|name| name.get("matchPattern").and_then(Node::text));
-    let mut notes = Vec::new();
-    for pattern in patterns {
-        let simple = collapsed(pattern);
-        if wildcards::pattern(&simple).is_err() {
-            continue;
-        }
-        if simple.starts_with("**.") {
-            notes.push(format!(
-                "{pattern} is read as since Cilium 1.19: any number of labels; before, one."
-            ));
-        }
-        if wildcards::spares_encoded(&simple) {
-            notes.push(format!("{pattern} is for no label that begins xn--."));
-        }
-    }
-    notes
+    let is_narrower = |pattern: &&str| {
+        let host = by_pattern(pattern.trim(), version).ok().flatten();
+        host.is_some_and(|host| wildcards::spares_encoded(&host))
+    };
+    let narrower = patterns.filter(is_narrower);
+    narrower.map(|pattern| format!("{pattern} is for no label that begins xn--.")).collect()
 }
 
 /// The host that an item of `toFQDNs` selects; `None` where it is any.
-fn selected(item: &Node) -> Result<Option<String>, Unsaid> {
+fn selected(item: &Node, version: Option<Version>) -> Result<Option<String>, Unsaid> {
     let text = |key: &str| item.get(key).and_then(Node::text).map(str::trim);
     match (text("matchName"), text("matchPattern"), item.members()) {
         (Some(name), None, [_]) => wildcards::name(name).map(Some),
-        (None, Some(pattern), [_]) => {
-            let simple = collapsed(pattern);
-            if simple == "*" { Ok(None) } else { wildcards::pattern(&simple).map(Some) }
-        }
+        (None, Some(pattern), [_]) => by_pattern(pattern, version),
         _ => Err(("no selector of a name".into(), "write `matchName` or `matchPattern`".into())),
+    }
+}
+
+fn by_pattern(pattern: &str, version: Option<Version>) -> Result<Option<String>, Unsaid> {
+    let simple = collapsed(pattern);
+    match (simple.strip_prefix("**."), version) {
+        _ if simple == "*" => Ok(None),
+        (Some(_), None) => Err((
+            "`**` as the first label, which is any number of labels since Cilium 1.19 and one before".into(),
+            "say `--cilium-version 1.19` if no older Cilium is there".into(),
+        )),
+        (Some(name), Some(version)) if version < Version::DEEP_PATTERNS => {
+            wildcards::pattern(&format!("*.{name}")).map(Some)
+        }
+        _ => wildcards::pattern(&simple).map(Some),
     }
 }
 
