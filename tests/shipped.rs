@@ -157,11 +157,14 @@ fn every_manifest_fits_the_schema_of_its_kind() {
         }
     }
     let expected = [
+        "Deployment",
         "DestinationRule",
         "EnvoyFilter",
         "Gateway",
         "Namespace",
         "NetworkPolicy",
+        "Service",
+        "ServiceAccount",
         "ServiceEntry",
         "Telemetry",
         "TrafficExtension",
@@ -576,6 +579,35 @@ fn the_service_entries_are_applied_last_and_the_guard_first() {
     assert!(place("delete -k envoy/istio/hosts") < place("delete -k envoy/istio"));
 }
 
+/// The workload of the walk-through is in the mesh, and its identity is the one that the shipped policy names.
+#[test]
+fn the_sample_is_a_workload_that_the_policy_names() {
+    assert_eq!(
+        kinds_of("envoy/istio/sample", &kustomization("envoy/istio/sample")),
+        ["Namespace", "ServiceAccount", "Service", "Deployment"]
+    );
+    let namespace = document(&istio("sample/namespace.yaml"));
+    assert_eq!(namespace["metadata"]["labels"]["istio-injection"], "enabled");
+
+    let sample = documents(&istio("sample/sleep.yaml"));
+    let [account, service, deployment] = sample.as_slice() else {
+        panic!("{} manifests", sample.len());
+    };
+    for manifest in &sample {
+        assert_eq!(manifest["metadata"]["namespace"], namespace["metadata"]["name"]);
+    }
+    let pod = &deployment["spec"]["template"];
+    assert_eq!(deployment["spec"]["selector"]["matchLabels"], pod["metadata"]["labels"]);
+    assert_eq!(service["spec"]["selector"], pod["metadata"]["labels"]);
+    assert_eq!(pod["spec"]["serviceAccountName"], account["metadata"]["name"]);
+
+    let name = |manifest: &Value| manifest["metadata"]["name"].as_str().expect("a name").to_owned();
+    let principal = format!("cluster.local/ns/{}/sa/{}", name(&namespace), name(account));
+    let plugin = document(&istio("traffic-extension.yaml"));
+    let rule = &plugin["spec"]["wasm"]["pluginConfig"]["rules"][0];
+    assert_eq!(rule["from"], json!([{"principals": [principal]}]));
+}
+
 /// Until the waypoint is there, ztunnel dials a host that it knows by itself; and what it does not know it passes on.
 #[test]
 fn in_ambient_mode_the_network_closes_first_and_the_hosts_open_last() {
@@ -784,9 +816,10 @@ fn errors_of(schemas: &CustomResources, manifest: &Value) -> Vec<String> {
 }
 
 /// The folders of `envoy/istio/` with manifests.
-const FOLDERS: [&str; 8] = [
+const FOLDERS: [&str; 9] = [
     "envoy/istio",
     "envoy/istio/admission",
+    "envoy/istio/sample",
     "envoy/istio/hosts",
     "envoy/istio/tls",
     "envoy/istio/tls/hosts",
