@@ -1,5 +1,6 @@
-//! The page for beginners, `docs/start.md`, as one goes through it: each command in a shell, in a folder with the
-//! samples, where a program of the test stands for `kubectl`. What the commands print is compared by `tool/tests/cli.rs`.
+//! The pages for beginners, `docs/start.md` and `docs/walkthrough.md`, as one goes through them: each command in a shell, in
+//! a folder with the samples, where a program of the test stands for `kubectl`. What the commands of the tool print is
+//! compared by `tool/tests/cli.rs`.
 
 use egress_warden::config;
 use serde_json::Value;
@@ -17,6 +18,19 @@ case "$*" in
     printf %s "$1" >patch.json ;;
   *) echo "kubectl: $*" >&2; exit 64 ;;
 esac
+"#;
+
+/// Stands for `kubectl` and `helm` on the way through a cluster: whatever they are to read is there.
+const CLUSTER: &str = r#"#!/bin/sh
+tool=${0##*/}
+line="$tool $*"
+while [ $# -gt 0 ]; do
+  case "$tool $1" in
+    *" -k") shift; test -f "$1/kustomization.yaml" || { echo "$line" >&2; exit 64; } ;;
+    *" -f") shift; test -f "$1" || { echo "$line" >&2; exit 64; } ;;
+  esac
+  shift
+done
 "#;
 
 /// How many commands lead from what one has into the mesh.
@@ -62,17 +76,54 @@ fn commands(section: &str) -> Vec<Shown> {
     shown.collect()
 }
 
-fn run((command, code): &Shown, folder: &Path) {
-    let samples = format!("{}/docs/start.in", kit::REPOSITORY);
+#[test]
+fn the_walk_through_reads_what_is_there_in_an_order_that_leaks_nothing() {
+    let page = std::fs::read_to_string(format!("{}/docs/walkthrough.md", kit::REPOSITORY));
+    let all = commands(&page.expect("a page"));
+    let folder = tempfile::tempdir().expect("a folder");
+    let envoy = format!("{}/envoy", kit::REPOSITORY);
+    std::os::unix::fs::symlink(envoy, folder.path().join("envoy")).expect("a link");
+    for program in ["kubectl", "helm"] {
+        write_program(&folder.path().join(program), CLUSTER);
+    }
+    for command in all.iter().filter(|(command, _)| !command.contains("egress-warden verify")) {
+        shell(command, folder.path());
+    }
+    let place = |start: &str| {
+        let found = all.iter().position(|(command, _)| command == start);
+        found.unwrap_or_else(|| panic!("no `{start}` in {all:#?}"))
+    };
+    let order = [
+        "kubectl apply -f envoy/istio/sample/service-entry.yaml",
+        "kubectl delete -f envoy/istio/sample/service-entry.yaml",
+        "kubectl apply -k target/walkthrough",
+        "kubectl apply -k target/walkthrough/hosts",
+        "kubectl delete -k target/walkthrough/hosts",
+        "kubectl delete -k target/walkthrough",
+    ];
+    assert!(order.map(place).is_sorted(), "{all:#?}");
+}
+
+fn run(shown: &Shown, folder: &Path) {
     let kubectl = folder.join("kubectl");
     if !kubectl.exists() {
-        std::fs::write(&kubectl, KUBECTL).expect("a program");
-        std::fs::set_permissions(&kubectl, PermissionsExt::from_mode(0o755)).expect("a program");
+        write_program(&kubectl, KUBECTL);
+        let samples = format!("{}/docs/start.in", kit::REPOSITORY);
         for sample in std::fs::read_dir(&samples).expect("samples") {
             let sample = sample.expect("a sample");
             std::fs::copy(sample.path(), folder.join(sample.file_name())).expect("a copy");
         }
     }
+    shell(shown, folder);
+}
+
+fn write_program(path: &Path, text: &str) {
+    std::fs::write(path, text).expect("a program");
+    std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).expect("a program");
+}
+
+fn shell((command, code): &Shown, folder: &Path) {
+    let samples = format!("{}/docs/start.in", kit::REPOSITORY);
     let tool = Path::new(env!("CARGO_BIN_EXE_egress-warden")).parent().expect("a folder");
     let path = std::env::var("PATH").expect("a path");
     let path = format!("{}:{}:{path}", folder.display(), tool.display());
