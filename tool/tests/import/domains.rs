@@ -102,6 +102,17 @@ fn what_is_no_host_is_named_with_its_line() {
 }
 
 #[test]
+fn a_host_that_is_taken_out_and_cannot_be_read_leaves_nothing_allowed() {
+    for item in ["!*", "!https://a.example/x", "!a.example:0", "!*.example"] {
+        let (imported, config) =
+            import("domains", "list.txt", &format!(".a.example\n{item}\n!b.example\n"));
+        assert!(imported.open[0].contains("so nothing is allowed"), "{:?}", imported.open);
+        assert!(!is_allowed(&config, &sent("a.example", 443)), "{item}");
+        assert_eq!(config.policy.rules().len(), 1, "{}", imported.text);
+    }
+}
+
+#[test]
 fn a_long_list_is_imported_whole() {
     let text: String = (0..10_000).map(|it| format!("host-{it}.list.example\n")).collect();
     let (_, config) = import("domains", "list.txt", &text);

@@ -89,6 +89,7 @@ fn what_is_not_written_out_is_named_and_opens_nothing() {
         "{egress-policy: \"${{ inputs.policy }}\", allowed-endpoints: a.example}",
         "{egress-policy: block, allowed-endpoints: \"${{ vars.ALLOWED }} a.*.example:443 b.example:x c.${{ vars.ONE }}:443\"}",
         "{policy: stored, allowed-endpoints: a.example}",
+        "{egress-policy: block, allowed-endpoints: '10.0.0.0/8:443'}",
     ] {
         let text = format!(
             "jobs: {{a: {{steps: [{{uses: step-security/harden-runner@v2, with: {with}}}]}}}}"

@@ -20,19 +20,24 @@ pub(super) fn looks(text: &Text) -> bool {
 
 /// A rule for the hosts of each list, and one for those that it takes out.
 pub(super) fn import(texts: &[Text], draft: &mut Draft) -> Result<(), Failure> {
+    let mut is_whole = true;
     for text in texts {
         let (mut allowed, mut taken_out) = (Vec::new(), Vec::new());
         for (number, line) in text.lines() {
             let Some(item) = item(line) else { continue };
-            let (item, list) = match item.strip_prefix('!') {
-                Some(item) => (item, &mut taken_out),
-                None => (item, &mut allowed),
+            let (item, list, is_out) = match item.strip_prefix('!') {
+                Some(item) => (item, &mut taken_out, true),
+                None => (item, &mut allowed, false),
             };
             match read(item) {
                 Ok(host) => list.push(host),
-                Err((problem, remedy)) => {
+                Err((problem, remedy)) if is_out => {
+                    // What it takes out may be any of the hosts.
+                    is_whole = false;
+                    let problem = format!("{problem}, which is taken out: so nothing is allowed");
                     draft.point(text.at_line(number), problem, remedy);
                 }
+                Err((problem, remedy)) => draft.point(text.at_line(number), problem, remedy),
             }
         }
         let lists = [(allowed, Action::Allow, "hosts"), (taken_out, Action::Deny, "not-hosts")];
@@ -42,6 +47,9 @@ pub(super) fn import(texts: &[Text], draft: &mut Draft) -> Result<(), Failure> {
                 draft.rules.push(Rule::new(name, vec![origin], action, by_ports(hosts)));
             }
         }
+    }
+    if !is_whole {
+        draft.rules.retain(|rule| rule.action == Action::Deny);
     }
     Ok(())
 }

@@ -163,7 +163,7 @@ fn read(endpoint: &str) -> Result<(String, u16), (String, String)> {
         return Err((format!("no port in {}", told(endpoint)), remedy.to_owned()));
     };
     let name = host.strip_prefix("*.").unwrap_or(host);
-    let host = match name.starts_with('.') || name.contains('*') {
+    let host = match name.starts_with('.') || name.contains(['*', '/']) {
         true => Err((
             "no endpoint".into(),
             "write a name, or `*.` and a name for what is below it".into(),
