@@ -89,7 +89,7 @@ pub(super) fn import(texts: &[Text], draft: &mut Draft) -> Result<(), Failure> {
             Err(Failure::new(text.name(), "no CiliumNetworkPolicy", remedy))
         }
         _ => {
-            draft.rules.extend(sides.rules());
+            sides.write(draft);
             Ok(())
         }
     }
@@ -110,7 +110,8 @@ struct Policy<'t> {
 /// What the policies open and deny.
 #[derive(Default)]
 struct Sides {
-    allowed: Vec<Rule>,
+    /// Each with its place where accounts stand for some of the pods that are selected.
+    allowed: Vec<(Rule, Option<String>)>,
     denied: Vec<Rule>,
 }
 
@@ -155,9 +156,10 @@ impl Policy<'_> {
                 && !to.is_empty()
             {
                 let notes = traffic::notes(rule, draft.cilium);
+                let place = subject.note.as_ref().map(|_| self.text.at(rule));
                 let mut rule = self.rule(rule, "egress", Action::Allow, from.clone(), to);
                 rule.origin.extend(notes.into_iter().chain(subject.note.clone()));
-                sides.allowed.push(rule);
+                sides.allowed.push((rule, place));
             }
         }
         let Some(widest) = &subject.widest else { return };
@@ -201,8 +203,8 @@ impl Policy<'_> {
 }
 
 impl Sides {
-    /// The rules, without what a deny always covers.
-    fn rules(self) -> Vec<Rule> {
+    /// Writes the rules, without what a deny always covers.
+    fn write(self, draft: &mut Draft) {
         let left = |rule: Rule| {
             let mut denials =
                 self.denied.iter().filter(|denial| covers_all(&denial.from, &rule.from));
@@ -214,8 +216,19 @@ impl Sides {
             let to: Vec<Entry> = rule.to.iter().filter(|entry| is_left(entry)).cloned().collect();
             (!to.is_empty()).then_some(Rule { to, ..rule })
         };
-        let allowed: Vec<Rule> = self.allowed.into_iter().filter_map(left).collect();
-        allowed.into_iter().chain(self.denied).collect()
+        for (rule, place) in self.allowed {
+            match (left(rule), place) {
+                (Some(rule), _) => draft.rules.push(rule),
+                (None, Some(place)) => draft.point(
+                    place,
+                    "the accounts that stand for the `endpointSelector` are denied all of it: other pods that it \
+                     selects stay refused",
+                    "name their accounts with `--service-accounts`, too",
+                ),
+                (None, None) => {}
+            }
+        }
+        draft.rules.extend(self.denied);
     }
 }
 
