@@ -146,19 +146,24 @@ release() {
 }
 
 # What a package is built of, as CycloneDX has it: the folder of the package, the target, the file to write. Cargo's plugin
-# writes beside the manifest of every package, and writes where that is: so it is given a copy. The time is the commit's.
+# writes beside the manifest of every package, and writes where that is: so it is given a copy.
 write_bill_of_materials() {
   local copy
   copy=$(mktemp --directory)
   copy_sources "$copy"
-  SOURCE_DATE_EPOCH=$(git log -1 --format=%ct) target/tools/bin/cargo-cyclonedx cyclonedx --quiet \
+  SOURCE_DATE_EPOCH=$(source_date) target/tools/bin/cargo-cyclonedx cyclonedx --quiet \
     --manifest-path "$copy/Cargo.toml" --format json --spec-version 1.5 --target "$2" --override-filename bom
   sed "s|path+file://$copy|path+file://|g" "$copy/$1/bom.json" >"$3"
   rm -r "$copy"
 }
 
+# The commit's time, so that whoever builds it again writes the same. Sources without a repository have none.
+source_date() {
+  git log -1 --format=%ct 2>/dev/null || echo 0
+}
+
 copy_sources() {
-  git ls-files -z | tar --create --null --files-from - | tar --extract --directory "$1"
+  tar --create --exclude=./target --exclude=./.git . | tar --extract --directory "$1"
 }
 
 demo() {
