@@ -115,7 +115,7 @@ fn of_artifact(layers: &[(&str, Vec<u8>)]) -> Result<Vec<u8>, String> {
     Ok(layer.ok_or("no layer with a module")?.1.clone())
 }
 
-/// Of the same module on every machine, and with every build of what compresses.
+/// Of the same module wherever it is built, and with every build of what compresses.
 #[test]
 fn the_digests_are_those_of_every_other_build() {
     let Written { image, artifact, .. } = Written::new();
