@@ -95,7 +95,7 @@ enum Command {
 impl Command {
     /// Whether the answer can be a report.
     fn writes_reports(&self) -> bool {
-        matches!(self, Self::Check(_) | Self::Diff(_) | Self::Test(_))
+        matches!(self, Self::Check(_) | Self::Diff(_) | Self::Test(_) | Self::Verify(_))
     }
 }
 
@@ -113,7 +113,7 @@ pub fn run() -> ExitCode {
         if !command.writes_reports() {
             let failure = Failure::new(
                 "--format",
-                "only `check`, `diff` and `test` write SARIF and JUnit XML",
+                "only `check`, `diff`, `test` and `verify` write SARIF and JUnit XML",
                 "use `text` or `json`",
             );
             console.fail(&failure);

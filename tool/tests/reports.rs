@@ -64,6 +64,7 @@ fn a_report_fails_where_the_exit_code_says_no() {
     let diff = |name: &str| format!("{EXAMPLES}/diff.in/{name}.yaml");
     let (policy, good, wrong) = (test("policy"), test("good"), test("wrong"));
     let (old, new, closes) = (diff("old"), diff("new"), diff("closes"));
+    let running = |file: &str| format!("{EXAMPLES}/verify.in/{file}");
     let misspelt = format!("{EXAMPLES}/inputs.in/broken/misspelt.yaml");
     for (arguments, fails) in [
         (&["check", "envoy/policy.yaml", "--at", TIME][..], false),
@@ -87,6 +88,18 @@ fn a_report_fails_where_the_exit_code_says_no() {
         (&["diff", &old, &new, "--at", TIME], true),
         (&["diff", &old, &closes, "--at", TIME], false),
         (&["diff", &old, &closes, "--at", TIME, "--fail-on", "any"], true),
+        (&["verify", &running("policy.yaml"), "--config-dump", &running("waypoint.json")], false),
+        (
+            &[
+                "verify",
+                &running("policy.yaml"),
+                "--config-dump",
+                &running("waypoint.json"),
+                "--deny-warnings",
+            ],
+            true,
+        ),
+        (&["verify", &running("policy.yaml"), "--config-dump", &running("wrong.json")], true),
     ] {
         let (sarif, junit) = (tool(arguments, "sarif"), tool(arguments, "junit"));
         let code = Some(i32::from(fails));
@@ -111,6 +124,27 @@ fn what_could_not_be_read_makes_a_report_of_the_rest() {
     assert_eq!(json(&output)["runs"][0]["invocations"][0]["executionSuccessful"], false);
     let complaint = String::from_utf8_lossy(&output.stderr);
     assert!(complaint.contains("missing.yaml: no such file"), "{complaint}");
+}
+
+/// The place within a proxy is said in words.
+#[test]
+fn sarif_has_every_finding_of_a_running_proxy() {
+    let running = |file: &str| format!("{EXAMPLES}/verify.in/{file}");
+    let (policy, dump) = (running("policy.yaml"), running("wrong.json"));
+    let arguments = ["verify", &policy, "--config-dump", &dump];
+    let told = json(&tool(&arguments, "json"));
+    let sarif = json(&tool(&arguments, "sarif"));
+    let findings = told["findings"].as_array().expect("findings");
+    let results = sarif["runs"][0]["results"].as_array().expect("results");
+    assert!(findings.len() > 10, "{}", findings.len());
+    assert_eq!(results.len(), findings.len());
+    for (result, finding) in results.iter().zip(findings) {
+        assert_eq!((&result["ruleId"], &result["level"]), (&finding["kind"], &finding["level"]));
+        let message = result["message"]["text"].as_str().expect("a message");
+        for part in ["place", "found", "remedy"] {
+            assert!(message.contains(finding[part].as_str().expect("text")), "{message}");
+        }
+    }
 }
 
 /// Neither standard input nor the bundle of a folder is a file with lines.

@@ -4,6 +4,7 @@ use crate::console::{BAD, Console, FRAME, Format, GOOD, NAME, ODD, counted, styl
 use crate::diagnostics::Level;
 use crate::failure::{Failure, Outcome};
 use crate::policy_file::{PolicyFile, Which};
+use crate::report::{self, Entry, Subject};
 use crate::verify::source::{self, Question};
 use crate::verify::{Expected, Found, Policy, Report, Text, verify};
 use serde_json::{Value, json};
@@ -83,9 +84,15 @@ pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure
     )?;
 
     let revision = &*config.revision;
-    match console.format() {
-        Format::Json => console.json(&json_of(&report, revision))?,
-        Format::Text => write(&report, revision, stats.is_some(), console)?,
+    match (console.form(), console.format()) {
+        (Some(form), _) => {
+            let subject = subject(&report, name, revision, args.deny_warnings);
+            let subjects = vec![subject];
+            report::Report { command: "verify", is_complete: true, subjects }
+                .write(form, console)?;
+        }
+        (None, Format::Json) => console.json(&json_of(&report, revision))?,
+        (None, Format::Text) => write(&report, revision, stats.is_some(), console)?,
     }
     let warnings = if args.deny_warnings { report.count(Level::Warning) } else { 0 };
     Ok(Outcome::of_findings(report.count(Level::Error).saturating_add(warnings)))
@@ -112,6 +119,24 @@ impl Args {
 /// A valid policy as it is written.
 fn source_of(file: &PolicyFile) -> Result<crate::policy_file::Source<'_>, Failure> {
     file.source().ok_or_else(|| Failure::new(file.name(), "not valid", "ask `egress-warden check`"))
+}
+
+/// The proxy in a report.
+fn subject(report: &Report, dump: String, revision: &str, deny_warnings: bool) -> Subject {
+    let entry = |found: &Found| Entry {
+        kind: found.kind.id,
+        level: found.kind.level,
+        fails: match found.kind.level {
+            Level::Error => true,
+            Level::Warning => deny_warnings,
+            Level::Note => false,
+        },
+        message: format!("{}: {}: {}", found.place, found.problem, found.kind.remedy),
+        path: None,
+        region: None,
+    };
+    let name = format!("the proxy runs {revision}");
+    Subject { file: dump, name, entries: report.found.iter().map(entry).collect() }
 }
 
 /// Each finding, what was looked at and what was not, and the sum.
