@@ -18,11 +18,17 @@ const POLICIES: [(&str, &str, &str); 7] = [
     ("nothing", "nothing.yaml", ""),
 ];
 
+/// The same at a waypoint.
+const AMBIENT: [(&str, &str, &str); 2] = [
+    ("ambient", "ambient.yaml", "ambient-gateway.yaml"),
+    ("ambient of 1.29", "ambient.yaml", "ambient-1.29-gateway.yaml"),
+];
+
 #[test]
 fn every_object_fits_the_schema_of_its_kind() {
     let schemas = CustomResources::load();
     let mut kinds = BTreeSet::new();
-    for (name, policy, gateway) in POLICIES {
+    for (name, policy, gateway) in POLICIES.into_iter().chain(AMBIENT) {
         for object in Objects::of_files(policy, gateway).all {
             let schema = schemas.schema_of(&object).unwrap_or_else(|| panic!("{name}: {object}"));
             let schema = jsonschema::validator_for(schema).expect("a schema");
@@ -35,6 +41,7 @@ fn every_object_fits_the_schema_of_its_kind() {
         "DestinationRule",
         "EnvoyFilter",
         "Gateway",
+        "Namespace",
         "NetworkPolicy",
         "ServiceEntry",
         "Telemetry",
@@ -47,7 +54,7 @@ fn every_object_fits_the_schema_of_its_kind() {
 
 #[test]
 fn every_object_has_a_name_of_its_own_that_is_a_label() {
-    for (name, policy, gateway) in POLICIES {
+    for (name, policy, gateway) in POLICIES.into_iter().chain(AMBIENT) {
         let mut names = BTreeSet::new();
         for object in Objects::of_files(policy, gateway).all {
             let metadata = &object["metadata"];
@@ -218,7 +225,7 @@ fn many_hosts_are_many_small_objects() {
 
 #[test]
 fn the_same_policy_gives_the_same_bytes() {
-    for (_, policy, gateway) in POLICIES {
+    for (_, policy, gateway) in POLICIES.into_iter().chain(AMBIENT) {
         let render = || render_files(policy, gateway).files;
         assert_eq!(render(), render());
     }
@@ -267,7 +274,24 @@ fn what_istio_cannot_do_is_an_error_or_told() {
             "$.spec.ways[0]",
             "`secret` for `*.a.test`",
         ),
-        ("{hosts: [a.test]}", "{dataplane: ambient}", "$.spec.dataplane", "not written yet"),
+        (
+            "{hosts: [a.test]}",
+            "{dataplane: ambient, workloads: {namespaces: [ns]}}",
+            "$.spec.workloads",
+            "`ns` as the namespace of workloads",
+        ),
+        (
+            "{hosts: [a.test, b.test]}",
+            "{dataplane: ambient, ways: [{hosts: [a.test], way: http, ports: [8080]}, {way: passthrough, ports: [8080]}]}",
+            "$.spec.ways[1]",
+            "HTTP and TLS on port 8080: Istio adds",
+        ),
+        (
+            "{hosts: [\"*.a.test\"]}",
+            "{dataplane: ambient, ways: [{way: http, targetPort: 8080}]}",
+            "$.spec.ways[0]",
+            "the port 8080 for `*.a.test`",
+        ),
         ("{hosts: [a.test]}", "{routes: gateway-api}", "$.spec.routes", "not written yet"),
     ] {
         let found = errors(policy, gateway);
@@ -293,6 +317,184 @@ fn what_istio_cannot_do_is_an_error_or_told() {
         "unknown-caller *.a.test",
     ];
     assert_eq!(losses, expected.map(str::to_owned).into());
+}
+
+/// What a waypoint cannot do, and what it can although a gateway cannot.
+#[test]
+fn what_a_waypoint_cannot_do_is_told() {
+    let gateway = |namespace: &str| {
+        format!(
+            "apiVersion: egress-warden.dev/v1alpha1\nkind: EgressGateway\n\
+             metadata: {{name: e, namespace: {namespace}}}\nspec: {{dataplane: ambient, ways: [{{hosts: \
+             [\"*.b.test\"], way: http, endpoints: [192.0.2.2]}}, {{way: originate, secret: ca}}, {{way: \
+             passthrough}}]}}\n"
+        )
+    };
+    let policy = "policy: t\nsni: match\nidentity: required\nrules: [{id: a, action: allow, to: [{hosts: \
+                  [192.0.2.1, intranet, \"*.a.test\", c.test], ports: [80, 443]}, {hosts: [\"*.b.test\"], ports: [80]}]}]\n";
+    let rendered = istio(policy, &gateway("egress")).expect("a rendering");
+    let losses: BTreeSet<_> =
+        rendered.losses.iter().map(|(kind, host)| format!("{kind} {host}")).collect();
+    let expected = [
+        "address 192.0.2.1",
+        "not-looked-up *.a.test",
+        "not-looked-up *.b.test",
+        "short-name intranet",
+    ];
+    assert_eq!(losses, expected.map(str::to_owned).into());
+    let known = [("*.a.test", 80), ("c.test", 80), ("c.test", 443)];
+    let known = known.map(|(host, port)| (host.to_owned(), port));
+    assert_eq!(Objects::of(&rendered).known(), known.into());
+
+    let stamped = "policy: t\nrules: [{id: a, action: allow, to: [{hosts: [c.test]}], stamp: {set: \
+                   {authorization: \"Bearer {secret:KEY}\"}}}]\n";
+    let errors = istio(stamped, &gateway("egress")).err().unwrap_or_default();
+    assert!(
+        matches!(&errors[..], [(path, it)] if path == "$.spec.dataplane" && it.contains("stamps `{secret:KEY}`")),
+        "{errors:?}"
+    );
+
+    let errors = istio(policy, &gateway("istio-system")).err().unwrap_or_default();
+    assert!(
+        matches!(&errors[..], [(path, it)] if path == "$.metadata.namespace" && it.contains("of its own")),
+        "{errors:?}"
+    );
+}
+
+/// The network first, then the guard and all else, the hosts last; and everything names the waypoint.
+#[test]
+fn a_waypoint_has_its_guard_before_its_pods_and_its_hosts_last() {
+    for (name, policy, gateway) in AMBIENT {
+        let objects = Objects::of_files(policy, gateway);
+        let first = objects.list("kustomization.yaml");
+        let place = |file: &str| first.iter().position(|it| it == file).expect(file);
+        let plugins: Vec<_> =
+            first.iter().filter(|it| it.contains("plugin") || it.contains("extension")).collect();
+        assert_eq!(plugins.len(), 2, "{name}: {first:?}");
+        assert!(
+            ["namespace.yaml", "network-policy.yaml", "guard.yaml"]
+                .iter()
+                .zip(&first)
+                .all(|(a, b)| a == b),
+            "{name}: {first:?}"
+        );
+        assert!(plugins.iter().all(|plugin| place(plugin) > place("guard.yaml")));
+        assert_eq!(place("waypoint.yaml"), first.len() - 1, "{name}: {first:?}");
+        assert!(
+            first.iter().all(|file| !objects.kinds_of(file).contains("ServiceEntry")),
+            "{name}"
+        );
+        for folder in ["", "hosts/", "workloads/"] {
+            assert_eq!(objects.kustomization(folder)["sortOptions"], json!({"order": "fifo"}));
+        }
+        // Every object is in one of the lists.
+        let mut listed: BTreeSet<_> = first.iter().cloned().collect();
+        listed.insert("hosts/service-entries.yaml".to_owned());
+        listed.insert("workloads/network-policies.yaml".to_owned());
+        let written = objects.files.keys().filter(|path| {
+            path.ends_with(".yaml")
+                && !path.ends_with("kustomization.yaml")
+                && *path != "mesh-config.yaml"
+        });
+        assert_eq!(written.cloned().collect::<BTreeSet<_>>(), listed, "{name}");
+        let order = &objects.files["ORDER.txt"];
+        let commands = [
+            "apply -k workloads",
+            "apply -k .",
+            "-n egress wait --for=condition=Programmed --timeout=5m gateway/out-waypoint",
+            "apply -k hosts",
+            "delete -k hosts",
+            "delete -k .",
+            "delete -k workloads",
+        ];
+        let places = commands.map(|command| order.find(&format!("kubectl {command}\n")));
+        assert!(places.is_sorted() && places[0].is_some(), "{name}: {places:?}");
+
+        let text = example(policy);
+        let policy = document(&text);
+        let guards: Vec<_> = objects.of_kind("EnvoyFilter").collect();
+        let shipped = document(&shipped("ambient/guard.yaml"));
+        let [guard] = guards[..] else { panic!("{name}: {guards:?}") };
+        assert_eq!(guard["spec"]["configPatches"], shipped["spec"]["configPatches"], "{name}");
+        let target = json!([{"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "out-waypoint"}]);
+        for kind in ["EnvoyFilter", "Telemetry", "TrafficExtension", "WasmPlugin"] {
+            for object in objects.of_kind(kind) {
+                assert_eq!(object["spec"]["targetRefs"], target, "{name}: {kind}");
+                assert_eq!(object["spec"].get("selector"), None, "{name}: {kind}");
+                assert_eq!(object["metadata"]["namespace"], "egress", "{name}: {kind}");
+            }
+        }
+        for plugin in objects.of_kind("TrafficExtension").chain(objects.of_kind("WasmPlugin")) {
+            let spec = &plugin["spec"];
+            assert_eq!(spec.get("wasm").unwrap_or(spec)["pluginConfig"], policy, "{name}");
+        }
+    }
+}
+
+/// The shipped waypoint, and the rendered one.
+#[test]
+fn a_waypoint_means_what_the_shipped_files_mean() {
+    let policy = document(&shipped("ambient/traffic-extension.yaml"));
+    let policy = policy["spec"]["wasm"]["pluginConfig"].to_string();
+    let gateway = |istio: &str| {
+        format!(
+            "apiVersion: egress-warden.dev/v1alpha1\nkind: EgressGateway\n\
+             metadata: {{name: egress, namespace: istio-egress}}\nspec: {{istio: \"{istio}\", dataplane: \
+             ambient, workloads: {{namespaces: [payments]}}}}\n"
+        )
+    };
+    let render = |version: &str| Objects::of(&istio(&policy, &gateway(version)).expect("files"));
+    let objects = render("1.30");
+    let mut count = 0;
+    for file in [
+        "namespace.yaml",
+        "network-policy.yaml",
+        "guard.yaml",
+        "traffic-extension.yaml",
+        "telemetry.yaml",
+        "destination-rule.yaml",
+        "waypoint.yaml",
+        "hosts/service-entry.yaml",
+        "workloads/network-policy.yaml",
+    ] {
+        let shipped = with_one_name(&document(&shipped(&format!("ambient/{file}"))));
+        let all: Vec<_> = objects.all.iter().map(with_one_name).collect();
+        assert!(all.contains(&shipped), "{file}: {shipped:#}\n{all:#?}");
+        count += 1;
+    }
+    assert_eq!(objects.all.len(), count);
+    let shipped_config = document(&shipped("ambient/mesh-config.yaml"));
+    assert_eq!(document(&objects.files["mesh-config.yaml"]), shipped_config);
+
+    let objects = render("1.29");
+    let mut plugin = with_one_name(objects.of_kind("WasmPlugin").next().expect("a plugin"));
+    // Of the versions that are known, each has it.
+    assert_eq!(plugin["spec"]["failStrategy"], "FAIL_RELOAD");
+    plugin["spec"]["failStrategy"] = json!("FAIL_CLOSE");
+    assert_eq!(plugin, with_one_name(&document(&shipped("ambient/wasm-plugin.yaml"))));
+    let telemetry = with_one_name(objects.of_kind("Telemetry").next().expect("settings"));
+    assert_eq!(telemetry, with_one_name(&document(&shipped("ambient/telemetry-1.29.yaml"))));
+}
+
+/// An object of a waypoint with one name for each thing, whether it is shipped or rendered. TLS that is the
+/// same on all ports of a host stands for that of the only port.
+fn with_one_name(object: &Value) -> Value {
+    let names = [
+        ("\"waypoint\"", "\"egress-waypoint\""),
+        ("\"waypoint-out\"", "\"egress-out\""),
+        ("\"out-through-the-mesh-only\"", "\"egress-only\""),
+        ("\"http-80\"", "\"http\""),
+    ];
+    let text = names.iter().fold(object.to_string(), |text, (from, to)| text.replace(from, to));
+    let mut object: Value = serde_json::from_str(&text).expect("JSON");
+    if object["kind"] == "DestinationRule" {
+        let policy = &mut object["spec"]["trafficPolicy"];
+        if let [of_port] = list(&policy["portLevelSettings"]).collect::<Vec<_>>()[..] {
+            assert_eq!(of_port["port"]["number"], 80);
+            *policy = json!({"tls": of_port["tls"]});
+        }
+    }
+    object
 }
 
 proptest! {
@@ -330,6 +532,86 @@ proptest! {
         let (to_gateway, out) = objects.legs();
         prop_assert_eq!(to_gateway, planned.clone(), "to the gateway");
         prop_assert_eq!(out, planned, "out");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
+
+    /// At a waypoint the ServiceEntries are the whole path: wider or narrower than the plan is an error.
+    #[test]
+    fn what_is_planned_is_known_at_the_waypoint_and_nothing_else_is(
+        (policy, mut gateway) in (policies(), gateways())
+    ) {
+        gateway["spec"]["dataplane"] = json!("ambient");
+        gateway["spec"].as_object_mut().expect("a spec").remove("ports");
+        let rendered = match istio(&policy.to_string(), &gateway.to_string()) {
+            Ok(rendered) => rendered,
+            Err(errors) => {
+                prop_assert!(errors.iter().all(|(_, it)| it.contains("HTTP and TLS on port") || it.contains("other endpoints")), "{errors:?}");
+                return Ok(());
+            }
+        };
+        let has_loss = |kinds: &[&str], host: &str| {
+            rendered.losses.iter().any(|(kind, it)| kinds.contains(&kind.as_str()) && it == host)
+        };
+        let mut planned = BTreeMap::new();
+        for line in &rendered.plan {
+            let [at, way, target] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
+            let (host, port) = at.rsplit_once(':').expect("a port");
+            if has_loss(&["address", "short-name", "odd-name"], host) {
+                continue;
+            }
+            if host.starts_with("*.") && way == "passthrough" {
+                prop_assert!(has_loss(&["not-looked-up"], host), "{line}");
+                continue;
+            }
+            let key = (host.to_owned(), port.parse::<u64>().expect("a port"));
+            planned.insert(key, (way.to_owned(), target.parse::<u64>().expect("a port")));
+        }
+        let objects = Objects::of(&rendered);
+        prop_assert_eq!(objects.known(), planned.keys().cloned().collect());
+        let mut connections = BTreeSet::new();
+        for entry in objects.of_kind("ServiceEntry") {
+            prop_assert_eq!(&entry["metadata"]["labels"]["istio.io/use-waypoint"], "egress-waypoint");
+            let host = text(&entry["spec"]["hosts"][0]);
+            let is_wildcard = host.starts_with("*.");
+            prop_assert_eq!(entry["spec"]["resolution"] == "DYNAMIC_DNS", is_wildcard);
+            for port in list(&entry["spec"]["ports"]) {
+                let number = number(&port["number"]);
+                let (way, target) = &planned[&(host.clone(), number)];
+                let is_tls = way == "passthrough";
+                prop_assert_eq!(&port["protocol"], if is_tls { "TLS" } else { "HTTP" });
+                if !is_wildcard {
+                    prop_assert_eq!(port.get("targetPort").and_then(Value::as_u64).unwrap_or(number), *target);
+                }
+                connections.extend(is_tls.then_some(number));
+                let rules = objects.of_kind("DestinationRule").filter(|it| it["spec"]["host"] == json!(host));
+                let started = rules
+                    .flat_map(|it| list(&it["spec"]["trafficPolicy"]["portLevelSettings"]))
+                    .filter(|it| it["port"]["number"] == number && it["tls"]["mode"] == "SIMPLE")
+                    .count();
+                prop_assert_eq!(started, usize::from(way == "originate"));
+            }
+        }
+        // A filter for each port of connections, and none before requests.
+        let plugins = objects.of_kind("TrafficExtension").chain(objects.of_kind("WasmPlugin"));
+        let mut judged = BTreeSet::new();
+        for plugin in plugins {
+            let spec = &plugin["spec"];
+            let wasm = spec.get("wasm").unwrap_or(spec);
+            let ports: Vec<_> = list(&spec["match"]).flat_map(|it| list(&it["ports"])).collect();
+            if wasm.get("type").is_none() {
+                prop_assert!(ports.is_empty());
+                continue;
+            }
+            prop_assert_eq!(ports.len(), 1);
+            let port = number(&ports[0]["number"]);
+            let root = if port == 443 { "connections".to_owned() } else { format!("connections:{port}") };
+            prop_assert_eq!(&wasm["pluginName"], &root);
+            prop_assert!(judged.insert(port));
+        }
+        prop_assert_eq!(judged, connections);
     }
 }
 
@@ -481,6 +763,10 @@ impl Objects {
         if objects.has_file("hosts/kustomization.yaml") {
             let hosts = objects.list("hosts/kustomization.yaml");
             paths.extend(hosts.iter().map(|path| format!("hosts/{path}")));
+        }
+        if objects.has_file("workloads/kustomization.yaml") {
+            let workloads = objects.list("workloads/kustomization.yaml");
+            paths.extend(workloads.iter().map(|path| format!("workloads/{path}")));
         }
         objects.all = paths.iter().flat_map(|path| documents(&objects.files[path])).collect();
         objects

@@ -5,7 +5,7 @@ use crate::console::{Console, Format, GOOD, NAME, counted, styled};
 use crate::diagnostics::{self, Diagnostic};
 use crate::failure::{Failure, Outcome};
 use crate::finding::Finding;
-use crate::render::gateway::GatewayFile;
+use crate::render::gateway::{Dataplane, GatewayFile};
 use crate::render::istio::{self, File, IstioError, MARK, MAX_OBJECT, Rendering};
 use serde_json::json;
 use std::fs;
@@ -21,7 +21,8 @@ Example:
 
 The second step makes the hosts known to the mesh. It comes last, and when you
 delete it comes first: a sidecar that knows a host and has no route to the gateway
-dials the host itself, past the policy. `ORDER.txt` in the folder has all steps.
+dials the host itself, past the policy. `ORDER.txt` in the folder has all steps. For
+a waypoint of Istio's ambient mode there is a step before these, and a wait between.
 
 Files of an earlier render are replaced. A file of the same name that was written
 by somebody else is not touched, and nothing is written.
@@ -96,7 +97,13 @@ fn tell(
     let (name, revision) = (styled(NAME, &folder), styled(GOOD, revision));
     console.line(format_args!("{name}: {revision}, {routes} for {hosts}, {files}"))?;
     let server_side = if is_large { " --server-side" } else { "" };
+    if rendering.files.iter().any(|file| file.path == "workloads/kustomization.yaml") {
+        console.line(format_args!("  kubectl apply{server_side} -k {folder}/workloads"))?;
+    }
     console.line(format_args!("  kubectl apply{server_side} -k {folder}"))?;
+    if request.gateway.dataplane == Dataplane::Ambient && rendering.hosts > 0 {
+        console.line("  wait until the waypoint is ready (ORDER.txt), then")?;
+    }
     if rendering.hosts > 0 {
         console.line(format_args!("  kubectl apply{server_side} -k {folder}/hosts"))?;
     }
@@ -115,13 +122,16 @@ struct Folder<'f> {
 }
 
 /// Names under which kustomize looks for its list.
-const LISTS: [&str; 6] = [
+const LISTS: [&str; 9] = [
     "kustomization.yaml",
     "kustomization.yml",
     "Kustomization",
     "hosts/kustomization.yaml",
     "hosts/kustomization.yml",
     "hosts/Kustomization",
+    "workloads/kustomization.yaml",
+    "workloads/kustomization.yml",
+    "workloads/Kustomization",
 ];
 
 impl Folder<'_> {
@@ -138,9 +148,10 @@ impl Folder<'_> {
                 ));
             }
         }
-        let hosts = self.path.join("hosts");
-        for stale in earlier(self.path)?.into_iter().chain(earlier(&hosts)?) {
-            fs::remove_file(&stale).map_err(|error| failed(&stale, &error))?;
+        for folder in ["", "hosts", "workloads"] {
+            for stale in earlier(&self.path.join(folder))? {
+                fs::remove_file(&stale).map_err(|error| failed(&stale, &error))?;
+            }
         }
         for file in self.files {
             let path = self.path.join(file.path);

@@ -8,10 +8,16 @@ use std::borrow::Cow;
 pub(crate) enum IstioError {
     /// A form that is not written yet.
     NotYet { key: &'static str, value: &'static str, other: &'static str },
+    /// A waypoint in the namespace of the control plane.
+    NamespaceOfIstio,
+    /// A waypoint among the workloads that it is for.
+    NamespaceOfWorkloads { namespace: String },
+    /// A credential for a proxy whose pods are istiod's.
+    WaypointSecret { name: String },
     /// Callers of a route dial a port that the gateway's Service has not.
     NoServicePort { port: u16 },
     /// HTTP for one host and TLS for another, on one port.
-    TwoProtocols { port: u16 },
+    TwoProtocols { port: u16, is_ambient: bool },
     /// One host's ways have different endpoints.
     TwoEndpoints { host: String },
     /// A wildcard of HTTP whose names are to be dialled on a port that no request names.
@@ -26,10 +32,27 @@ impl Message for IstioError {
             Self::NotYet { key, value, .. } => {
                 format!("`{key}: {value}`, which is not written yet").into()
             }
+            Self::NamespaceOfIstio => "the namespace of Istio for a waypoint: `istio.io/use-waypoint` \
+                 holds for all of a namespace, and deleting takes it away"
+                .into(),
+            Self::NamespaceOfWorkloads { namespace } => format!(
+                "`{namespace}` as the namespace of workloads and of their waypoint: who writes there \
+                 can open hosts"
+            )
+            .into(),
+            Self::WaypointSecret { name } => format!(
+                "`dataplane: ambient`, and a policy that stamps `{{secret:{name}}}`: istiod starts the \
+                 waypoint's pods, without that variable"
+            )
+            .into(),
             Self::NoServicePort { port } => {
                 format!("port {port}, which is none of the gateway's Service").into()
             }
-            Self::TwoProtocols { port } => format!(
+            Self::TwoProtocols { port, is_ambient: true } => format!(
+                "HTTP and TLS on port {port}: Istio adds a filter for connections by the port alone"
+            )
+            .into(),
+            Self::TwoProtocols { port, is_ambient: false } => format!(
                 "HTTP and TLS on port {port}: a sidecar has one listener for the external hosts of \
                  a port"
             )
@@ -52,6 +75,12 @@ impl Message for IstioError {
     fn remedy(&self) -> Cow<'_, str> {
         match self {
             Self::NotYet { key, other, .. } => format!("write `{key}: {other}`").into(),
+            Self::NamespaceOfIstio | Self::NamespaceOfWorkloads { .. } => {
+                "give the waypoint a namespace of its own".into()
+            }
+            Self::WaypointSecret { .. } => {
+                "write `dataplane: sidecar`, or leave the credential out of the policy".into()
+            }
             Self::NoServicePort { .. } => {
                 "write it under `ports` of the description, with all others".into()
             }
@@ -88,6 +117,10 @@ pub(crate) enum LossKind {
     },
     /// `sni: match` for the names under a wildcard.
     ServerName,
+    /// Names under a wildcard that a waypoint does not look up: TLS, or with `endpoints`.
+    NotLookedUp {
+        port: u16,
+    },
 }
 
 impl LossKind {
@@ -99,12 +132,13 @@ impl LossKind {
             Self::OddName => "odd-name",
             Self::UnknownCaller { .. } => "unknown-caller",
             Self::ServerName => "server-name",
+            Self::NotLookedUp { .. } => "not-looked-up",
         }
     }
 
     /// Whether there is no route at all.
     pub(super) fn is_without_route(self) -> bool {
-        matches!(self, Self::Address | Self::ShortName | Self::OddName)
+        matches!(self, Self::Address | Self::ShortName | Self::OddName | Self::NotLookedUp { .. })
     }
 }
 
@@ -136,6 +170,10 @@ impl Message for Loss {
                 "`{host}` on port {port}: callers are unknown there, so rules with `from` never \
                  allow and `identity: required` refuses"
             ),
+            LossKind::NotLookedUp { port } => format!(
+                "no route for `{host}` on port {port}: at a waypoint the names under a wildcard are \
+                 looked up, and for HTTP only"
+            ),
             LossKind::ServerName => {
                 format!("`{host}`: a sidecar sends one server name for all names under it, so `sni: match` refuses them")
             }
@@ -150,6 +188,9 @@ impl Message for Loss {
             LossKind::OddName => "use another name of the host",
             LossKind::UnknownCaller { .. } => {
                 "name the hosts: within the mesh's mutual TLS a server name must be known"
+            }
+            LossKind::NotLookedUp { .. } => {
+                "name the hosts, or let callers speak HTTP, in a way without `endpoints`"
             }
             LossKind::ServerName => "name the hosts, or leave `sni: match` out",
         }

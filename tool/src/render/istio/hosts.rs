@@ -1,5 +1,6 @@
 //! The hosts that the mesh knows: ServiceEntries, the last step.
 
+use super::ambient::waypoint;
 use super::{File, Host, Mesh, documents, has_dynamic_dns, is_http, is_looked_up, rules};
 use crate::policy_text::quoted;
 use std::fmt::Write as _;
@@ -14,8 +15,23 @@ The addresses come from DNS at the gateway. A name that resolves to a private ad
 (../network-policy.yaml), or for `endpoints` of a way.
 ";
 
+const OF_AMBIENT: &str = "\
+Makes the hosts known to the mesh, behind the waypoint. istiod gives each an address of its own, and that address, not the
+host that a request names, chooses the way out.
+
+Apply them last, when the waypoint is ready, and delete them first: without a waypoint ztunnel dials such a host itself,
+past the policy, and in clear text where it is the waypoint that starts the TLS.
+
+The addresses behind them come from DNS at the waypoint. A name that resolves to a private address is for the network to
+stop (../network-policy.yaml), or for `endpoints` of a way.
+";
+
 const DYNAMIC: &str = "
 The names under a wildcard are looked up one by one (../wildcards.yaml).
+";
+
+const DYNAMIC_OF_AMBIENT: &str = "
+The names under a wildcard are looked up one by one (DYNAMIC_DNS).
 ";
 
 pub(super) fn write(mesh: &Mesh<'_>, files: &mut Vec<File>) {
@@ -24,13 +40,21 @@ pub(super) fn write(mesh: &Mesh<'_>, files: &mut Vec<File>) {
     }
     let entries = mesh.hosts.iter().map(|host| entry(mesh, host)).collect();
     let has_wildcards = mesh.routes().any(is_looked_up);
-    let comment = format!("{COMMENT}{}", if has_wildcards { DYNAMIC } else { "" });
+    let comment = match (mesh.is_ambient(), has_wildcards) {
+        (true, false) => OF_AMBIENT.to_owned(),
+        (true, true) => format!("{OF_AMBIENT}{DYNAMIC_OF_AMBIENT}"),
+        (false, false) => COMMENT.to_owned(),
+        (false, true) => format!("{COMMENT}{DYNAMIC}"),
+    };
     mesh.add(files, "hosts/service-entries.yaml", &comment, &documents(entries));
 }
 
 fn entry(mesh: &Mesh<'_>, host: &Host<'_>) -> String {
     let name = quoted(&host.host.text());
     let mut text = mesh.head("networking.istio.io/v1", "ServiceEntry", &host.name);
+    if mesh.is_ambient() {
+        let _ = writeln!(text, "  labels:\n    istio.io/use-waypoint: {}", waypoint(mesh));
+    }
     let _ = writeln!(text, "spec:\n  hosts: [{name}]\n  location: MESH_EXTERNAL");
     let _ = writeln!(text, "  resolution: {}\n  ports:", resolution(mesh, host));
     for route in &host.routes {
@@ -62,7 +86,7 @@ fn endpoints<'r>(host: &Host<'r>) -> Vec<String> {
 fn resolution(mesh: &Mesh<'_>, host: &Host<'_>) -> &'static str {
     let is_dynamic = host.routes.iter().any(|route| is_looked_up(route));
     match (is_dynamic, endpoints(host).is_empty()) {
-        (true, _) if has_dynamic_dns(mesh.gateway.istio) => "DYNAMIC_DNS",
+        (true, _) if has_dynamic_dns(mesh.gateway) => "DYNAMIC_DNS",
         // The gateway's cluster is that of ../wildcards.yaml.
         (true, _) => "NONE",
         (false, true) => "DNS",

@@ -9,6 +9,7 @@ use crate::render::template::fill;
 const MESH_CONFIG: &str = include_str!("../../../../envoy/istio/mesh-config.yaml");
 const GATEWAY_VALUES: &str = include_str!("../../../../envoy/istio/gateway-values.yaml");
 const ORDER: &str = include_str!("order.txt");
+const ORDER_OF_AMBIENT: &str = include_str!("order_ambient.txt");
 
 const OF_MESH: &str = "\
 Helm values for the chart `istiod` of Istio (an IstioOperator takes the same `meshConfig` under `spec`). They are for the
@@ -38,6 +39,28 @@ Step 2 of 2: the external hosts become known to the mesh. `kubectl apply@server_
 Delete in the opposite order: this folder first, then the one above.
 ";
 
+const WORKLOADS_OF_AMBIENT: &str = "\
+Step 1 of 3: the workloads' ways out close. `kubectl apply@server_side@ -k` this folder.
+
+It comes first and goes last (../ORDER.txt).
+";
+
+const FIRST_OF_AMBIENT: &str = "\
+Step 2 of 3: the filter, the guard and the waypoint. `kubectl apply@server_side@ -k` this folder.
+
+Step 1 is workloads/: the network closes every other way out. Step 3 is hosts/: the ServiceEntries (ORDER.txt). As soon as
+ztunnel knows a host and has no waypoint for it, it dials the host itself: past the policy, and in clear text where the
+waypoint is to start the TLS. So hosts/ comes when the waypoint is ready, and goes first.
+
+Not in this list: mesh-config.yaml has values for Istio's Helm chart.
+";
+
+const SECOND_OF_AMBIENT: &str = "\
+Step 3 of 3: the external hosts become known to the mesh. `kubectl apply@server_side@ -k` this folder.
+
+Before it, wait until the waypoint is ready. Delete in the opposite order: this folder first (../ORDER.txt).
+";
+
 /// In the order in which they are applied. The guards are first: they refuse everything until the filter
 /// answers.
 const FIRST_FILES: [&str; 14] = [
@@ -56,26 +79,56 @@ const FIRST_FILES: [&str; 14] = [
     "virtual-services.yaml",
     "workloads.yaml",
 ];
+/// The same of a waypoint, whose guard is there before its pods are.
+const FIRST_FILES_OF_AMBIENT: [&str; 10] = [
+    "namespace.yaml",
+    "network-policy.yaml",
+    "guard.yaml",
+    "traffic-extension.yaml",
+    "traffic-extension-connections.yaml",
+    "wasm-plugin.yaml",
+    "wasm-plugin-connections.yaml",
+    "telemetry.yaml",
+    "destination-rules.yaml",
+    "waypoint.yaml",
+];
+const WORKLOADS_FILE: &str = "network-policies.yaml";
 const SECOND_FILE: &str = "service-entries.yaml";
 
 pub(super) fn write(mesh: &Mesh<'_>, files: &mut Vec<File>) {
     let is_large = largest(files).is_some();
     let server_side = if is_large { " --server-side" } else { "" };
     let values = [("server_side", server_side)];
-    let resources: Vec<_> = FIRST_FILES
-        .into_iter()
-        .filter(|path| files.iter().any(|file| file.path == *path))
-        .collect();
-    mesh.add(files, "kustomization.yaml", &fill(FIRST, &values), &kustomization(mesh, &resources));
+    let (first, second, order): (&[&'static str], _, _) = match mesh.is_ambient() {
+        true => (&FIRST_FILES_OF_AMBIENT, [FIRST_OF_AMBIENT, SECOND_OF_AMBIENT], ORDER_OF_AMBIENT),
+        false => (&FIRST_FILES, [FIRST, SECOND], ORDER),
+    };
+    let [first_comment, second_comment] = second.map(|comment| fill(comment, &values));
+    let is_written = |path: &&&str| files.iter().any(|file| file.path == **path);
+    let resources: Vec<_> = first.iter().filter(is_written).copied().collect();
+    mesh.add(files, "kustomization.yaml", &first_comment, &kustomization(mesh, &resources));
     if !mesh.hosts.is_empty() {
         let text = kustomization(mesh, &[SECOND_FILE]);
-        mesh.add(files, "hosts/kustomization.yaml", &fill(SECOND, &values), &text);
+        mesh.add(files, "hosts/kustomization.yaml", &second_comment, &text);
     }
+    match mesh.is_ambient() {
+        true if mesh.gateway.workloads.is_empty() => {}
+        true => {
+            let (comment, text) =
+                (fill(WORKLOADS_OF_AMBIENT, &values), kustomization(mesh, &[WORKLOADS_FILE]));
+            mesh.add(files, "workloads/kustomization.yaml", &comment, &text);
+        }
+        false => write_values(mesh, files),
+    }
+    mesh.add(files, "ORDER.txt", &order_text(mesh, order, is_large), "");
+    files.sort_by_key(|file| file.path);
+}
+
+/// Values for Istio's own charts.
+fn write_values(mesh: &Mesh<'_>, files: &mut Vec<File>) {
     let mesh_config = body(MESH_CONFIG).replacen(FIELDS, FIELDS_HERE, 1);
     mesh.add(files, "mesh-config.yaml", OF_MESH, &mesh_config);
     mesh.add(files, "gateway-values.yaml", &gateway_comment(mesh), &gateway_values(mesh));
-    mesh.add(files, "ORDER.txt", &order(mesh, is_large), "");
-    files.sort_by_key(|file| file.path);
 }
 
 /// The largest object that `kubectl apply` refuses without `--server-side`: its file and its bytes.
@@ -157,19 +210,37 @@ const ENVIRONMENT: &str = "\
 envVarFrom:
 ";
 
-fn order(mesh: &Mesh<'_>, is_large: bool) -> String {
+fn order_text(mesh: &Mesh<'_>, order: &str, is_large: bool) -> String {
     let told = told(mesh);
     let told = match told.is_empty() {
         true => String::new(),
         false => format!("What is not routed as the policy has it:\n\n{told}"),
     };
-    let workloads = match mesh.gateway.workloads.is_empty() {
-        true => NO_WORKLOADS,
-        false => "",
+    let has_workloads = !mesh.gateway.workloads.is_empty();
+    let workloads = match (has_workloads, mesh.is_ambient()) {
+        (true, _) => "",
+        (false, false) => NO_WORKLOADS,
+        (false, true) => NO_WORKLOADS_OF_AMBIENT,
     };
+    let step = |text: String| if has_workloads { text } else { String::new() };
+    let server_side = if is_large { " --server-side" } else { "" };
+    let first = step(format!("  kubectl apply{server_side} -k workloads\n"));
+    let last = step("  kubectl delete -k workloads\n".to_owned());
+    let namespaces: String = mesh
+        .gateway
+        .workloads
+        .iter()
+        .map(|namespace| {
+            format!("  kubectl label namespace {namespace} istio.io/dataplane-mode=ambient\n")
+        })
+        .collect();
     let large = if is_large { LARGE } else { "" };
     let values = [
-        ("server_side", if is_large { " --server-side" } else { "" }),
+        ("server_side", server_side),
+        ("first", &first),
+        ("last", &last),
+        ("namespaces", &namespaces),
+        ("waypoint", &super::ambient::waypoint(mesh)),
         ("namespace", mesh.gateway.namespace),
         ("gateway", mesh.gateway.name),
         ("ports", &ports(&mesh.gateway.ports)),
@@ -177,12 +248,17 @@ fn order(mesh: &Mesh<'_>, is_large: bool) -> String {
         ("workloads", workloads),
         ("told", &told),
     ];
-    fill(ORDER, &values)
+    fill(order, &values)
 }
 
 const NO_WORKLOADS: &str = "
 No NetworkPolicy closes the workloads' other ways out: name their namespaces under `spec.workloads.namespaces` of the
 gateway's description. A sidecar is no boundary against its own workload.
+";
+
+const NO_WORKLOADS_OF_AMBIENT: &str = "
+No NetworkPolicy closes the workloads' other ways out: name their namespaces under `spec.workloads.namespaces` of the
+gateway's description. ztunnel passes on what it does not know, whatever `outboundTrafficPolicy` of the mesh says.
 ";
 
 const LARGE: &str = "

@@ -5,6 +5,7 @@
 //! without the others. The ServiceEntries are a step of their own: a sidecar that knows a host and has no
 //! route to the gateway for it dials the host itself, past the policy.
 
+mod ambient;
 mod error;
 mod hosts;
 mod install;
@@ -88,15 +89,20 @@ pub(crate) fn render(
     gateway: &Gateway<'_>,
     plan: &Plan<'_>,
 ) -> Result<Rendering, Vec<Finding<IstioError>>> {
-    let errors = errors_of(gateway, plan);
+    let errors = errors_of(policy, gateway, plan);
     if !errors.is_empty() {
         return Err(errors);
     }
     let mesh = Mesh::of(config, policy, gateway, plan);
     let mut files = Vec::new();
-    proxy::write(&mesh, &mut files);
-    ways::write(&mesh, &mut files);
-    wildcards::write(&mesh, &mut files);
+    match gateway.dataplane {
+        Dataplane::Ambient => ambient::write(&mesh, &mut files),
+        Dataplane::Sidecar => {
+            proxy::write(&mesh, &mut files);
+            ways::write(&mesh, &mut files);
+            wildcards::write(&mesh, &mut files);
+        }
+    }
     network::write(&mesh, &mut files);
     hosts::write(&mesh, &mut files);
     install::write(&mesh, &mut files);
@@ -115,7 +121,7 @@ impl<'r> Mesh<'r> {
         let mut by_host: BTreeMap<&RouteHost, Vec<&Route<'_>>> = BTreeMap::new();
         let rules: Rules<'_, '_> = policy.rules.iter().map(|rule| (rule.id, rule)).collect();
         for route in &plan.routes {
-            let lost = losses_of(&policy.settings, &rules, route);
+            let lost = losses_of(&policy.settings, &rules, gateway, route);
             let is_routed = !lost.iter().any(|kind| kind.is_without_route());
             losses.extend(lost.into_iter().map(|kind| at_rule(policy, &rules, route, kind)));
             if is_routed {
@@ -133,6 +139,10 @@ impl<'r> Mesh<'r> {
 
     fn routes(&self) -> impl Iterator<Item = &'r Route<'r>> {
         self.hosts.iter().flat_map(|host| host.routes.iter().copied())
+    }
+
+    fn is_ambient(&self) -> bool {
+        self.gateway.dataplane == Dataplane::Ambient
     }
 
     fn has_http(&self) -> bool {
@@ -205,9 +215,11 @@ fn is_looked_up(route: &Route<'_>) -> bool {
     route.host.is_wildcard() && route.way.endpoints.is_empty()
 }
 
-/// Whether this Istio makes a gateway's cluster of a ServiceEntry with `resolution: DYNAMIC_DNS`.
-fn has_dynamic_dns(version: IstioVersion) -> bool {
-    version.minor >= 31
+/// Whether this Istio makes a cluster of a ServiceEntry with `resolution: DYNAMIC_DNS`: from 1.28 on at a
+/// waypoint, for HTTP, and later at a gateway.
+fn has_dynamic_dns(gateway: &Gateway<'_>) -> bool {
+    let first = if gateway.dataplane == Dataplane::Ambient { 28 } else { 31 };
+    gateway.istio >= IstioVersion { minor: first }
 }
 
 /// `by a, b`: the rules that may allow a route.
@@ -222,7 +234,12 @@ fn rules(route: &Route<'_>) -> String {
 }
 
 /// What keeps a route from being one of Istio's, and what is lost on it.
-fn losses_of(settings: &Settings, rules: &Rules<'_, '_>, route: &Route<'_>) -> Vec<LossKind> {
+fn losses_of(
+    settings: &Settings,
+    rules: &Rules<'_, '_>,
+    gateway: &Gateway<'_>,
+    route: &Route<'_>,
+) -> Vec<LossKind> {
     let host = &route.host;
     let is_label = |it: &str| it.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'-');
     if matches!(host.form, HostForm::Address(_)) {
@@ -233,6 +250,11 @@ fn losses_of(settings: &Settings, rules: &Rules<'_, '_>, route: &Route<'_>) -> V
     }
     if !host.name.split('.').all(is_label) {
         return vec![LossKind::OddName];
+    }
+    if gateway.dataplane == Dataplane::Ambient {
+        // Callers are known by their tunnel, within which no name of TLS is.
+        let is_lost = host.is_wildcard() && (!is_http(route) || !is_looked_up(route));
+        return is_lost.then_some(LossKind::NotLookedUp { port: route.port }).into_iter().collect();
     }
     let mut losses = Vec::new();
     if host.is_wildcard() && !is_http(route) && asks_callers(settings, rules, route) {
@@ -290,12 +312,13 @@ fn place_of_host<'n>(rule: &RuleSource<'n>, host: &RouteHost) -> Option<(String,
 }
 
 /// What keeps a description from being one for Istio.
-fn errors_of(gateway: &Gateway<'_>, plan: &Plan<'_>) -> Vec<Finding<IstioError>> {
-    let mut errors = Vec::new();
-    if gateway.dataplane == Dataplane::Ambient {
-        let kind = IstioError::NotYet { key: "dataplane", value: "ambient", other: "sidecar" };
-        errors.push(at("$.spec.dataplane", kind));
-    }
+fn errors_of(
+    policy: &Source<'_>,
+    gateway: &Gateway<'_>,
+    plan: &Plan<'_>,
+) -> Vec<Finding<IstioError>> {
+    let is_ambient = gateway.dataplane == Dataplane::Ambient;
+    let mut errors = if is_ambient { ambient::errors_of(policy, gateway) } else { Vec::new() };
     if gateway.routes == RouteForm::GatewayApi {
         let (value, other) = ("gateway-api", "virtual-service");
         errors.push(at("$.spec.routes", IstioError::NotYet { key: "routes", value, other }));
@@ -304,11 +327,12 @@ fn errors_of(gateway: &Gateway<'_>, plan: &Plan<'_>) -> Vec<Finding<IstioError>>
     let mut endpoints = BTreeMap::new();
     for route in &plan.routes {
         let port = route.port;
-        if !gateway.ports.contains(&port) {
+        // A waypoint takes its ports from the ServiceEntries.
+        if !is_ambient && !gateway.ports.contains(&port) {
             errors.push(at_way(route, IstioError::NoServicePort { port }));
         }
         if *protocols.entry(port).or_insert_with(|| is_http(route)) != is_http(route) {
-            errors.push(at_way(route, IstioError::TwoProtocols { port }));
+            errors.push(at_way(route, IstioError::TwoProtocols { port, is_ambient }));
         }
         let own = &route.way.endpoints;
         if *endpoints.entry(&route.host).or_insert(own) != own {
@@ -334,7 +358,7 @@ fn wildcard_error(gateway: &Gateway<'_>, route: &Route<'_>) -> Option<IstioError
         }
     }
     let is_secret = matches!(route.way.authorities, Authorities::Secret(_));
-    (is_secret && !has_dynamic_dns(gateway.istio)).then_some(IstioError::WildcardSecret { host })
+    (is_secret && !has_dynamic_dns(gateway)).then_some(IstioError::WildcardSecret { host })
 }
 
 /// An error about the way of a route.

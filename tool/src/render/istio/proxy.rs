@@ -2,7 +2,7 @@
 //!
 //! The guards are those that this project ships and tests.
 
-use super::{File, Mesh, documents, labels};
+use super::{File, Mesh, ambient, documents, labels};
 use crate::policy_text::quoted;
 use crate::render::policy_json::{policy_yaml, secrets};
 use crate::render::template::fill;
@@ -35,6 +35,15 @@ pub(super) fn write(mesh: &Mesh<'_>, files: &mut Vec<File>) {
         let values = [("head", &*wait_head(mesh)), ("labels", &*labels(mesh.gateway, ""))];
         mesh.add(files, "wait.yaml", &head_comment(WAIT), &fill(body(WAIT), &values));
     }
+    write_plugins(mesh, files);
+    let telemetry = if has_traffic_extension(mesh) { TELEMETRY } else { TELEMETRY_1_29 };
+    let comment = if has_traffic_extension(mesh) { NO_PROPAGATION } else { NO_SPANS };
+    let text = adapted(mesh, telemetry, "egress-gateway", "-gateway");
+    mesh.add(files, "telemetry.yaml", comment, &text);
+}
+
+/// The filter with the policy: for requests, and for connections.
+pub(super) fn write_plugins(mesh: &Mesh<'_>, files: &mut Vec<File>) {
     if mesh.has_http() {
         let comment = plugin_comment(mesh, "requests");
         mesh.add(files, plugin_path(mesh, false), &comment, &plugin(mesh, None));
@@ -44,10 +53,6 @@ pub(super) fn write(mesh: &Mesh<'_>, files: &mut Vec<File>) {
         let comment = format!("{}\n{OF_CONNECTIONS}", plugin_comment(mesh, "connections"));
         mesh.add(files, plugin_path(mesh, true), &comment, &documents(plugins));
     }
-    let telemetry = if has_traffic_extension(mesh) { TELEMETRY } else { TELEMETRY_1_29 };
-    let comment = if has_traffic_extension(mesh) { NO_PROPAGATION } else { NO_SPANS };
-    let text = adapted(mesh, telemetry, "egress-gateway", "-gateway");
-    mesh.add(files, "telemetry.yaml", comment, &text);
 }
 
 const NO_PROPAGATION: &str = "\
@@ -169,7 +174,7 @@ fn plugin(mesh: &Mesh<'_>, connections: Option<u16>) -> String {
     let pull_secret = pull_secret.map(|it| format!("imagePullSecret: {}\n", quoted(it)));
     let values = [
         ("head", &*mesh.head(api_version, kind_of_object, &name)),
-        ("labels", &*labels(gateway, "")),
+        ("target", &*target(mesh)),
         ("match", &*ports),
         ("type", &*kind),
         ("url", &*url),
@@ -179,6 +184,14 @@ fn plugin(mesh: &Mesh<'_>, connections: Option<u16>) -> String {
         ("policy", &*policy_yaml(mesh.policy.root)),
     ];
     fill(template, &values)
+}
+
+/// The proxies that a plugin is for.
+fn target(mesh: &Mesh<'_>) -> String {
+    match mesh.is_ambient() {
+        true => ambient::target(mesh),
+        false => format!("selector:\n  matchLabels:\n{}", labels(mesh.gateway, "    ")),
+    }
 }
 
 /// The variables of the gateway's pods that the stamps name.

@@ -228,9 +228,8 @@ fn server_name(mesh: &Mesh<'_>, host: &Host<'_>) -> String {
 }
 
 /// The TLS from the gateway to the external service, where the gateway starts it.
-fn to_service(mesh: &Mesh<'_>, host: &Host<'_>) -> Option<String> {
-    let has_own_cluster =
-        |route: &Route<'_>| is_looked_up(route) && !has_dynamic_dns(mesh.gateway.istio);
+pub(super) fn to_service(mesh: &Mesh<'_>, host: &Host<'_>) -> Option<String> {
+    let has_own_cluster = |route: &Route<'_>| is_looked_up(route) && !has_dynamic_dns(mesh.gateway);
     let starts_tls =
         |route: &&&Route<'_>| route.way.kind == WayKind::Originate && !has_own_cluster(route);
     let mut routes = host.routes.iter().filter(starts_tls).peekable();

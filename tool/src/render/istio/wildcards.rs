@@ -32,7 +32,7 @@ pub(super) fn write(mesh: &Mesh<'_>, files: &mut Vec<File>) {
     let mut patches = String::new();
     for host in &mesh.hosts {
         let routes = || host.routes.iter().filter(|route| is_looked_up(route));
-        if !has_dynamic_dns(mesh.gateway.istio) {
+        if !has_dynamic_dns(mesh.gateway) {
             patches.extend(routes().map(|route| cluster(host, route)));
         }
         if routes().any(|route| is_http(route)) {
@@ -51,7 +51,7 @@ pub(super) fn write(mesh: &Mesh<'_>, files: &mut Vec<File>) {
     text.push_str(&labels(mesh.gateway, "      "));
     text.push_str("  # After the guard's 100.\n  priority: 200\n  configPatches:\n");
     text.push_str(&patches);
-    let how = if has_dynamic_dns(mesh.gateway.istio) { BY_ISTIO } else { BY_FILTER };
+    let how = if has_dynamic_dns(mesh.gateway) { BY_ISTIO } else { BY_FILTER };
     mesh.add(files, "wildcards.yaml", &format!("{COMMENT}{how}"), &documents(vec![text]));
 }
 
