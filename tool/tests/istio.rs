@@ -68,6 +68,33 @@ fn every_object_has_a_name_of_its_own_that_is_a_label() {
     }
 }
 
+/// A name that YAML might take for something else is still one.
+#[test]
+fn names_are_texts() {
+    let schemas = CustomResources::load();
+    for (name, namespace) in [("123", "on"), ("1e5", "0x1f"), ("no", "1")] {
+        for dataplane in ["sidecar", "ambient"] {
+            let gateway = json!({
+                "apiVersion": "egress-warden.dev/v1alpha1",
+                "kind": "EgressGateway",
+                "metadata": {"name": name, "namespace": namespace},
+                "spec": {"dataplane": dataplane, "workloads": {"namespaces": ["7"]}},
+            });
+            let rendered = istio(&example("http.yaml"), &gateway.to_string()).expect("files");
+            let objects = Objects::of(&rendered);
+            for object in &objects.all {
+                let schema = schemas.schema_of(object).expect("a schema");
+                let schema = jsonschema::validator_for(schema).expect("a schema");
+                let errors: Vec<_> = schema.iter_errors(object).map(|it| it.to_string()).collect();
+                assert!(errors.is_empty(), "{errors:?} in {object}");
+            }
+            if dataplane == "sidecar" {
+                assert_eq!(objects.legs().1, objects.known());
+            }
+        }
+    }
+}
+
 /// The guards first, and no ServiceEntry before all else.
 #[test]
 fn the_guard_is_applied_first_and_the_hosts_last() {
@@ -724,11 +751,16 @@ fn a_folder_holds_one_render_and_what_others_wrote() {
     assert_eq!(render("wildcards.yaml", "wildcards-gateway.yaml").0, 0);
     assert!(out.join("wildcards.yaml").exists() && out.join("hosts/kustomization.yaml").exists());
     std::fs::write(out.join("notes.txt"), "mine").expect("a file");
+    assert_eq!(render("ambient.yaml", "ambient-gateway.yaml").0, 1);
+    assert!(out.join("workloads/kustomization.yaml").exists());
     assert_eq!(render("http.yaml", "http-gateway.yaml").0, 0);
+    assert!(
+        !out.join("wildcards.yaml").exists() && !out.join("workloads/kustomization.yaml").exists()
+    );
     assert!(!out.join("wildcards.yaml").exists() && !out.join("guard-connections.yaml").exists());
     assert_eq!(read(&out.join("notes.txt")), "mine");
 
-    for name in ["hosts/Kustomization", "guard.yaml"] {
+    for name in ["hosts/Kustomization", "workloads/kustomization.yml", "guard.yaml"] {
         std::fs::write(out.join(name), "mine").expect("a file");
         let before = read(&out.join("ORDER.txt"));
         let (code, _, told) = render("nothing.yaml", "http-gateway.yaml");

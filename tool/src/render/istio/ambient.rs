@@ -3,9 +3,8 @@
 //! The objects are those that this project ships and tests; what depends on the policy is written here.
 
 use super::proxy::{body, head_comment};
-use super::{File, Finding, ISTIO_NAMESPACE, IstioError, Mesh, at, documents, proxy, ways};
+use super::{File, Finding, ISTIO_NAMESPACE, IstioError, Mesh, at, documents, proxy, scalar, ways};
 use crate::policy_file::Source;
-use crate::policy_text::quoted;
 use crate::render::gateway::Gateway;
 use crate::render::policy_json::secrets;
 
@@ -116,7 +115,7 @@ fn adapted(mesh: &Mesh<'_>, shipped: &str, own: Option<(&str, &str)>) -> String 
         let own = mesh.own(own);
         text = text.replacen(&format!("\n  name: {name}\n"), &format!("\n  name: {own}\n"), 1);
     }
-    let namespace = quoted(namespace);
+    let namespace = scalar(namespace);
     for (shipped, own) in [
         (SHIPPED_BESIDE, "# The router adds".to_owned()),
         ("name: waypoint\n", format!("name: {waypoint}\n")),
@@ -135,7 +134,7 @@ const SHIPPED_BESIDE: &str = "# As in ../gateway-values.yaml: the router adds";
 /// The only ways out of a namespace of workloads.
 fn of_workloads(mesh: &Mesh<'_>, namespace: &str) -> String {
     let name = format!("  name: {}\n", mesh.own("-only"));
-    let namespace = format!("  namespace: {}\n", quoted(namespace));
+    let namespace = format!("  namespace: {}\n", scalar(namespace));
     let text = body(WORKLOADS).replacen(WORKLOADS_NAME, &name, 1);
     text.replacen(WORKLOADS_NAMESPACE, &namespace, 1)
 }

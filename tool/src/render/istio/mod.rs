@@ -175,10 +175,19 @@ impl<'r> Mesh<'r> {
 
 /// The first lines of an object.
 fn object_head(api_version: &str, kind: &str, name: &str, namespace: &str) -> String {
+    let (name, namespace) = (scalar(name), scalar(namespace));
     format!(
         "apiVersion: {api_version}\nkind: {kind}\nmetadata:\n  name: {name}\n  namespace: \
          {namespace}\n"
     )
+}
+
+/// A label of DNS that is a text for every reader of YAML: in quotes where it might be a number, or a word
+/// for something else.
+fn scalar(label: &str) -> String {
+    const WORDS: [&str; 9] = ["false", "n", "no", "null", "off", "on", "true", "y", "yes"];
+    let is_text = label.starts_with(|it: char| it.is_ascii_lowercase()) && !WORDS.contains(&label);
+    if is_text { label.to_owned() } else { quoted(label) }
 }
 
 /// Lines of a comment.

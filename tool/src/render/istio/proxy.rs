@@ -2,7 +2,7 @@
 //!
 //! The guards are those that this project ships and tests.
 
-use super::{File, Mesh, ambient, documents, labels};
+use super::{File, Mesh, ambient, documents, labels, scalar};
 use crate::policy_text::quoted;
 use crate::render::policy_json::{policy_yaml, secrets};
 use crate::render::template::fill;
@@ -97,7 +97,7 @@ fn adapted(mesh: &Mesh<'_>, shipped: &str, name: &str, own: &str) -> String {
     let gateway = mesh.gateway;
     let replaced = [
         (format!("  name: {name}\n"), format!("  name: {}\n", mesh.own(own))),
-        (NAMESPACE.to_owned(), format!("  namespace: {}\n", gateway.namespace)),
+        (NAMESPACE.to_owned(), format!("  namespace: {}\n", scalar(gateway.namespace))),
         (LABELS.to_owned(), format!("    labels:\n{}", labels(gateway, "      "))),
         (MATCH_LABELS.to_owned(), format!("    matchLabels:\n{}", labels(gateway, "      "))),
     ];

@@ -2,7 +2,7 @@
 
 use super::{
     Authorities, File, Host, Mesh, Route, WayKind, documents, has_dynamic_dns, is_http,
-    is_looked_up, labels, names, rules, service,
+    is_looked_up, labels, names, rules, scalar, service,
 };
 use crate::policy_text::quoted;
 use std::collections::{BTreeMap, BTreeSet};
@@ -114,7 +114,7 @@ fn virtual_service(mesh: &Mesh<'_>, host: &Host<'_>) -> String {
     let gateways: BTreeSet<_> = gateways.collect();
     let _ = writeln!(text, "spec:\n  hosts: [{name}]\n  gateways:\n  - mesh");
     for gateway in gateways {
-        let _ = writeln!(text, "  - {gateway}");
+        let _ = writeln!(text, "  - {}", scalar(&gateway));
     }
     let (mut http, mut tls, mut tcp) = (String::new(), String::new(), String::new());
     for route in &host.routes {
@@ -187,7 +187,12 @@ impl Leg {
             }
             None => text.push_str("  - match:\n"),
         }
-        let _ = writeln!(text, "    - gateways: [{}]\n      port: {}", self.gateway, self.port);
+        let _ = writeln!(
+            text,
+            "    - gateways: [{}]\n      port: {}",
+            scalar(&self.gateway),
+            self.port
+        );
         let _ = write!(text, "{more}    route:\n    - destination:\n        host: ");
         let _ = writeln!(text, "{}", quoted(&self.host));
         if let Some(subset) = &self.subset {
