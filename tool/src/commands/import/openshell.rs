@@ -485,7 +485,13 @@ fn write(endpoints: &[Endpoint], draft: &mut Draft) {
         }
         if !to.is_empty() {
             let name = format!("{policy}-deny");
-            draft.rules.push(Rule::new(&name, origin("deny_rules"), Action::Deny, to));
+            let mut origin = origin("deny_rules");
+            if to.iter().any(|entry| !entry.paths.is_empty()) {
+                origin.push(
+                    "A `%2F` in a path is a `/` here, so that none gets around it.".to_owned(),
+                );
+            }
+            draft.rules.push(Rule::new(&name, origin, Action::Deny, to));
         }
     }
 }
