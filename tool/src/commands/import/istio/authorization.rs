@@ -63,6 +63,12 @@ impl<'n> Policy<'n> {
         Ok(Self { object, verdict, is_dry, target: Target::of(object) })
     }
 
+    /// Whether it has no rules, or is for workloads by labels or names that speak of no egress.
+    fn opens_nothing_here(&self) -> bool {
+        let is_whole = self.target == Target::Namespace;
+        self.rules().next().is_none() || !is_whole && !self.target.names("egress")
+    }
+
     fn namespace(&self) -> &'n str {
         self.object.namespace().unwrap_or_default()
     }
@@ -98,9 +104,7 @@ impl<'p, 'n> Authorization<'p, 'n> {
                 (_, Belongs::No) => {
                     Some(format!("for {}, not the egress gateway", policy.target.told()))
                 }
-                (Verdict::Allow, Belongs::Unknown)
-                    if is_closed && !policy.target.names("egress") =>
-                {
+                (Verdict::Allow, Belongs::Unknown) if is_closed && policy.opens_nothing_here() => {
                     let told = policy.target.told();
                     Some(format!("for {told}, which is taken for another than the egress gateway"))
                 }
