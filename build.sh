@@ -129,7 +129,7 @@ write_images() {
 release() {
   build_module
   build_tool
-  install_crate cargo-cyclonedx cargo-cyclonedx "$CARGO_CYCLONEDX"
+  install_crate cargo-cyclonedx cargo-cyclonedx "$CARGO_CYCLONEDX" --debug
   rm -rf "$RELEASE"
   mkdir -p "$RELEASE"
   cp "$MODULE" "$NAMED_MODULE" "$RELEASE"
@@ -364,13 +364,14 @@ install_test_runner() {
 }
 
 install_cargo_fuzz() {
-  install_crate cargo-fuzz cargo-fuzz "$CARGO_FUZZ"
+  install_crate cargo-fuzz cargo-fuzz "$CARGO_FUZZ" --debug
 }
 
-# A crate, the program of it that is asked for its version, and the version.
+# A crate, the program of it that is asked for its version, and the version. With `--debug` what does little work compiles
+# sooner.
 install_crate() {
   if [[ $("target/tools/bin/$2" --version 2>/dev/null) != *" $3" ]]; then
-    env -u CARGO_TARGET_DIR cargo install --quiet --root target/tools --version "$3" "$1"
+    env -u CARGO_TARGET_DIR cargo install --quiet --root target/tools --version "$3" "${@:4}" "$1"
   fi
 }
 
