@@ -30,7 +30,9 @@ fn an_import_says_what_a_policy_written_by_hand_says() {
     let pairs = pairs();
     for Pair { kind, source, policy } in &pairs {
         let imported = import(kind, source);
-        assert_eq!(imported.open, Vec::<String>::new(), "{kind}");
+        // Which programs call is never known to a gateway.
+        let open = imported.open.iter().filter(|point| !point.contains("`binaries`"));
+        assert_eq!(open.collect::<Vec<_>>(), Vec::<&String>::new(), "{kind}");
         let policy = fs::read_to_string(policy).expect("a policy");
         for is_of_connections in [false, true] {
             let changes = changes(&policy, &imported.text, is_of_connections);
