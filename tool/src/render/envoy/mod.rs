@@ -220,23 +220,12 @@ fn virtual_hosts(routes: &[&Route<'_>]) -> String {
               - name: {name}
                 match: {{prefix: /}}
                 route: {{cluster: {}, timeout: 0s}}",
-            rules(route),
+            route.reason(),
             domains.join(", "),
             quoted(&clusters::name(route)),
         );
     }
     text
-}
-
-/// The rules that may allow a route.
-fn rules(route: &Route<'_>) -> String {
-    const SHOWN: usize = 8;
-    let shown: Vec<_> = route.rules.iter().copied().take(SHOWN).collect();
-    match route.rules.len().saturating_sub(SHOWN) {
-        0 if shown.is_empty() => "without a rule".to_owned(),
-        0 => format!("by {}", shown.join(", ")),
-        others => format!("by {} and {others} others", shown.join(", ")),
-    }
 }
 
 /// Whether a route shares its cluster with other wildcards.

@@ -1,7 +1,7 @@
 //! The hosts that the mesh knows: ServiceEntries, the last step.
 
 use super::ambient::waypoint;
-use super::{File, Host, Mesh, documents, has_dynamic_dns, is_http, is_looked_up, rules};
+use super::{File, Host, Mesh, documents, has_dynamic_dns, is_http, is_looked_up};
 use crate::policy_text::quoted;
 use std::fmt::Write as _;
 
@@ -60,7 +60,7 @@ fn entry(mesh: &Mesh<'_>, host: &Host<'_>) -> String {
     for route in &host.routes {
         let (port, target) = (route.port, route.target_port);
         let (name, protocol) = if is_http(route) { ("http", "HTTP") } else { ("tls", "TLS") };
-        let _ = writeln!(text, "  # {}", rules(route));
+        let _ = writeln!(text, "  # {}", route.reason());
         let _ =
             writeln!(text, "  - number: {port}\n    name: {name}-{port}\n    protocol: {protocol}");
         if target != port && !is_looked_up(route) {

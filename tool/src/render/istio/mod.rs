@@ -231,17 +231,6 @@ fn has_dynamic_dns(gateway: &Gateway<'_>) -> bool {
     gateway.istio >= IstioVersion { minor: first }
 }
 
-/// `by a, b`: the rules that may allow a route.
-fn rules(route: &Route<'_>) -> String {
-    const SHOWN: usize = 8;
-    let shown: Vec<_> = route.rules.iter().copied().take(SHOWN).collect();
-    match route.rules.len().saturating_sub(SHOWN) {
-        0 if shown.is_empty() => "without a rule".to_owned(),
-        0 => format!("by {}", shown.join(", ")),
-        others => format!("by {} and {others} more", shown.join(", ")),
-    }
-}
-
 /// What keeps a route from being one of Istio's, and what is lost on it.
 fn losses_of(
     settings: &Settings,

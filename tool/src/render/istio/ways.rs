@@ -2,7 +2,7 @@
 
 use super::{
     Authorities, File, Host, Mesh, Route, WayKind, documents, has_dynamic_dns, is_http,
-    is_looked_up, labels, names, rules, scalar, service,
+    is_looked_up, labels, names, scalar, service,
 };
 use crate::policy_text::quoted;
 use std::collections::{BTreeMap, BTreeSet};
@@ -156,7 +156,7 @@ fn legs(mesh: &Mesh<'_>, host: &Host<'_>, route: &Route<'_>) -> [Leg; 2] {
     let port = route.port;
     let name = |name: &str| is_http(route).then(|| format!("{name}-{port}"));
     let to_gateway = Leg {
-        comment: rules(route),
+        comment: route.reason(),
         name: name("to-egress-gateway"),
         gateway: "mesh".to_owned(),
         port,

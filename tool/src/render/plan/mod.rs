@@ -60,6 +60,19 @@ pub(crate) enum HostForm {
     Below,
 }
 
+impl Route<'_> {
+    /// `by a, b`: the rules that may allow it, as comments name them.
+    pub(crate) fn reason(&self) -> String {
+        const SHOWN: usize = 8;
+        let shown: Vec<_> = self.rules.iter().copied().take(SHOWN).collect();
+        match self.rules.len().saturating_sub(SHOWN) {
+            0 if shown.is_empty() => "without a rule".to_owned(),
+            0 => format!("by {}", shown.join(", ")),
+            others => format!("by {} and {others} others", shown.join(", ")),
+        }
+    }
+}
+
 impl RouteHost {
     fn name(name: &str) -> Self {
         Self { name: name.into(), form: HostForm::Name }
