@@ -7,7 +7,7 @@
 //! byte of it goes on; where the proxy does not say what was asked for, it is refused.
 
 use crate::config::Config;
-use crate::counters::Counters;
+use crate::counters::{Counter, OF_CONNECTIONS};
 use crate::host::Host;
 use crate::place::Place;
 use crate::policy::{Action, Decision, Policy, Request, Trace};
@@ -27,7 +27,6 @@ pub trait ConnectionProxy: Proxy {
 #[derive(Debug)]
 pub struct ConnectionFilter {
     config: Arc<Config>,
-    counters: Counters,
     connections: Connections,
     place: Place,
 }
@@ -35,9 +34,7 @@ pub struct ConnectionFilter {
 impl ConnectionFilter {
     /// Takes what a policy text says, what the plugin's root id does, and where the proxy stands.
     pub fn new(config: impl Into<Arc<Config>>, connections: Connections, place: Place) -> Self {
-        let config = config.into();
-        let counters = Counters::of_connections(&config.policy);
-        Self { config, counters, connections, place }
+        Self { config: config.into(), connections, place }
     }
 
     /// A warning about rules that have another effect on connections than their author may expect;
@@ -151,9 +148,9 @@ impl ConnectionFilter {
     }
 
     fn count(&self, decision: &Decision, proxy: &impl Proxy) {
-        for counter in self.counters.of(decision, &self.config.policy) {
-            proxy.increment(counter);
-        }
+        Counter::each(&OF_CONNECTIONS, decision, &self.config.policy, |counter| {
+            proxy.increment(counter)
+        });
     }
 
     /// How the policy judges the same connection, with all that it looks at. Nothing is written.

@@ -1,118 +1,115 @@
-//! The counters of a policy. Envoy never frees a counter, so no host, path or caller is in a name.
+//! The counters of a policy, as data: which of them a decision adds to. A proxy never frees a counter, so
+//! no host, path or caller is in a name or label.
 
 use crate::policy::{Decision, Policy, Reason, Verdict};
-use std::cell::{Cell, OnceCell};
 
 /// Rules that have a counter of their own; the others share one.
 const COUNTED_RULES: usize = 1000;
 
-/// One counter, and what the proxy calls it.
-#[derive(Debug)]
-pub struct Counter {
-    name: Box<str>,
-    id: Cell<Option<u32>>,
+/// Counters of one subject.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Family {
+    /// Where it stands among those of requests, or of connections.
+    pub index: usize,
+    /// What the names of its counters begin with.
+    pub name: &'static str,
+    /// What tells its counters apart.
+    pub labels: &'static [&'static str],
 }
 
-impl Counter {
-    /// The name that the proxy is to know it by.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
+/// The families of requests, or of connections.
+pub type Families = [Family; 3];
 
-    /// The proxy's number for it, kept after its first use; `None` where `define` gives none.
-    pub fn id(&self, define: impl FnOnce(&str) -> Option<u32>) -> Option<u32> {
-        if self.id.get().is_none() {
-            self.id.set(define(&self.name));
-        }
-        self.id.get()
-    }
+macro_rules! families {
+    ($verdict:literal, $would:literal, $rule:literal) => {
+        [
+            Family { index: 0, name: $verdict, labels: &["decision", "reason"] },
+            Family { index: 1, name: $would, labels: &["decision"] },
+            Family { index: 2, name: $rule, labels: &["rule", "decision"] },
+        ]
+    };
 }
 
-/// Every counter that decisions of one policy may add to, made when it is first asked for.
-#[derive(Debug)]
-pub struct Counters {
-    names: Names,
-    verdicts: [[OnceCell<Counter>; REASONS]; ACTIONS],
-    would: [OnceCell<Counter>; ACTIONS],
-    /// By the rule's index in the policy; the last is for all other rules.
-    rules: Vec<[OnceCell<Counter>; ACTIONS]>,
+/// Those of requests: verdicts, would-be decisions, and the rules that decided.
+pub static OF_REQUESTS: Families =
+    families!("egress_warden.requests", "egress_warden.would", "egress_warden.rule");
+
+/// Those of connections. Apart from those of requests: a proxy may have both filters, with one policy.
+pub static OF_CONNECTIONS: Families = families!(
+    "egress_warden.connections",
+    "egress_warden.connections.would",
+    "egress_warden.connections.rule"
+);
+
+/// One counter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counter<'a> {
+    /// What it counts.
+    pub family: &'static Family,
+    /// See [`Self::values`]; the second is empty where the family has one label.
+    values: [&'a str; 2],
+    /// Its number among those of its policy, below [`Counter::most`].
+    pub number: usize,
 }
-
-/// How the names of one kind of counters begin.
-#[derive(Clone, Copy, Debug)]
-struct Names {
-    verdict: &'static str,
-    would: &'static str,
-    rule: &'static str,
-}
-
-const OF_REQUESTS: Names = Names {
-    verdict: "egress_warden.requests.",
-    would: "egress_warden.would.",
-    rule: "egress_warden.rule.",
-};
-
-/// Apart from those of requests: a proxy may have both filters, with one policy.
-const OF_CONNECTIONS: Names = Names {
-    verdict: "egress_warden.connections.",
-    would: "egress_warden.connections.would.",
-    rule: "egress_warden.connections.rule.",
-};
 
 const ACTIONS: usize = 2;
 const REASONS: usize = Reason::Undecided as usize + 1;
+const WOULD: usize = ACTIONS * REASONS;
+const RULES: usize = WOULD + ACTIONS;
 
-impl Counters {
-    /// Those of requests. The first 1,000 rules by id have their own.
-    pub fn new(policy: &Policy) -> Self {
-        Self::named(OF_REQUESTS, policy)
-    }
-
-    /// Those of connections, alike.
-    pub fn of_connections(policy: &Policy) -> Self {
-        Self::named(OF_CONNECTIONS, policy)
-    }
-
-    fn named(names: Names, policy: &Policy) -> Self {
-        // Rules are in the order of their ids.
-        let counted = policy.rules().len().min(COUNTED_RULES.saturating_add(1));
-        Self {
-            names,
-            verdicts: Default::default(),
-            would: Default::default(),
-            rules: std::iter::repeat_with(Default::default).take(counted).collect(),
+impl<'a> Counter<'a> {
+    /// Calls for each counter of one of the [`Families`] that a decision adds one to. The first 1,000 rules
+    /// by id have their own.
+    pub fn each(
+        families: &'static Families,
+        decision: &Decision,
+        policy: &'a Policy,
+        mut add: impl FnMut(&Self),
+    ) {
+        let [verdicts, would, rules] = families;
+        let Verdict { action, reason, rule } = decision.verdict;
+        add(&Self {
+            family: verdicts,
+            values: [action.as_str(), reason.as_str()],
+            number: action as usize * REASONS + reason as usize,
+        });
+        if let Some(Verdict { action, .. }) = decision.would {
+            add(&Self {
+                family: would,
+                values: [action.as_str(), ""],
+                number: WOULD + action as usize,
+            });
+        }
+        if let Some(index) = rule {
+            // Rules are in the order of their ids.
+            let own = policy.rules().get(index).filter(|_| index < COUNTED_RULES);
+            add(&Self {
+                family: rules,
+                values: [own.map_or("_other", |rule| &rule.id), action.as_str()],
+                number: RULES + index.min(COUNTED_RULES) * ACTIONS + action as usize,
+            });
         }
     }
 
-    /// The counters that one decision adds one to.
-    pub fn of<'a>(
-        &'a self,
-        decision: &Decision,
-        policy: &Policy,
-    ) -> impl Iterator<Item = &'a Counter> + use<'a> {
-        let Decision { verdict, would } = decision;
-        let Verdict { action, reason, rule } = *verdict;
-        let names = self.names;
-        let of_action = self.verdicts.get(action as usize);
-        let verdict = of_action.and_then(|reasons| reasons.get(reason as usize)).map(|counter| {
-            made(counter, || [names.verdict, action.as_str(), ".", reason.as_str()].concat())
-        });
-        let would = would.and_then(|would| {
-            let counter = self.would.get(would.action as usize)?;
-            Some(made(counter, || [names.would, would.action.as_str()].concat()))
-        });
-        let rule = rule.and_then(|index| {
-            let own = policy.rules().get(index).filter(|_| index < COUNTED_RULES);
-            let id = own.map_or("_other", |rule| &rule.id);
-            let counter = self.rules.get(index.min(COUNTED_RULES))?.get(action as usize)?;
-            Some(made(counter, || [names.rule, id, ".", action.as_str()].concat()))
-        });
-        [verdict, would, rule].into_iter().flatten()
+    /// How many a policy may have.
+    pub fn most(policy: &Policy) -> usize {
+        RULES + policy.rules().len().min(COUNTED_RULES + 1) * ACTIONS
     }
-}
 
-fn made(counter: &OnceCell<Counter>, name: impl FnOnce() -> String) -> &Counter {
-    counter.get_or_init(|| Counter { name: name().into(), id: Cell::default() })
+    /// The values of the family's labels.
+    pub fn values(&self) -> &[&'a str] {
+        self.values.get(..self.family.labels.len()).unwrap_or_default()
+    }
+
+    /// Its name where a proxy knows no labels.
+    pub fn name(&self) -> String {
+        let mut name = self.family.name.to_owned();
+        for value in self.values() {
+            name.push('.');
+            name.push_str(value);
+        }
+        name
+    }
 }
 
 #[cfg(test)]
@@ -134,9 +131,12 @@ mod tests {
         let text = serde_json::json!({ "policy": "p", "rules": rules }).to_string();
         let policy = config::read(text.as_bytes()).unwrap().policy;
         let request = Request::new(host.as_bytes(), b"GET");
-        let counters = Counters::new(&policy);
-        let counted = counters.of(&policy.decide(&request), &policy);
-        counted.map(|counter| counter.name().to_owned()).collect()
+        let mut names = Vec::new();
+        Counter::each(&OF_REQUESTS, &policy.decide(&request), &policy, |counter| {
+            assert!(counter.number < Counter::most(&policy));
+            names.push(counter.name());
+        });
+        names
     }
 
     #[wasm_bindgen_test(unsupported = test)]

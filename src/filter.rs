@@ -7,8 +7,8 @@
 
 use crate::answer::{self, Subject};
 use crate::config::Config;
-use crate::counters::Counters;
-use crate::header_map::HeaderMap;
+use crate::counters::{Counter, OF_REQUESTS};
+use crate::header_map::Headers;
 use crate::host::Host;
 use crate::place::Place;
 use crate::policy::{
@@ -22,15 +22,23 @@ use std::cell::OnceCell;
 use std::sync::Arc;
 
 /// What the filter asks of the proxy about a request, beside what it asks for connections too.
+///
+/// A proxy that lends its headers puts off writes until the filter has returned, so that what is lent stays
+/// as it is. If it cannot write then, it refuses the request.
 pub trait HttpProxy: Proxy {
+    /// Headers as the proxy gives or lends them.
+    type Headers<'a>: Headers
+    where
+        Self: 'a;
+
     /// The request's headers, pseudo-headers included.
-    fn request_headers(&self) -> Result<HeaderMap, Failed>;
+    fn request_headers(&self) -> Result<Self::Headers<'_>, Failed>;
     /// Replaces a request header, all its entries, by one value.
     fn set_request_header(&self, name: &[u8], value: &[u8]) -> Result<(), Failed>;
     /// Removes every entry of a request header.
     fn remove_request_header(&self, name: &[u8]) -> Result<(), Failed>;
     /// The request's trailers, while they are passing.
-    fn request_trailers(&self) -> Result<HeaderMap, Failed>;
+    fn request_trailers(&self) -> Result<Self::Headers<'_>, Failed>;
     /// Removes every entry of a request trailer.
     fn remove_request_trailer(&self, name: &[u8]) -> Result<(), Failed>;
     /// Sets filter state `wasm.egress_cluster` to the name of the cluster that was judged, empty where
@@ -71,16 +79,13 @@ pub struct Judged {
 #[derive(Debug)]
 pub struct Filter {
     config: Arc<Config>,
-    counters: Counters,
     place: Place,
 }
 
 impl Filter {
     /// Takes what a policy text says, and where the proxy stands.
     pub fn new(config: impl Into<Arc<Config>>, place: Place) -> Self {
-        let config = config.into();
-        let counters = Counters::new(&config.policy);
-        Self { config, counters, place }
+        Self { config: config.into(), place }
     }
 
     /// Decides one request, leaves its record, and stamps or answers it.
@@ -108,9 +113,9 @@ impl Filter {
         };
         let record = stream.record(decision);
         stream.write(&record);
-        for counter in self.counters.of(&decision, &self.config.policy) {
-            proxy.increment(counter);
-        }
+        Counter::each(&OF_REQUESTS, &decision, &self.config.policy, |counter| {
+            proxy.increment(counter)
+        });
         let flow = match decision.verdict.action {
             Action::Allow => Flow::Continue,
             Action::Deny => {
@@ -139,7 +144,7 @@ impl Filter {
     fn request<'a, P: Proxy>(
         &self,
         proxy: &P,
-        message: &Message<'a>,
+        message: &Message<'a, impl Headers>,
         connection: &'a Downstream<'_, P>,
         cluster: &'a Cluster,
     ) -> Request<'a> {
@@ -194,10 +199,10 @@ impl Filter {
 }
 
 /// A stream with all that its record, its stamps or its answer say.
-struct Stream<'a, P> {
+struct Stream<'a, P, H> {
     config: &'a Config,
     proxy: &'a P,
-    message: &'a Message<'a>,
+    message: &'a Message<'a, H>,
     connection: &'a Downstream<'a, P>,
     cluster: &'a Cluster,
     /// Canonical; absent where the authority is malformed.
@@ -207,7 +212,7 @@ struct Stream<'a, P> {
     port: Option<u16>,
 }
 
-impl<'a, P: HttpProxy> Stream<'a, P> {
+impl<'a, P: HttpProxy, H: Headers> Stream<'a, P, H> {
     fn record(&self, decision: Decision) -> Record<'a> {
         Record::new(decision, &self.config.policy, &self.config.revision)
     }
@@ -238,7 +243,7 @@ impl<'a, P: HttpProxy> Stream<'a, P> {
 
     /// Prepares an allowed request to pass. If this fails, the request is refused: it would leave with
     /// headers that its caller forged, or by a way that was not judged, with the verdict `allow`.
-    fn release(&self, decision: Decision, headers: &HeaderMap) -> Decision {
+    fn release(&self, decision: Decision, headers: &H) -> Decision {
         let is_ready = |()| self.write_stamps(decision, headers).is_ok();
         match decision.verdict.action {
             Action::Allow if !self.bind_cluster().is_ok_and(is_ready) => Decision::proxy_error(),
@@ -260,7 +265,7 @@ impl<'a, P: HttpProxy> Stream<'a, P> {
         }
     }
 
-    fn write_stamps(&self, decision: Decision, headers: &HeaderMap) -> Result<(), Failed> {
+    fn write_stamps(&self, decision: Decision, headers: &H) -> Result<(), Failed> {
         let stamps = &self.config.stamps;
         let rule = decision.verdict.rule;
         let reads_principal = [Placeholder::Principal, Placeholder::Namespace]
@@ -347,8 +352,8 @@ impl<'a, P: HttpProxy> Stream<'a, P> {
 }
 
 /// The headers that the filter asks about, found in one pass.
-#[derive(Debug, Default)]
-struct Message<'a> {
+#[derive(Debug)]
+struct Message<'a, H> {
     authority: Option<&'a [u8]>,
     method: Option<&'a [u8]>,
     path: Option<&'a [u8]>,
@@ -357,13 +362,29 @@ struct Message<'a> {
     /// The values of `:protocol` and of every `upgrade`.
     protocols: Vec<&'a [u8]>,
     is_grpc: bool,
-    headers: Option<&'a HeaderMap>,
+    headers: Option<&'a H>,
     /// Whether `x-forwarded-client-cert` names several URIs of one certificate, once that was asked.
     has_several_uris: OnceCell<bool>,
 }
 
-impl<'a> Message<'a> {
-    fn read(headers: &'a HeaderMap) -> Self {
+impl<H> Default for Message<'_, H> {
+    fn default() -> Self {
+        Self {
+            authority: None,
+            method: None,
+            path: None,
+            request_id: None,
+            has_original_url: false,
+            protocols: Vec::new(),
+            is_grpc: false,
+            headers: None,
+            has_several_uris: OnceCell::new(),
+        }
+    }
+}
+
+impl<'a, H: Headers> Message<'a, H> {
+    fn read(headers: &'a H) -> Self {
         let mut message = Self { headers: Some(headers), ..Self::default() };
         for (name, value) in headers.iter() {
             match name {
@@ -392,7 +413,7 @@ impl<'a> Message<'a> {
 
     fn has_several_uris(&self) -> bool {
         let read = || {
-            let mut headers = self.headers.into_iter().flat_map(HeaderMap::iter);
+            let mut headers = self.headers.into_iter().flat_map(Headers::iter);
             headers
                 .any(|(name, value)| name == b"x-forwarded-client-cert" && has_several_uris(value))
         };
@@ -454,3 +475,10 @@ fn is_grpc(content_type: &[u8]) -> bool {
     let rest = content_type.strip_prefix(b"application/grpc");
     rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
 }
+
+/// A native proxy's workers share a policy.
+const _: () = {
+    const fn is_shared<T: Send + Sync>() {}
+    is_shared::<Filter>();
+    is_shared::<crate::connection::ConnectionFilter>();
+};

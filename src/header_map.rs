@@ -1,7 +1,13 @@
-//! A header map as Proxy-Wasm carries it: one buffer, read in place.
+//! Headers as the filter reads them, and a header map as Proxy-Wasm carries it: one buffer, read in place.
 //!
-//! The layout (proxy-wasm/spec, ABI 0.2.1, "Serialization"): the number of pairs, then the sizes of
+//! The layout of that buffer (proxy-wasm/spec, ABI 0.2.1, "Serialization"): the number of pairs, then the sizes of
 //! every name and value, all little-endian `u32`, then each name and value followed by one NUL byte.
+
+/// The headers or trailers of one message, wherever they lie.
+pub trait Headers {
+    /// Every pair of name and value, in the proxy's order; names come in lower case from Envoy.
+    fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])>;
+}
 
 /// The headers of one message, in the order the proxy gave them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,7 +22,7 @@ impl HeaderMap {
     pub fn from_serialized(serialized: Vec<u8>) -> Option<Self> {
         let map = Self { serialized };
         let (count, _) = split_size(&map.serialized)?;
-        let mut pairs = map.iter();
+        let mut pairs = map.pairs();
         let is_whole = pairs.by_ref().count() == count && pairs.data.is_empty();
         is_whole.then_some(map)
     }
@@ -47,17 +53,22 @@ impl HeaderMap {
         &self.serialized
     }
 
-    /// Every pair of name and value; names come in lower case from Envoy.
-    pub fn iter(&self) -> Pairs<'_> {
+    fn pairs(&self) -> Pairs<'_> {
         let (count, rest) = split_size(&self.serialized).unwrap_or((0, &[]));
         let (sizes, data) = rest.split_at_checked(count.saturating_mul(8)).unwrap_or((&[], &[]));
         Pairs { sizes: sizes.as_chunks().0.iter(), data }
     }
 }
 
-/// The iterator of [`HeaderMap::iter`].
+impl Headers for HeaderMap {
+    fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.pairs()
+    }
+}
+
+/// What is left to read of a [`HeaderMap`].
 #[derive(Clone, Debug)]
-pub struct Pairs<'a> {
+struct Pairs<'a> {
     /// Of a name and its value.
     sizes: std::slice::Iter<'a, [u8; 8]>,
     data: &'a [u8],

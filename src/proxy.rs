@@ -16,8 +16,8 @@ pub trait Proxy {
     /// Sets filter state `wasm.{key}`, which access logs and the guard read. The guard refuses what
     /// has none.
     fn set_filter_state(&self, key: &str, value: &[u8]);
-    /// Adds one to a counter, defining it at first use.
-    fn increment(&self, counter: &Counter);
+    /// Adds one to a counter. If this fails, nothing else changes.
+    fn increment(&self, counter: &Counter<'_>);
 }
 
 /// The proxy did not do what it was asked. Its log says why, where somebody must look.

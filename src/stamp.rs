@@ -4,7 +4,7 @@
 //! them as `x-egress-id`. So a name counts for all of its aliases: names are compared in lower case,
 //! with every byte that is neither a letter nor a digit read as `-`.
 
-use crate::header_map::HeaderMap;
+use crate::header_map::Headers;
 use crate::key_table::KeyTable;
 use crate::token::{header_value, is_token};
 use std::borrow::Cow;
@@ -198,7 +198,7 @@ impl Stamps {
     pub fn operations<'a>(
         &'a self,
         rule: Option<usize>,
-        headers: &'a HeaderMap,
+        headers: &'a impl Headers,
         values: &Values<'a>,
         is_redirected: bool,
     ) -> impl Iterator<Item = Operation<'a>> {
@@ -226,7 +226,7 @@ impl Stamps {
     pub fn forged_trailers<'a>(
         &self,
         rule: Option<usize>,
-        trailers: &'a HeaderMap,
+        trailers: &'a impl Headers,
     ) -> Vec<&'a [u8]> {
         let mut seen = KeyTable::default();
         let names = trailers.iter().map(|(name, _)| name);
@@ -235,7 +235,7 @@ impl Stamps {
     }
 
     /// The new `Connection` if it names a stamped header, which the next hop would drop.
-    fn connection(&self, rule: Option<usize>, headers: &HeaderMap) -> Option<Operation<'_>> {
+    fn connection(&self, rule: Option<usize>, headers: &impl Headers) -> Option<Operation<'_>> {
         let values = headers.iter().filter(|(name, _)| *name == b"connection");
         let tokens =
             values.flat_map(|(_, value)| value.split(|&byte| byte == b',')).map(<[u8]>::trim_ascii);
@@ -633,6 +633,7 @@ impl TemplateError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::header_map::HeaderMap;
     use wasm_bindgen_test::wasm_bindgen_test;
 
     const VALUES: Values<'_> = Values {

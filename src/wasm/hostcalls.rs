@@ -12,7 +12,7 @@ use std::ptr::null_mut;
 
 use proxy_wasm::types::{BufferType, LogLevel, MapType, MetricType, StreamType};
 
-use crate::header_map::HeaderMap;
+use crate::header_map::{HeaderMap, Headers as _};
 
 /// What the host answered in place of `Ok`: the numbers of proxy-wasm's ABI 0.2.1 or any other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

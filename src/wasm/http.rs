@@ -6,20 +6,20 @@ use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
 use super::hostcalls::{self, Status};
-use super::proxy::{RunningProxy, action};
+use super::proxy::{Counted, RunningProxy, action};
 use crate::filter::{Filter, HttpProxy, Judged, LocalResponse};
 use crate::header_map::HeaderMap;
 use crate::proxy::{Failed, Flow};
 
 /// A stream, with the policy that its root had when the stream began.
 pub(super) struct HttpStream {
-    filter: Option<Rc<Filter>>,
+    filter: Option<Rc<Counted<Filter>>>,
     /// The rule that was named at the headers.
     rule: Option<usize>,
 }
 
 impl HttpStream {
-    pub(super) fn new(filter: Option<Rc<Filter>>) -> Self {
+    pub(super) fn new(filter: Option<Rc<Counted<Filter>>>) -> Self {
         Self { filter, rule: None }
     }
 }
@@ -38,26 +38,27 @@ impl HttpContext for HttpStream {
         #[cfg(egress_fault)]
         super::fault::strike(super::fault::Callback::RequestHeaders);
         let flow = match &self.filter {
-            Some(filter) => {
-                let Judged { flow, rule } = filter.on_request_headers(&RunningProxy);
+            Some(it) => {
+                let Judged { flow, rule } = it.filter.on_request_headers(&it.proxy());
                 self.rule = rule;
                 flow
             }
-            None => refuse_without_policy(&RunningProxy),
+            None => refuse_without_policy(),
         };
         action(flow)
     }
 
     fn on_http_request_trailers(&mut self, _count: usize) -> Action {
         // Without a policy the request was refused before its trailers came.
-        let trailers = |filter: &Rc<Filter>| filter.on_request_trailers(&RunningProxy, self.rule);
+        let trailers =
+            |it: &Rc<Counted<Filter>>| it.filter.on_request_trailers(&it.proxy(), self.rule);
         action(self.filter.as_ref().map_or(Flow::Stop, trailers))
     }
 }
 
 /// Without a valid policy, all traffic is denied: a root that could not be configured lets nothing through.
-fn refuse_without_policy(proxy: &impl HttpProxy) -> Flow {
-    proxy.send_local_response(&LocalResponse {
+fn refuse_without_policy() -> Flow {
+    send_local_response(&LocalResponse {
         status: 503,
         details: "egress_denied[no_policy]",
         headers: &[("content-type", "application/json")],
@@ -67,7 +68,12 @@ fn refuse_without_policy(proxy: &impl HttpProxy) -> Flow {
     Flow::Stop
 }
 
-impl HttpProxy for RunningProxy {
+impl HttpProxy for RunningProxy<'_> {
+    type Headers<'a>
+        = HeaderMap
+    where
+        Self: 'a;
+
     fn request_headers(&self) -> Result<HeaderMap, Failed> {
         hostcalls::request_headers().map_err(|Status(status)| {
             log::error!("the proxy does not give the request's headers: status {status}");
@@ -102,17 +108,21 @@ impl HttpProxy for RunningProxy {
     }
 
     fn send_local_response(&self, response: &LocalResponse<'_>) {
-        let headers = HeaderMap::from_pairs(
-            response.headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())),
-        );
-        let _ = hostcalls::send_local_response(
-            response.status,
-            response.details,
-            &headers,
-            response.body,
-            response.grpc_status,
-        );
+        send_local_response(response);
     }
+}
+
+fn send_local_response(response: &LocalResponse<'_>) {
+    let headers = HeaderMap::from_pairs(
+        response.headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())),
+    );
+    let _ = hostcalls::send_local_response(
+        response.status,
+        response.details,
+        &headers,
+        response.body,
+        response.grpc_status,
+    );
 }
 
 fn not_written(header: &[u8], Status(status): Status) -> Failed {

@@ -5,16 +5,36 @@ use std::ops::RangeInclusive;
 
 use proxy_wasm::types::Action;
 
-use super::hostcalls::Status;
-use super::{counters, hostcalls};
+use super::counters::Counters;
+use super::hostcalls::{self, Status};
 use crate::counters::Counter;
+use crate::policy::Policy;
 use crate::proxy::{Failed, Flow, Proxy};
 use crate::time::Time;
 
-/// The host calls of the callback that is running.
-pub(super) struct RunningProxy;
+/// A policy's filter with the ids of its counters.
+pub(super) struct Counted<F> {
+    pub(super) filter: F,
+    counters: Counters,
+}
 
-impl Proxy for RunningProxy {
+impl<F> Counted<F> {
+    pub(super) fn new(filter: F, policy: &Policy) -> Self {
+        Self { filter, counters: Counters::new(policy) }
+    }
+
+    /// The proxy, in the callback that is running.
+    pub(super) fn proxy(&self) -> RunningProxy<'_> {
+        RunningProxy { counters: &self.counters }
+    }
+}
+
+/// The host calls of the callback that is running.
+pub(super) struct RunningProxy<'a> {
+    counters: &'a Counters,
+}
+
+impl Proxy for RunningProxy<'_> {
     fn property(&self, path: &[&str]) -> Result<Option<Vec<u8>>, Failed> {
         match hostcalls::property(path) {
             Ok(value) => Ok(Some(value)),
@@ -35,8 +55,8 @@ impl Proxy for RunningProxy {
         let _ = hostcalls::set_property(key, value);
     }
 
-    fn increment(&self, counter: &Counter) {
-        counters::increment(counter);
+    fn increment(&self, counter: &Counter<'_>) {
+        self.counters.increment(counter);
     }
 }
 

@@ -2,12 +2,14 @@
 //! it. Which of the two, its root id says.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use proxy_wasm::traits::{Context, HttpContext, RootContext, StreamContext};
 use proxy_wasm::types::ContextType;
 
 use super::hostcalls::{self, Status};
 use super::http::HttpStream;
+use super::proxy::Counted;
 use super::tcp::{Plugin, TcpConnection};
 use crate::config::{self, Config, Errors};
 use crate::connection::ConnectionFilter;
@@ -21,7 +23,7 @@ const LOGGED_ERRORS: usize = 1_000;
 
 /// Holds the policy that new streams or connections take; none until a configuration was good.
 pub(super) enum Root {
-    Requests(Option<Rc<Filter>>),
+    Requests(Option<Rc<Counted<Filter>>>),
     Connections(Option<Rc<Plugin>>),
 }
 
@@ -54,17 +56,20 @@ impl RootContext for Root {
         }
         let Ok(place) = place() else { return false };
         let Some(config) = read_config(plugin_configuration_size) else { return false };
+        let config = Arc::new(config);
         *self = match connections {
             None => {
                 keep_policy_over_redirects();
-                Self::Requests(Some(Rc::new(Filter::new(config, place))))
+                let filter = Filter::new(Arc::clone(&config), place);
+                Self::Requests(Some(Rc::new(Counted::new(filter, &config.policy))))
             }
             Some(connections) => {
-                let filter = ConnectionFilter::new(config, connections, place);
+                let filter = ConnectionFilter::new(Arc::clone(&config), connections, place);
                 if let Some(warning) = filter.warning() {
                     log::warn!("{warning}");
                 }
                 let name = hostcalls::plugin_name().unwrap_or_default();
+                let filter = Counted::new(filter, &config.policy);
                 Self::Connections(Some(Rc::new(Plugin::new(&name, &root_id, filter))))
             }
         };

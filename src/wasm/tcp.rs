@@ -7,7 +7,7 @@ use proxy_wasm::traits::{Context, StreamContext};
 use proxy_wasm::types::Action;
 
 use super::hostcalls::{self, Status};
-use super::proxy::{RunningProxy, action};
+use super::proxy::{Counted, RunningProxy, action};
 use crate::connection::{ConnectionFilter, ConnectionProxy};
 use crate::in_force::{InForce, Made, Root, Roots};
 use crate::proxy::Flow;
@@ -19,12 +19,12 @@ const TICK: u32 = 1_000;
 const PATIENCE: u32 = 10;
 
 thread_local! {
-    static ROOTS: RefCell<Roots<ConnectionFilter>> = RefCell::default();
+    static ROOTS: RefCell<Roots<Counted<ConnectionFilter>>> = RefCell::default();
 }
 
 /// A policy for connections, and those that wait for their verdict.
 pub(super) struct Plugin {
-    root: Rc<Root<ConnectionFilter>>,
+    root: Rc<Root<Counted<ConnectionFilter>>>,
     /// Some have their verdict by now. The proxy ticks while there are any.
     waiting: RefCell<Vec<Weak<Connection>>>,
 }
@@ -37,7 +37,7 @@ pub(super) struct TcpConnection {
 
 struct Connection {
     context: u32,
-    made: Made<ConnectionFilter>,
+    made: Made<Counted<ConnectionFilter>>,
     /// What was decided, once it is.
     flow: Cell<Option<Flow>>,
     /// How many ticks it has waited.
@@ -47,7 +47,7 @@ struct Connection {
 
 impl Plugin {
     /// Takes the policy of the plugin of this name and root id.
-    pub(super) fn new(name: &[u8], root_id: &[u8], filter: ConnectionFilter) -> Self {
+    pub(super) fn new(name: &[u8], root_id: &[u8], filter: Counted<ConnectionFilter>) -> Self {
         let id = [name, root_id].join(&0);
         let root = ROOTS.with_borrow_mut(|roots| roots.configure(&id, filter));
         Self { root, waiting: RefCell::default() }
@@ -117,8 +117,8 @@ impl StreamContext for TcpConnection {
         super::fault::strike(super::fault::Callback::NewConnection);
         let policy = self.connection.as_ref().and_then(|connection| connection.made.policy());
         match (&self.connection, policy) {
-            (Some(connection), Some(filter)) => {
-                connection.flow.set(filter.on_new_connection(&RunningProxy));
+            (Some(connection), Some(it)) => {
+                connection.flow.set(it.filter.on_new_connection(&it.proxy()));
                 if connection.flow.get().is_none() {
                     connection.plugin.wait_for(connection);
                 }
@@ -130,7 +130,7 @@ impl StreamContext for TcpConnection {
                 );
                 connection.close();
             }
-            (None, _) => RunningProxy.close(),
+            (None, _) => close(),
         }
         // An undecided connection stays, but no byte passes.
         self.flow().map_or(Action::Continue, action)
@@ -164,12 +164,11 @@ impl Connection {
     fn decide(&self) {
         match self.in_force() {
             InForce::Nothing => self.close(),
-            InForce::One(filter) => self.flow.set(Some(filter.decide_late(&RunningProxy))),
+            InForce::One(it) => self.flow.set(Some(it.filter.decide_late(&it.proxy()))),
             InForce::Either(later, own) => {
-                let passes_later = later.lets_pass(&RunningProxy);
-                let filter =
-                    if passes_later && !own.lets_pass(&RunningProxy) { own } else { later };
-                self.flow.set(Some(filter.decide_late(&RunningProxy)));
+                let lets_pass = |it: &Counted<ConnectionFilter>| it.filter.lets_pass(&it.proxy());
+                let it = if lets_pass(&later) && !lets_pass(&own) { own } else { later };
+                self.flow.set(Some(it.filter.decide_late(&it.proxy())));
             }
         }
     }
@@ -178,18 +177,18 @@ impl Connection {
     fn refuse_undecided(&self) {
         match self.in_force() {
             InForce::Nothing => self.close(),
-            InForce::One(filter) | InForce::Either(filter, _) => {
-                self.flow.set(Some(filter.refuse_undecided(&RunningProxy)));
+            InForce::One(it) | InForce::Either(it, _) => {
+                self.flow.set(Some(it.filter.refuse_undecided(&it.proxy())));
             }
         }
     }
 
     fn close(&self) {
-        RunningProxy.close();
+        close();
         self.flow.set(Some(Flow::Stop));
     }
 
-    fn in_force(&self) -> InForce<ConnectionFilter> {
+    fn in_force(&self) -> InForce<Counted<ConnectionFilter>> {
         ROOTS.with_borrow(|roots| roots.in_force(&self.made))
     }
 }
@@ -199,9 +198,9 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         if self.flow.get().is_none()
-            && let InForce::One(filter) | InForce::Either(filter, _) = self.in_force()
+            && let InForce::One(it) | InForce::Either(it, _) = self.in_force()
         {
-            filter.count_undecided(&RunningProxy);
+            it.filter.count_undecided(&it.proxy());
         }
     }
 }
@@ -213,10 +212,14 @@ fn tick_every(milliseconds: u32) {
     }
 }
 
-impl ConnectionProxy for RunningProxy {
+impl ConnectionProxy for RunningProxy<'_> {
     fn close(&self) {
-        if let Err(Status(status)) = hostcalls::close_downstream() {
-            log::error!("the proxy does not close a refused connection: status {status}");
-        }
+        close();
+    }
+}
+
+fn close() {
+    if let Err(Status(status)) = hostcalls::close_downstream() {
+        log::error!("the proxy does not close a refused connection: status {status}");
     }
 }

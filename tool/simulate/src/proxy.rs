@@ -77,9 +77,9 @@ impl Proxy for MemoryProxy {
         self.filter_state.borrow_mut().push((key.to_owned(), value));
     }
 
-    fn increment(&self, counter: &Counter) {
+    fn increment(&self, counter: &Counter<'_>) {
         let mut counters = self.counters.borrow_mut();
-        let count = counters.entry(counter.name().to_owned()).or_default();
+        let count = counters.entry(counter.name()).or_default();
         *count = count.saturating_add(1);
     }
 }
@@ -91,6 +91,8 @@ impl ConnectionProxy for MemoryProxy {
 }
 
 impl HttpProxy for MemoryProxy {
+    type Headers<'a> = HeaderMap;
+
     fn request_headers(&self) -> Result<HeaderMap, Failed> {
         let headers = self.headers.borrow();
         Ok(HeaderMap::from_pairs(headers.iter().map(|(name, value)| (&name[..], &value[..]))))
