@@ -37,6 +37,13 @@ const WITHIN: [&str; 9] = [
 
 const ANY: RangeInclusive<u16> = 1..=u16::MAX;
 
+/// What a list of ports is for.
+#[derive(Clone, Copy)]
+enum Effect {
+    Opens,
+    Denies,
+}
+
 impl Policy<'_> {
     /// The entries of what a rule opens. What no policy can say is named.
     pub(super) fn opened(&self, rule: &Node, draft: &mut Draft) -> Vec<Entry> {
@@ -167,16 +174,39 @@ impl Policy<'_> {
             let problem = format!("`toPorts` of {} without `ports`", told(&self.title));
             draft.point(self.text.at(item), problem, "list the ports that callers need");
         }
+        self.read_ports(listed, Effect::Opens, draft)
+    }
+
+    /// The ports of a list. What is none of TCP is named; where a port cannot be read, less is opened and more is
+    /// denied.
+    fn read_ports<'n>(
+        &self,
+        listed: impl IntoIterator<Item = &'n Node>,
+        effect: Effect,
+        draft: &mut Draft,
+    ) -> Vec<RangeInclusive<u16>> {
+        let title = told(&self.title);
         let mut ranges = Vec::new();
         for port in listed {
-            match range(port) {
-                Ok(Some(range)) => ranges.push(range),
-                Ok(None) => draft.point(
-                    self.text.at(port),
-                    format!("a port of {} for another protocol than TCP", told(&self.title)),
+            let place = self.text.at(port);
+            match (range(port), effect) {
+                (Ok(Some(range)), _) => ranges.push(range),
+                (Ok(None), Effect::Opens) => draft.point(
+                    place,
+                    format!("a port of {title} for another protocol than TCP"),
                     "add the port by hand if callers may use it with TCP",
                 ),
-                Err((problem, remedy)) => draft.point(self.text.at(port), problem, remedy),
+                (Ok(None), Effect::Denies) => draft.point(
+                    place,
+                    format!("a deny of {title} for another protocol than TCP"),
+                    "let the network refuse it: requests are taken to be TCP",
+                ),
+                (Err((problem, remedy)), Effect::Opens) => draft.point(place, problem, remedy),
+                (Err((problem, _)), Effect::Denies) => {
+                    ranges.push(ANY);
+                    let problem = format!("{problem}: in a deny it is every port");
+                    draft.point(place, problem, "write the number of the port");
+                }
             }
         }
         ranges
@@ -257,22 +287,7 @@ impl Policy<'_> {
         if listed.is_empty() {
             return Denied::Everything;
         }
-        let mut ranges = Vec::new();
-        for port in listed {
-            match range(port) {
-                Ok(Some(range)) => ranges.push(range),
-                Ok(None) => draft.point(
-                    self.text.at(port),
-                    format!("a deny of {} for another protocol than TCP", told(&self.title)),
-                    "let the network refuse it: requests are taken to be TCP",
-                ),
-                Err((problem, _)) => {
-                    ranges.push(ANY);
-                    let problem = format!("{problem}: in a deny it is every port");
-                    draft.point(self.text.at(port), problem, "write the number of the port");
-                }
-            }
-        }
+        let ranges = self.read_ports(listed, Effect::Denies, draft);
         let ports = Ports::of(&ranges);
         match ports.written() {
             _ if ports.count() == 0 => Denied::Nothing,
