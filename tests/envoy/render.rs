@@ -13,6 +13,7 @@ use anyhow::{Context as _, Result, ensure};
 use envoy_kit::bootstrap::Bootstrap;
 use envoy_kit::call::Call;
 use envoy_kit::certificates::Authority;
+use envoy_kit::explained::KEYS;
 use envoy_kit::on_each_envoy;
 use envoy_kit::testbed::Testbed;
 use envoy_kit::tls::caller::Caller;
@@ -31,15 +32,6 @@ const POLICIES: usize = 200;
 const RUNNING: usize = 20;
 /// How many verdicts and connections must be compared there, at least.
 const COMPARED: usize = 300;
-
-const KEYS: [&str; 6] = [
-    "egress_decision",
-    "egress_rule",
-    "egress_reason",
-    "egress_would",
-    "egress_would_rule",
-    "egress_would_reason",
-];
 
 on_each_envoy![
     a_rendered_gateway_decides_as_the_tool_explains,

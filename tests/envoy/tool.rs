@@ -1,10 +1,11 @@
 //! What the tool explains is what a real Envoy records: generated policies and requests, sent
 //! through gateways whose routing lets everything pass.
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use arbitrary::Unstructured;
 use envoy_kit::bootstrap::Bootstrap;
 use envoy_kit::call::Call;
+use envoy_kit::explained::{KEYS, Sent, explained};
 use envoy_kit::on_each_envoy;
 use envoy_kit::permissive::Opening;
 use envoy_kit::testbed::Testbed;
@@ -13,26 +14,14 @@ use proptest::collection::vec;
 use proptest::prelude::any;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::net::SocketAddr;
-use std::process::{Command, Stdio};
 
 const POLICIES: usize = 30;
 const REQUESTS: usize = 30;
 /// How many of them Envoy must show to the filter: some it refuses by itself.
 const COMPARED: usize = 500;
-/// Those that Envoy takes over HTTP/1.1.
-const METHODS: [&str; 2] = ["GET", "POST"];
-const KEYS: [&str; 6] = [
-    "egress_decision",
-    "egress_rule",
-    "egress_reason",
-    "egress_would",
-    "egress_would_rule",
-    "egress_would_reason",
-];
 
 on_each_envoy![the_tool_explains_what_an_envoy_records];
 
@@ -105,12 +94,6 @@ struct Sample {
     requests: Vec<Sent>,
 }
 
-struct Sent {
-    method: &'static str,
-    authority: String,
-    path: String,
-}
-
 fn samples() -> Vec<Sample> {
     let mut runner = TestRunner::deterministic();
     let bytes = vec(any::<u8>(), 16 << 10);
@@ -124,25 +107,6 @@ fn samples() -> Vec<Sample> {
     (0..POLICIES).map(sample).collect()
 }
 
-impl Sent {
-    /// Nothing where Envoy would not take the request for one.
-    fn of(request: kit::naive::Request) -> Option<Self> {
-        let path = String::from_utf8(request.path?).ok()?;
-        let authority = String::from_utf8(request.authority).ok()?;
-        let is_graphic = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
-        let method = METHODS.into_iter().find(|method| method.as_bytes() == request.method)?;
-        (path.starts_with('/')
-            && is_graphic(&path)
-            && is_graphic(&authority)
-            && !authority.is_empty())
-        .then_some(Self { method, authority, path })
-    }
-
-    fn call(&self) -> Call {
-        Call::new(self.method, &self.authority).path(&self.path)
-    }
-}
-
 impl Sample {
     /// Every other route names a port.
     fn cluster(&self, number: usize) -> String {
@@ -154,24 +118,7 @@ impl Sample {
 
     /// What the tool says of each request.
     fn explained(&self, number: usize) -> Result<Vec<Value>> {
-        let policy = tempfile::NamedTempFile::with_suffix(".json")?;
-        std::fs::write(&policy, self.policy.to_string())?;
-        let mut tool = Command::new(kit::tool())
-            .args(["explain", "--format", "json", "--requests", "-"])
-            .arg(policy.path())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        // Fewer than a pipe holds.
-        let mut input = tool.stdin.take().context("a pipe")?;
-        for Sent { method, authority, path } in &self.requests {
-            let cluster = self.cluster(number);
-            let request = json!({ "authority": authority, "method": method, "path": path, "cluster": cluster });
-            writeln!(input, "{request}")?;
-        }
-        drop(input);
-        let output = tool.wait_with_output()?;
-        let text = String::from_utf8(output.stdout)?;
-        Ok(text.lines().map(serde_json::from_str).collect::<Result<_, _>>()?)
+        let cluster = self.cluster(number);
+        explained(&self.policy, self.requests.iter().map(|it| it.line(Some(&cluster))))
     }
 }

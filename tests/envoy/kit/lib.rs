@@ -7,6 +7,7 @@
 pub mod bootstrap;
 pub mod call;
 pub mod certificates;
+pub mod explained;
 pub mod hbone;
 pub mod passthrough;
 pub mod permissive;

@@ -1,15 +1,14 @@
 //! Generated policies, descriptions of gateways for them, and what their rules name: the policy that is
 //! left of one when all but hosts and ports is taken away, decided by the library.
 
-use std::io::Write as _;
 use std::net::IpAddr;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use arbitrary::Unstructured;
 use egress_warden::config;
 use egress_warden::policy::{Action, Request};
-use envoy_kit::call::Call;
+use envoy_kit::explained::{Sent, explained};
 use kit::naive::sample;
 use proptest::collection::vec;
 use proptest::prelude::any;
@@ -34,19 +33,11 @@ pub const NAMES: [&str; 12] = [
 ];
 const ADDRESSES: [&str; 4] =
     ["8.8.8.8", "169.254.169.254", "[2001:4860:4860::8888]", "[2001:db8::1]"];
-/// Those that Envoy takes over HTTP/1.1.
-const METHODS: [&str; 2] = ["GET", "POST"];
 
 /// A policy and requests that can be written on the wire.
 pub struct Sample {
     pub policy: Value,
     pub requests: Vec<Sent>,
-}
-
-pub struct Sent {
-    method: &'static str,
-    pub authority: String,
-    path: String,
 }
 
 /// So many policies, each with so many requests. Every other one is all about hosts.
@@ -207,59 +198,13 @@ impl Sample {
 
     /// What the tool says of each request, which takes the route to such a cluster.
     pub fn explained(&self, clusters: &[Option<String>]) -> Result<Vec<Value>> {
-        let lines = self.requests.iter().zip(clusters).map(|(request, cluster)| {
-            let Sent { method, authority, path } = request;
-            let mut line = json!({ "authority": authority, "method": method, "path": path });
-            if let Some(cluster) = cluster {
-                line["cluster"] = json!(cluster);
-            }
-            line
-        });
-        self.explain(lines)
+        let lines = self.requests.iter().zip(clusters);
+        explained(&self.policy, lines.map(|(request, cluster)| request.line(cluster.as_deref())))
     }
 
     /// What it says of a connection to each name.
     pub fn connections_explained(&self) -> Result<Vec<Value>> {
-        self.explain(NAMES.iter().map(|name| json!({"connection": {"sni": name}})))
-    }
-
-    fn explain(&self, lines: impl Iterator<Item = Value>) -> Result<Vec<Value>> {
-        let policy = tempfile::NamedTempFile::with_suffix(".json")?;
-        std::fs::write(&policy, self.policy.to_string())?;
-        let mut tool = Command::new(kit::tool())
-            .args(["explain", "--format", "json", "--requests", "-"])
-            .arg(policy.path())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        // Fewer than a pipe holds.
-        let mut input = tool.stdin.take().context("a pipe")?;
-        for line in lines {
-            writeln!(input, "{line}")?;
-        }
-        drop(input);
-        let output = tool.wait_with_output()?;
-        let text = String::from_utf8(output.stdout)?;
-        Ok(text.lines().map(serde_json::from_str).collect::<Result<_, _>>()?)
-    }
-}
-
-impl Sent {
-    /// Nothing where Envoy would not take the request for one.
-    fn of(request: kit::naive::Request) -> Option<Self> {
-        let path = String::from_utf8(request.path?).ok()?;
-        let authority = String::from_utf8(request.authority).ok()?;
-        let is_graphic = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
-        let method = METHODS.into_iter().find(|method| method.as_bytes() == request.method)?;
-        (path.starts_with('/')
-            && is_graphic(&path)
-            && is_graphic(&authority)
-            && !authority.is_empty())
-        .then_some(Self { method, authority, path })
-    }
-
-    pub fn call(&self) -> Call {
-        Call::new(self.method, &self.authority).path(&self.path)
+        explained(&self.policy, NAMES.iter().map(|name| json!({"connection": {"sni": name}})))
     }
 }
 
