@@ -20,10 +20,14 @@ case "$*" in
 esac
 "#;
 
-/// Stands for `kubectl` and `helm` on the way through a cluster: whatever they are to read is there.
+/// Stands for `kubectl` and `helm` on the way through a cluster: whatever they are to read is there. The gateway's own dump
+/// is a file of the test.
 const CLUSTER: &str = r#"#!/bin/sh
 tool=${0##*/}
 line="$tool $*"
+case "$line" in
+  *" -- pilot-agent request GET config_dump") exec cat config_dump.json ;;
+esac
 while [ $# -gt 0 ]; do
   case "$tool $1" in
     *" -k") shift; test -f "$1/kustomization.yaml" || { echo "$line" >&2; exit 64; } ;;
@@ -86,9 +90,10 @@ fn the_walk_through_reads_what_is_there_in_an_order_that_leaks_nothing() {
     for program in ["kubectl", "helm"] {
         write_program(&folder.path().join(program), CLUSTER);
     }
-    for command in all.iter().filter(|(command, _)| !command.contains("egress-warden verify")) {
-        shell(command, folder.path());
-    }
+    std::fs::write(folder.path().join("config_dump.json"), dump_of_the_walk_through())
+        .expect("a dump");
+    assert!(all.iter().any(|(command, _)| command.contains("egress-warden verify")), "{all:#?}");
+    all.iter().for_each(|command| shell(command, folder.path()));
     let place = |start: &str| {
         let found = all.iter().position(|(command, _)| command == start);
         found.unwrap_or_else(|| panic!("no `{start}` in {all:#?}"))
@@ -102,6 +107,28 @@ fn the_walk_through_reads_what_is_there_in_an_order_that_leaks_nothing() {
         "kubectl delete -k target/walkthrough",
     ];
     assert!(order.map(place).is_sorted(), "{all:#?}");
+}
+
+/// The dump of a gateway of Istio, with the policy and the host of the page in place of its own.
+fn dump_of_the_walk_through() -> String {
+    let read = |path: &str| {
+        std::fs::read_to_string(format!("{}/{path}", kit::REPOSITORY)).expect("a file")
+    };
+    let policy = read("envoy/istio/sample/egress/policy.yaml");
+    let policy: Value = serde_saphyr::from_str(&policy).expect("YAML");
+    let dump = read("tool/tests/examples/verify.in/istio.json");
+    let mut dump: Value =
+        serde_json::from_str(&dump.replace("api.example.com", "edition.cnn.com")).expect("JSON");
+    let parts = dump["configs"].as_array_mut().expect("parts");
+    let plugins = parts.iter_mut().filter_map(|part| part["ecds_filters"].as_array_mut()).flatten();
+    let mut given = 0;
+    for plugin in plugins {
+        let value = "/ecds_filter/typed_config/config/configuration/value";
+        *plugin.pointer_mut(value).expect("a configuration") = policy.to_string().into();
+        given += 1;
+    }
+    assert_eq!(given, 2, "for requests and for connections");
+    dump.to_string()
 }
 
 fn run(shown: &Shown, folder: &Path) {
