@@ -157,6 +157,7 @@ impl Running {
         let policy = policy_of(&gateway).unwrap_or_default();
         gateway.bind_free_ports();
         let envoy = testbed.start(&gateway).await?;
+        envoy.ensure_nothing_is_deprecated()?;
         let path = "/config_dump?include_eds";
         let dump = Call::get("admin").path(path).http1(envoy.admin()).await?.json()?;
         Ok(Self { envoy, dump, policy })

@@ -140,6 +140,13 @@ impl Envoy {
         self.process.logs.errors.lock().iter().filter(is_error).cloned().collect()
     }
 
+    /// An error for what is deprecated in the configuration it started with.
+    pub fn ensure_nothing_is_deprecated(&self) -> Result<()> {
+        let lines = self.process.logs.errors.lock();
+        let deprecated = lines.iter().find(|line| line.contains("Deprecated field"));
+        deprecated.map_or(Ok(()), |line| bail!("{line}"))
+    }
+
     /// The first line of Envoy's own log that holds `text`, waiting for it.
     pub async fn error_log(&self, text: &str) -> Result<String> {
         let line = |line: &str| line.contains(text).then(|| line.to_owned());

@@ -48,7 +48,11 @@ impl Testbed {
             Bootstrap::external()?.listener_port("external")?,
             external.listener("external")?.port(),
         );
-        Ok(Mesh { sidecar: self.start(&sidecar).await?, gateway, external })
+        let mesh = Mesh { sidecar: self.start(&sidecar).await?, gateway, external };
+        for envoy in [&mesh.sidecar, &mesh.gateway, &mesh.external] {
+            envoy.ensure_nothing_is_deprecated()?;
+        }
+        Ok(mesh)
     }
 
     /// The given gateway on free ports, and the external service behind it.

@@ -23,8 +23,7 @@ pub(super) fn of(route: &Route<'_>, has_protocol: &mut bool) -> String {
     if is_dynamic(route) {
         text.push_str(DYNAMIC);
     } else if addresses.is_empty() {
-        text.push_str("    type: STRICT_DNS\n    dns_lookup_family: V4_PREFERRED\n");
-        text.push_str("    respect_dns_ttl: true\n");
+        text.push_str(LOOKED_UP);
         text.push_str(&load_assignment(&cluster, &[route.host.name.to_string()], route));
     } else {
         text.push_str("    type: STATIC\n");
@@ -67,6 +66,15 @@ fn load_assignment(cluster: &str, hosts: &[String], route: &Route<'_>) -> String
          endpoints: [{{lb_endpoints: [{endpoints}]}}]\n"
     )
 }
+
+/// As long as DNS says. Envoy 1.40 deprecates `type: STRICT_DNS` with settings of DNS beside it.
+const LOOKED_UP: &str = r#"    cluster_type:
+      name: envoy.clusters.dns
+      typed_config:
+        "@type": type.googleapis.com/envoy.extensions.clusters.dns.v3.DnsCluster
+        dns_lookup_family: V4_PREFERRED
+        respect_dns_ttl: true
+"#;
 
 const DYNAMIC: &str = r#"    lb_policy: CLUSTER_PROVIDED
     cluster_type:
