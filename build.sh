@@ -68,8 +68,10 @@ print_help() {
                           the same, on every version that is supported
 ./build.sh bench          all benchmarks, one after the other (half an hour); tables and a plot in target/bench
 ./build.sh bench native   decisions, natively
+./build.sh bench instructions [--quick]
+                          requests, the whole job in an Envoy, in instructions; with --quick a first look at it
 ./build.sh bench envoy [--quick]
-                          requests, the whole job in an Envoy; with --quick a first look at it
+                          the same in time; with --quick a first look at it
 ./build.sh bench connections [--quick]
                           the same of connections
 ./build.sh bench check    each warning of the tool, on large policies
@@ -179,12 +181,13 @@ demo() {
 
 bench() {
   case $* in
-    "") for part in native envoy connections check replay; do bench "$part"; done ;;
+    "") for part in native instructions envoy connections check replay; do bench "$part"; done ;;
     native) need_rust; cargo bench --package egress-warden-benches --bench policy ;;
+    instructions | "instructions --quick") need callgrind_control valgrind; bench_in_envoy instructions "${@:2}" ;;
     envoy | "envoy --quick") need wrk wrk; need_node; bench_in_envoy gateway "${@:2}" ;;
     connections | "connections --quick") bench_in_envoy connections "${@:2}" ;;
     check | replay) need_rust; cargo bench --package egress-warden-tool --bench "$1" ;;
-    *) fail "\`bench\` knows native, envoy [--quick], connections [--quick], check or replay, and nothing else" ;;
+    *) fail "\`bench\` knows native, instructions [--quick], envoy [--quick], connections [--quick], check or replay, and nothing else" ;;
   esac
 }
 
@@ -330,6 +333,11 @@ try_benchmarks() {
     cargo test --package egress-warden-benches --bench gateway
   else
     skip "\`./build.sh bench envoy\`, as wrk is missing; install: wrk"
+  fi
+  if command -v callgrind_control >/dev/null; then
+    cargo test --package egress-warden-benches --bench instructions
+  else
+    skip "\`./build.sh bench instructions\`, as valgrind is missing; install: valgrind"
   fi
 }
 

@@ -33,6 +33,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 
 use envoy_kit::testbed::Testbed;
+use kit::envoys;
 use report::{Cost, Report};
 use running::Running;
 use setup::Setup;
@@ -59,7 +60,7 @@ const SMOKE: Schedule = Schedule { starts: 1, rounds: 1, folder: "bench/smoke" }
 
 fn main() -> ExitCode {
     let schedule = program::schedule(FULL, QUICK, SMOKE);
-    program::main(async |testbed| run(testbed, schedule).await)
+    program::main(Testbed::new(envoys::newest()), async |testbed| run(testbed, schedule).await)
 }
 
 async fn run(testbed: &Testbed, schedule: Schedule) -> Result<()> {

@@ -50,17 +50,18 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 
 use envoy_kit::testbed::Testbed;
+use kit::envoys;
 use report::Report;
 use rounds::Schedule;
 
 fn main() -> ExitCode {
     let schedule = program::schedule(Schedule::FULL, Schedule::QUICK, Schedule::SMOKE);
-    program::main(async |testbed| run(testbed, schedule).await)
+    program::main(Testbed::new(envoys::newest()), async |testbed| run(testbed, schedule).await)
 }
 
 async fn run(testbed: &Testbed, schedule: Schedule) -> Result<()> {
     let module = module::Sizes::measure()?;
-    println!("Loading policies of {} hosts into V8", setup::MANY);
+    println!("Loading policies of {} hosts into V8", load::HOSTS);
     let loads = load::measure(&schedule).await?;
     let costs = rounds::measure(testbed, &schedule).await?;
     let report = Report {

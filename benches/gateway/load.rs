@@ -10,7 +10,9 @@ use tokio::process::Command;
 use crate::figure::Figure;
 use crate::policy;
 use crate::rounds::Schedule;
-use crate::setup::MANY;
+
+/// Hosts of the policies that are loaded.
+pub(crate) const HOSTS: usize = 100_000;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/gateway/load.mjs");
 const MODULE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/egress_warden.wasm");
@@ -31,13 +33,13 @@ pub(crate) struct Load {
 /// Loads, each in a process of its own.
 pub(crate) struct Loads(Vec<Load>);
 
-/// Loads policies of [`MANY`] hosts.
+/// Loads policies of [`HOSTS`] hosts.
 pub(crate) async fn measure(schedule: &Schedule) -> Result<Loads> {
     let directory = tempfile::tempdir()?;
     // As many names, other ones: what a reload leaves behind is seen in the memory.
     let policies = ["h%d.example.com", "g%d.example.com"].map(|pattern| {
         let path = directory.path().join(&pattern[..1]);
-        (path, policy::hosts(pattern, MANY).to_string())
+        (path, policy::hosts(pattern, HOSTS).to_string())
     });
     for (path, text) in &policies {
         std::fs::write(path, text)?;

@@ -48,10 +48,13 @@ impl Machine {
     }
 }
 
-/// A program, and the word of its first line that begins with a digit, maybe behind a `v`.
+/// A program, and the word of its first line that begins with a digit, maybe behind a `v` or its name.
 fn version(program: &'static str) -> Result<(&'static str, String)> {
     let line = first_line(program, "--version")?;
-    let mut words = line.split_whitespace().map(|word| word.trim_start_matches('v'));
+    let mut words = line.split_whitespace().map(|word| {
+        let named = word.strip_prefix(program).and_then(|word| word.strip_prefix('-'));
+        named.unwrap_or(word).trim_start_matches('v')
+    });
     let version = words.find(|word| word.starts_with(|first: char| first.is_ascii_digit()));
     Ok((program, version.with_context(|| format!("the version of {program}: {line}"))?.to_owned()))
 }

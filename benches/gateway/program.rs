@@ -1,4 +1,4 @@
-//! What both benchmarks inside an Envoy are as programs: started, interrupted, failed.
+//! What the benchmarks inside an Envoy are as programs: started, interrupted, failed.
 
 use std::process::ExitCode;
 
@@ -6,7 +6,6 @@ use anyhow::{Result, ensure};
 use tokio::signal::unix::{SignalKind, signal};
 
 use envoy_kit::testbed::Testbed;
-use kit::envoys;
 
 /// How thoroughly the program is to measure: what `full` says under `cargo bench`, what `quick` says with `--quick`,
 /// and what `smoke` says under `cargo test`, which only asks whether the benchmark works.
@@ -25,9 +24,12 @@ pub(crate) fn complete(tables: String) -> Result<String> {
     Ok(tables)
 }
 
-/// Measures; where that fails, with what the Envoys wrote.
-pub(crate) fn main(measure: impl AsyncFnOnce(&Testbed) -> Result<()>) -> ExitCode {
-    let outcome = Testbed::new(envoys::newest()).and_then(|testbed| {
+/// Measures on a testbed; where that fails, with what the Envoys wrote.
+pub(crate) fn main(
+    testbed: Result<Testbed>,
+    measure: impl AsyncFnOnce(&Testbed) -> Result<()>,
+) -> ExitCode {
+    let outcome = testbed.and_then(|testbed| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let outcome = runtime.block_on(async {
             let [mut interrupt, mut terminate] =

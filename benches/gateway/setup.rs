@@ -1,11 +1,8 @@
 //! The set-ups that are compared: what each of them runs, and what it is asked for.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::policy;
-
-/// Hosts of the policies that loading is measured with.
-pub(crate) const MANY: usize = 100_000;
 
 /// What wrk asks for: hosts by their place in a list.
 const LISTED: &str = "h%d.example.com";
@@ -17,6 +14,8 @@ const UNLISTED: &str = "u%d.example.com";
 /// What the gateway runs before the router.
 pub(crate) enum Way {
     Nothing,
+    /// No filter, and all fields of the record: those of the verdict are empty.
+    Record,
     EmptyFilter,
     /// RBAC with a map of hosts, header mutation and as many fields in the record as
     /// egress-warden's.
@@ -71,12 +70,23 @@ impl Setup {
 
     /// Whether it decides about hosts, so that one that is not listed is refused.
     pub(crate) fn decides(&self) -> bool {
-        !matches!(self.way, Way::Nothing | Way::EmptyFilter)
+        !matches!(self.way, Way::Nothing | Way::Record | Way::EmptyFilter)
     }
 
-    /// Whether it stamps what passes, and says in the record what was decided.
-    pub(crate) fn does_the_whole_job(&self) -> bool {
-        self.decides() && !matches!(self.way, Way::Lists { .. })
+    /// Whether its record has the fields of the verdict.
+    pub(crate) fn has_fields(&self) -> bool {
+        !matches!(self.way, Way::Nothing | Way::EmptyFilter | Way::Lists { .. })
+    }
+
+    /// How many stamps it sets on what passes.
+    pub(crate) fn stamps(&self) -> usize {
+        match &self.way {
+            Way::Nothing | Way::Record | Way::EmptyFilter | Way::Lists { .. } => 0,
+            Way::NativeTrio { .. } | Way::ListsTrio { .. } => 3,
+            Way::Warden(policy) | Way::GuardedWarden(policy) => {
+                policy["stamp"]["set"].as_object().map_or(0, Map::len)
+            }
+        }
     }
 }
 
@@ -99,6 +109,13 @@ pub(crate) fn all() -> Vec<Setup> {
         Way::Warden(unlogged),
         10_000,
     );
+    let mut one_stamp = hosts(10_000);
+    one_stamp["stamp"]["set"] = json!({policy::TEAM.0: policy::TEAM.1});
+    let one_stamp =
+        Setup::new("one-stamp", "the same with one stamp", Way::Warden(one_stamp), 10_000);
+    let mut no_stamp = hosts(10_000);
+    no_stamp["stamp"]["set"] = json!({});
+    let no_stamp = Setup::new("no-stamp", "the same without", Way::Warden(no_stamp), 10_000);
     let wildcards = Setup::new(
         "wildcards",
         "egress-warden, 10,000 wildcards",
@@ -136,9 +153,12 @@ pub(crate) fn all() -> Vec<Setup> {
     );
     vec![
         Setup::new("none", "no filter", Way::Nothing, 10_000),
+        Setup::new("record", "no filter, and the record's fields", Way::Record, 10_000),
         Setup::new("empty", "an empty Wasm filter", Way::EmptyFilter, 10_000),
         native("native-10000", "native trio, 10,000 hosts", 10_000),
-        warden("warden-10000", "egress-warden, 10,000 hosts", 10_000),
+        warden("warden-10000", "egress-warden, 10,000 hosts, three stamps", 10_000),
+        one_stamp,
+        no_stamp,
         guarded,
         warden("denied", "egress-warden, 10,000 hosts, all requests denied", 10_000).refusing(),
         unlogged.refusing(),

@@ -1,6 +1,7 @@
 //! One running Envoy: its addresses, its logs, its statistics, and its end.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt;
 use std::io::{BufRead as _, BufReader, Read};
 use std::net::SocketAddr;
@@ -16,8 +17,8 @@ use serde_json::Value;
 use super::bootstrap::Bootstrap;
 use super::call::Call;
 
-/// How long anything that surely comes may take on a machine with much else to do.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long anything that surely comes may take on a machine with much else to do, or under valgrind.
+const PATIENCE: Duration = Duration::from_secs(120);
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// An Envoy that serves. It is killed when this value is dropped.
@@ -213,15 +214,17 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `binary` on `bootstrap`, in the package's directory, which the shipped files are
-    /// relative to. The files that this takes go to `directory`.
-    pub fn spawn(binary: &Path, directory: &Path, bootstrap: &Bootstrap) -> Result<Self> {
+    /// Starts `command`, a program with its first arguments, on `bootstrap`, in the package's directory, which the
+    /// shipped files are relative to. The files that this takes go to `directory`.
+    pub fn spawn(command: &[OsString], directory: &Path, bootstrap: &Bootstrap) -> Result<Self> {
+        let (program, arguments) = command.split_first().context("a program")?;
         let name = bootstrap.name;
         let config_path = directory.join(format!("{name}.json"));
         std::fs::write(&config_path, bootstrap.to_json())
             .with_context(|| format!("write {}", config_path.display()))?;
         let admin_address_path = directory.join(format!("{name}.admin"));
-        let mut child = Command::new(binary)
+        let mut child = Command::new(program)
+            .args(arguments)
             .current_dir(kit::REPOSITORY)
             .arg("--config-path")
             .arg(&config_path)
@@ -244,7 +247,7 @@ impl Process {
             .stderr(Stdio::piped())
             .spawn()
             .with_context(|| {
-                format!("start {}; `./build.sh test` installs it", binary.display())
+                format!("start {}; `./build.sh test` installs it", program.display())
             })?;
         let (stdout, stderr) =
             child.stdout.take().zip(child.stderr.take()).context("both streams are pipes")?;

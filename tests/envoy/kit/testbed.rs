@@ -1,9 +1,10 @@
 //! Envoys of one version, started and stopped for one test.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use tempfile::TempDir;
 
 use super::bootstrap::Bootstrap;
@@ -12,7 +13,8 @@ use super::process::{Envoy, Logs, Process};
 /// Where Envoys of one version run. When a test panics, what they wrote last is printed.
 pub struct Testbed {
     version: String,
-    binary: PathBuf,
+    /// What starts an Envoy: a program, and its first arguments.
+    command: Vec<OsString>,
     directory: TempDir,
     logs: Mutex<Vec<Logs>>,
 }
@@ -27,9 +29,22 @@ pub struct Mesh {
 impl Testbed {
     /// A testbed for the Envoy that `build.sh` installs as `version`.
     pub fn new(version: &str) -> Result<Self> {
-        let binary = Path::new(kit::REPOSITORY).join(format!("target/envoy/{version}/bin/envoy"));
+        Self::starting(version, vec![installed(version).join("bin/envoy").into()])
+    }
+
+    /// The same, where every Envoy runs under another program, such as valgrind: `wrapper` is that program with its
+    /// arguments. It gets the binary itself, as `bin/envoy` is a script.
+    pub fn under(wrapper: Vec<OsString>, version: &str) -> Result<Self> {
+        let libraries = installed(version).join("lib");
+        let python = std::fs::read_dir(&libraries).ok().and_then(|mut folders| folders.next());
+        let python = python.with_context(|| format!("no package in {}", libraries.display()))??;
+        let binary = python.path().join("site-packages/envoy/_bin/envoy");
+        Self::starting(version, wrapper.into_iter().chain([binary.into()]).collect())
+    }
+
+    fn starting(version: &str, command: Vec<OsString>) -> Result<Self> {
         let version = version.to_owned();
-        Ok(Self { version, binary, directory: tempfile::tempdir()?, logs: Mutex::default() })
+        Ok(Self { version, command, directory: tempfile::tempdir()?, logs: Mutex::default() })
     }
 
     /// The version of its Envoys.
@@ -97,10 +112,15 @@ impl Testbed {
         let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
         let directory = self.directory.path().join(logs.len().to_string());
         std::fs::create_dir(&directory)?;
-        let process = Process::spawn(&self.binary, &directory, bootstrap)?;
+        let process = Process::spawn(&self.command, &directory, bootstrap)?;
         logs.push(process.logs());
         Ok(process)
     }
+}
+
+/// Where `build.sh` installs a version of Envoy, as a package of Python's.
+fn installed(version: &str) -> PathBuf {
+    Path::new(kit::REPOSITORY).join("target/envoy").join(version)
 }
 
 impl Drop for Testbed {
