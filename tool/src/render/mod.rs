@@ -10,3 +10,4 @@ pub(crate) mod istio;
 pub(crate) mod plan;
 mod policy_json;
 mod template;
+mod wildcard_port;

@@ -20,7 +20,7 @@ pub(super) fn of(route: &Route<'_>, has_protocol: &mut bool) -> String {
         (endpoints, _) => endpoints.iter().map(|it| it.to_string()).collect(),
     };
     let mut text = format!("  - name: {cluster}\n");
-    if is_dynamic(route) {
+    if route.is_looked_up() {
         text.push_str(DYNAMIC);
     } else if addresses.is_empty() {
         text.push_str(LOOKED_UP);
@@ -32,7 +32,7 @@ pub(super) fn of(route: &Route<'_>, has_protocol: &mut bool) -> String {
     match route.way.kind {
         WayKind::Passthrough => {}
         // Under a wildcard the name in TLS is that of each request. Envoy asks for it without TLS too.
-        WayKind::Http | WayKind::Originate if is_dynamic(route) => {
+        WayKind::Http | WayKind::Originate if route.is_looked_up() => {
             text.push_str(PROTOCOL_WITH_NAMES);
         }
         WayKind::Originate if route.host.is_wildcard() => text.push_str(PROTOCOL_WITH_NAMES),
@@ -45,11 +45,6 @@ pub(super) fn of(route: &Route<'_>, has_protocol: &mut bool) -> String {
         text.push_str(&tls(route));
     }
     text
-}
-
-/// Whether the names under a wildcard are looked up one by one.
-pub(super) fn is_dynamic(route: &Route<'_>) -> bool {
-    route.host.is_wildcard() && route.way.endpoints.is_empty()
 }
 
 fn load_assignment(cluster: &str, hosts: &[String], route: &Route<'_>) -> String {

@@ -14,6 +14,7 @@ use crate::finding::{Finding, Message};
 use crate::policy_file::{Node, Source};
 use crate::render::policy_json;
 use crate::render::template::{fill, quoted, socket};
+use crate::render::wildcard_port::{WildcardPort, port_without_name};
 use egress_warden::config::Config;
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -30,21 +31,18 @@ const HEADER: &str = include_str!("header.yaml");
 pub(crate) enum EnvoyError {
     /// A Secret, which is an object of Kubernetes.
     Secret,
-    /// A wildcard of HTTP whose names are to be dialled on a port that no request names.
-    WildcardPort { host: String, target_port: u16 },
+    WildcardPort(WildcardPort),
     /// No address is left for a listener.
-    NoSocket { port: u16 },
+    NoSocket {
+        port: u16,
+    },
 }
 
 impl Message for EnvoyError {
     fn problem(&self) -> Cow<'_, str> {
         match self {
             Self::Secret => "`secret`, which an Envoy without a control plane cannot read".into(),
-            Self::WildcardPort { host, target_port } => format!(
-                "the port {target_port} for `{host}`: an Envoy dials the names under a wildcard on \
-                 the port in `Host`, else on 80, or 443 with TLS"
-            )
-            .into(),
+            Self::WildcardPort(error) => error.problem(),
             Self::NoSocket { port } => {
                 format!("port {port}, whose listener would have the address of another").into()
             }
@@ -54,9 +52,7 @@ impl Message for EnvoyError {
     fn remedy(&self) -> Cow<'_, str> {
         match self {
             Self::Secret => "write `caCertificates` with a file".into(),
-            Self::WildcardPort { .. } => {
-                "name its hosts in a way of their own, or leave `targetPort` out".into()
-            }
+            Self::WildcardPort(error) => error.remedy(),
             Self::NoSocket { .. } => "choose other addresses under `spec.envoy`".into(),
         }
     }
@@ -93,7 +89,7 @@ pub(crate) fn bootstrap(
         ("environment", &environment),
         ("module", &module),
     ];
-    let is_dynamic = http.iter().any(|route| clusters::is_dynamic(route));
+    let is_dynamic = http.iter().any(|route| route.is_looked_up());
     let mut text = header(config, policy, plan);
     let admin = socket(gateway.envoy.admin);
     let _ = writeln!(text, "admin:\n  address: {{socket_address: {admin}}}\n");
@@ -178,9 +174,8 @@ fn errors_of(route: &Route<'_>) -> Vec<Finding<EnvoyError>> {
         errors.extend(at_way(route, EnvoyError::Secret));
     }
     let is_http = route.way.kind != WayKind::Passthrough;
-    if is_http && clusters::is_dynamic(route) && domains(route).is_empty() {
-        let (host, target_port) = (route.host.text(), route.target_port);
-        errors.extend(at_way(route, EnvoyError::WildcardPort { host, target_port }));
+    if is_http && route.is_looked_up() && domains(route).is_empty() {
+        errors.extend(at_way(route, EnvoyError::WildcardPort(WildcardPort::of(route))));
     }
     errors
 }
@@ -194,8 +189,8 @@ fn at_way(route: &Route<'_>, kind: EnvoyError) -> Option<Finding<EnvoyError>> {
 /// What `Host` may say to take a route of HTTP. Names under a wildcard are dialled on the port that it names.
 fn domains(route: &Route<'_>) -> Vec<String> {
     let (host, port) = (route.host.text(), route.port);
-    let default = if route.way.kind == WayKind::Originate { 443 } else { 80 };
-    let is_fixed = !clusters::is_dynamic(route);
+    let default = port_without_name(route.way.kind);
+    let is_fixed = !route.is_looked_up();
     let without_port = port == 80 && (is_fixed || route.target_port == default);
     let with_port = is_fixed || route.target_port == port;
     let domains = [without_port.then(|| host.clone()), with_port.then(|| format!("{host}:{port}"))];
@@ -230,5 +225,5 @@ fn virtual_hosts(routes: &[&Route<'_>]) -> String {
 
 /// Whether a route shares its cluster with other wildcards.
 fn is_shared(route: &Route<'_>) -> bool {
-    route.way.kind == WayKind::Passthrough && clusters::is_dynamic(route)
+    route.way.kind == WayKind::Passthrough && route.is_looked_up()
 }

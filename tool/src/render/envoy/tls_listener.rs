@@ -79,7 +79,7 @@ impl TlsListener<'_> {
         let names: Vec<_> = self.routes.iter().filter(is_name).collect();
         let wildcards = self.routes.iter().filter(|route| !is_name(route));
         let (dynamic, fixed): (Vec<&Route<'_>>, Vec<&Route<'_>>) =
-            wildcards.partition(|route| clusters::is_dynamic(route));
+            wildcards.partition(|route| route.is_looked_up());
         let mut by_target: BTreeMap<u16, Vec<String>> = BTreeMap::new();
         for route in dynamic {
             by_target.entry(route.target_port).or_default().push(route.host.text());

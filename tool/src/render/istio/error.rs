@@ -1,29 +1,46 @@
 //! What keeps Istio from being configured as a plan says.
 
 use crate::finding::Message;
+use crate::render::wildcard_port::WildcardPort;
 use std::borrow::Cow;
 
 /// Why a description is none for Istio.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum IstioError {
     /// A form that is not written yet.
-    NotYet { key: &'static str, value: &'static str, other: &'static str },
+    NotYet {
+        key: &'static str,
+        value: &'static str,
+        other: &'static str,
+    },
     /// A waypoint in the namespace of the control plane.
     NamespaceOfIstio,
     /// A waypoint among the workloads that it is for.
-    NamespaceOfWorkloads { namespace: String },
+    NamespaceOfWorkloads {
+        namespace: String,
+    },
     /// A credential for a proxy whose pods are istiod's.
-    WaypointSecret { name: String },
+    WaypointSecret {
+        name: String,
+    },
     /// Callers of a route dial a port that the gateway's Service has not.
-    NoServicePort { port: u16 },
+    NoServicePort {
+        port: u16,
+    },
     /// HTTP for one host and TLS for another, on one port.
-    TwoProtocols { port: u16, is_ambient: bool },
+    TwoProtocols {
+        port: u16,
+        is_ambient: bool,
+    },
     /// One host's ways have different endpoints.
-    TwoEndpoints { host: String },
-    /// A wildcard of HTTP whose names are to be dialled on a port that no request names.
-    WildcardPort { host: String, target_port: u16 },
+    TwoEndpoints {
+        host: String,
+    },
+    WildcardPort(WildcardPort),
     /// Names under a wildcard whose authorities are a Secret, before Istio makes the cluster.
-    WildcardSecret { host: String },
+    WildcardSecret {
+        host: String,
+    },
 }
 
 impl Message for IstioError {
@@ -61,11 +78,7 @@ impl Message for IstioError {
                 "other endpoints for `{host}` than another way has: a ServiceEntry has one list"
             )
             .into(),
-            Self::WildcardPort { host, target_port } => format!(
-                "the port {target_port} for `{host}`: a proxy dials the names under a wildcard on \
-                 the port in `Host`, else on 80, or 443 with TLS"
-            )
-            .into(),
+            Self::WildcardPort(error) => error.problem(),
             Self::WildcardSecret { host } => {
                 format!("`secret` for `{host}`, whose names Istio looks up from 1.31 on").into()
             }
@@ -86,9 +99,7 @@ impl Message for IstioError {
             }
             Self::TwoProtocols { .. } => "give one of them another port".into(),
             Self::TwoEndpoints { .. } => "write the same `endpoints` in both".into(),
-            Self::WildcardPort { .. } => {
-                "name its hosts in a way of their own, or leave `targetPort` out".into()
-            }
+            Self::WildcardPort(error) => error.remedy(),
             Self::WildcardSecret { .. } => {
                 "write `caCertificates` with a file, or name its hosts in a way of their own".into()
             }

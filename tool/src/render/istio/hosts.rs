@@ -1,7 +1,7 @@
 //! The hosts that the mesh knows: ServiceEntries, the last step.
 
 use super::ambient::waypoint;
-use super::{File, Host, Mesh, documents, has_dynamic_dns, is_http, is_looked_up};
+use super::{File, Host, Mesh, documents, has_dynamic_dns, is_http};
 use crate::policy_text::quoted;
 use std::fmt::Write as _;
 
@@ -39,7 +39,7 @@ pub(super) fn write(mesh: &Mesh<'_>, files: &mut Vec<File>) {
         return;
     }
     let entries = mesh.hosts.iter().map(|host| entry(mesh, host)).collect();
-    let has_wildcards = mesh.routes().any(is_looked_up);
+    let has_wildcards = mesh.routes().any(|route| route.is_looked_up());
     let comment = match (mesh.is_ambient(), has_wildcards) {
         (true, false) => OF_AMBIENT.to_owned(),
         (true, true) => format!("{OF_AMBIENT}{DYNAMIC_OF_AMBIENT}"),
@@ -63,7 +63,7 @@ fn entry(mesh: &Mesh<'_>, host: &Host<'_>) -> String {
         let _ = writeln!(text, "  # {}", route.reason());
         let _ =
             writeln!(text, "  - number: {port}\n    name: {name}-{port}\n    protocol: {protocol}");
-        if target != port && !is_looked_up(route) {
+        if target != port && !route.is_looked_up() {
             let _ = writeln!(text, "    targetPort: {target}");
         }
     }
@@ -84,7 +84,7 @@ fn endpoints<'r>(host: &Host<'r>) -> Vec<String> {
 }
 
 fn resolution(mesh: &Mesh<'_>, host: &Host<'_>) -> &'static str {
-    let is_dynamic = host.routes.iter().any(|route| is_looked_up(route));
+    let is_dynamic = host.routes.iter().any(|route| route.is_looked_up());
     match (is_dynamic, endpoints(host).is_empty()) {
         (true, _) if has_dynamic_dns(mesh.gateway) => "DYNAMIC_DNS",
         // The gateway's cluster is that of ../wildcards.yaml.

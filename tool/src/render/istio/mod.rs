@@ -20,6 +20,7 @@ pub(crate) use install::largest;
 
 use super::gateway::{Authorities, Dataplane, Gateway, IstioVersion, RouteForm, WayKind};
 use super::plan::{HostForm, Plan, Route, RouteHost};
+use super::wildcard_port::{WildcardPort, port_without_name};
 use crate::finding::{Finding, Message, Span};
 use crate::policy_file::{Node, RuleSource, Source, path_of, place_of};
 use crate::policy_text::quoted;
@@ -219,11 +220,6 @@ fn is_http(route: &Route<'_>) -> bool {
     route.way.kind != WayKind::Passthrough
 }
 
-/// Whether the names under a wildcard are looked up one by one.
-fn is_looked_up(route: &Route<'_>) -> bool {
-    route.host.is_wildcard() && route.way.endpoints.is_empty()
-}
-
 /// Whether this Istio makes a cluster of a ServiceEntry with `resolution: DYNAMIC_DNS`: from 1.28 on at a
 /// waypoint, for HTTP, and later at a gateway.
 fn has_dynamic_dns(gateway: &Gateway<'_>) -> bool {
@@ -251,7 +247,7 @@ fn losses_of(
     }
     if gateway.dataplane == Dataplane::Ambient {
         // Callers are known by their tunnel, within which no name of TLS is.
-        let is_lost = host.is_wildcard() && (!is_http(route) || !is_looked_up(route));
+        let is_lost = host.is_wildcard() && (!is_http(route) || !route.is_looked_up());
         return is_lost.then_some(LossKind::NotLookedUp { port: route.port }).into_iter().collect();
     }
     let mut losses = Vec::new();
@@ -344,19 +340,19 @@ fn errors_of(
 }
 
 fn wildcard_error(gateway: &Gateway<'_>, route: &Route<'_>) -> Option<IstioError> {
-    if !is_looked_up(route) {
+    if !route.is_looked_up() {
         return None;
     }
-    let (host, target_port) = (route.host.text(), route.target_port);
     if is_http(route) {
-        let default = if route.way.kind == WayKind::Originate { 443 } else { 80 };
+        let default = port_without_name(route.way.kind);
         let named = if route.port == 80 { default } else { route.port };
-        if target_port != named {
-            return Some(IstioError::WildcardPort { host, target_port });
+        if route.target_port != named {
+            return Some(IstioError::WildcardPort(WildcardPort::of(route)));
         }
     }
     let is_secret = matches!(route.way.authorities, Authorities::Secret(_));
-    (is_secret && !has_dynamic_dns(gateway)).then_some(IstioError::WildcardSecret { host })
+    let host = || route.host.text();
+    (is_secret && !has_dynamic_dns(gateway)).then(|| IstioError::WildcardSecret { host: host() })
 }
 
 /// An error about the way of a route.

@@ -1,8 +1,8 @@
 //! The way through the gateway, as VirtualServices: from every sidecar to the gateway, and from there out.
 
 use super::{
-    Authorities, File, Host, Mesh, Route, WayKind, documents, has_dynamic_dns, is_http,
-    is_looked_up, labels, names, scalar, service,
+    Authorities, File, Host, Mesh, Route, WayKind, documents, has_dynamic_dns, is_http, labels,
+    names, scalar, service,
 };
 use crate::policy_text::quoted;
 use std::collections::{BTreeMap, BTreeSet};
@@ -234,7 +234,8 @@ fn server_name(mesh: &Mesh<'_>, host: &Host<'_>) -> String {
 
 /// The TLS from the gateway to the external service, where the gateway starts it.
 pub(super) fn to_service(mesh: &Mesh<'_>, host: &Host<'_>) -> Option<String> {
-    let has_own_cluster = |route: &Route<'_>| is_looked_up(route) && !has_dynamic_dns(mesh.gateway);
+    let has_own_cluster =
+        |route: &Route<'_>| route.is_looked_up() && !has_dynamic_dns(mesh.gateway);
     let starts_tls =
         |route: &&&Route<'_>| route.way.kind == WayKind::Originate && !has_own_cluster(route);
     let mut routes = host.routes.iter().filter(starts_tls).peekable();

@@ -1,9 +1,6 @@
 //! Names under a wildcard: what Istio leaves out at a gateway, the look-up of each name.
 
-use super::{
-    Authorities, File, Host, Mesh, WayKind, documents, has_dynamic_dns, is_http, is_looked_up,
-    labels,
-};
+use super::{Authorities, File, Host, Mesh, WayKind, documents, has_dynamic_dns, is_http, labels};
 use crate::policy_text::quoted;
 use crate::render::plan::Route;
 use crate::render::template::fill;
@@ -31,7 +28,7 @@ for such a host has no effect at the gateway.
 pub(super) fn write(mesh: &Mesh<'_>, files: &mut Vec<File>) {
     let mut patches = String::new();
     for host in &mesh.hosts {
-        let routes = || host.routes.iter().filter(|route| is_looked_up(route));
+        let routes = || host.routes.iter().filter(|route| route.is_looked_up());
         if !has_dynamic_dns(mesh.gateway) {
             patches.extend(routes().map(|route| cluster(host, route)));
         }

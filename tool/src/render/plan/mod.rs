@@ -61,6 +61,11 @@ pub(crate) enum HostForm {
 }
 
 impl Route<'_> {
+    /// Whether the names under a wildcard are looked up one by one.
+    pub(crate) fn is_looked_up(&self) -> bool {
+        self.host.is_wildcard() && self.way.endpoints.is_empty()
+    }
+
     /// `by a, b`: the rules that may allow it, as comments name them.
     pub(crate) fn reason(&self) -> String {
         const SHOWN: usize = 8;
