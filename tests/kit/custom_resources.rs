@@ -52,6 +52,7 @@ fn closed_resource(schema: &Value, is_namespaced: bool) -> Value {
             "name": {"type": "string"},
             "namespace": {"type": "string"},
             "labels": {"type": "object", "additionalProperties": {"type": "string"}},
+            "annotations": {"type": "object", "additionalProperties": {"type": "string"}},
         },
         "required": ["name"],
     });

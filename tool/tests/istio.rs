@@ -24,11 +24,22 @@ const AMBIENT: [(&str, &str, &str); 2] = [
     ("ambient of 1.29", "ambient.yaml", "ambient-1.29-gateway.yaml"),
 ];
 
+/// The same by routes of the Gateway API.
+const GATEWAY_API: [(&str, &str, &str); 3] = [
+    ("Gateway API", "gateway-api.yaml", "gateway-api-gateway.yaml"),
+    ("Gateway API of 1.29", "gateway-api.yaml", "gateway-api-1.29-gateway.yaml"),
+    ("Gateway API for nothing", "nothing.yaml", "gateway-api-gateway.yaml"),
+];
+
+fn all() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+    POLICIES.into_iter().chain(AMBIENT).chain(GATEWAY_API)
+}
+
 #[test]
 fn every_object_fits_the_schema_of_its_kind() {
     let schemas = CustomResources::load();
     let mut kinds = BTreeSet::new();
-    for (name, policy, gateway) in POLICIES.into_iter().chain(AMBIENT) {
+    for (name, policy, gateway) in all() {
         for object in Objects::of_files(policy, gateway).all {
             let schema = schemas.schema_of(&object).unwrap_or_else(|| panic!("{name}: {object}"));
             let schema = jsonschema::validator_for(schema).expect("a schema");
@@ -38,12 +49,15 @@ fn every_object_fits_the_schema_of_its_kind() {
         }
     }
     let expected = [
+        "ConfigMap",
         "DestinationRule",
         "EnvoyFilter",
         "Gateway",
+        "HTTPRoute",
         "Namespace",
         "NetworkPolicy",
         "ServiceEntry",
+        "TLSRoute",
         "Telemetry",
         "TrafficExtension",
         "VirtualService",
@@ -54,7 +68,7 @@ fn every_object_fits_the_schema_of_its_kind() {
 
 #[test]
 fn every_object_has_a_name_of_its_own_that_is_a_label() {
-    for (name, policy, gateway) in POLICIES.into_iter().chain(AMBIENT) {
+    for (name, policy, gateway) in all() {
         let mut names = BTreeSet::new();
         for object in Objects::of_files(policy, gateway).all {
             let metadata = &object["metadata"];
@@ -73,13 +87,14 @@ fn every_object_has_a_name_of_its_own_that_is_a_label() {
 fn names_are_texts() {
     let schemas = CustomResources::load();
     for (name, namespace) in [("123", "on"), ("1e5", "0x1f"), ("no", "1")] {
-        for dataplane in ["sidecar", "ambient"] {
-            let gateway = json!({
+        for spec in [json!({}), json!({"dataplane": "ambient"}), json!({"routes": "gateway-api"})] {
+            let mut gateway = json!({
                 "apiVersion": "egress-warden.dev/v1alpha1",
                 "kind": "EgressGateway",
                 "metadata": {"name": name, "namespace": namespace},
-                "spec": {"dataplane": dataplane, "workloads": {"namespaces": ["7"]}},
+                "spec": spec.clone(),
             });
+            gateway["spec"]["workloads"] = json!({"namespaces": ["7"]});
             let rendered = istio(&example("http.yaml"), &gateway.to_string()).expect("files");
             let objects = Objects::of(&rendered);
             for object in &objects.all {
@@ -88,7 +103,7 @@ fn names_are_texts() {
                 let errors: Vec<_> = schema.iter_errors(object).map(|it| it.to_string()).collect();
                 assert!(errors.is_empty(), "{errors:?} in {object}");
             }
-            if dataplane == "sidecar" {
+            if spec == json!({}) {
                 assert_eq!(objects.legs().1, objects.known());
             }
         }
@@ -252,7 +267,7 @@ fn many_hosts_are_many_small_objects() {
 
 #[test]
 fn the_same_policy_gives_the_same_bytes() {
-    for (_, policy, gateway) in POLICIES.into_iter().chain(AMBIENT) {
+    for (_, policy, gateway) in all() {
         let render = || render_files(policy, gateway).files;
         assert_eq!(render(), render());
     }
@@ -319,7 +334,6 @@ fn what_istio_cannot_do_is_an_error_or_told() {
             "$.spec.ways[0]",
             "the port 8080 for `*.a.test`",
         ),
-        ("{hosts: [a.test]}", "{routes: gateway-api}", "$.spec.routes", "not written yet"),
     ] {
         let found = errors(policy, gateway);
         let is_found = found.iter().any(|(at, message)| at == path && message.contains(part));
@@ -388,6 +402,144 @@ fn what_a_waypoint_cannot_do_is_told() {
     );
 }
 
+/// The guard first, the hosts last, and everything names the Gateway whose pods istiod starts.
+#[test]
+fn a_gateway_of_the_gateway_api_has_its_guard_first_and_its_hosts_last() {
+    for (name, policy, gateway) in GATEWAY_API {
+        let objects = Objects::of_files(policy, gateway);
+        let first = objects.list("kustomization.yaml");
+        let place = |file: &str| first.iter().position(|it| it == file);
+        let guards = first.iter().take_while(|file| file.starts_with("guard")).count();
+        assert!(guards >= 1, "{name}: {first:?}");
+        assert!(!first.iter().skip(guards).any(|file| file.starts_with("guard")), "{name}");
+        // No route before the rules that keep every other proxy from the hosts.
+        assert!(place("destination-rules.yaml") <= place("routes.yaml"), "{name}: {first:?}");
+        assert!(place("gateway.yaml").is_some(), "{name}: {first:?}");
+        assert!(
+            first.iter().all(|file| !objects.kinds_of(file).contains("ServiceEntry")),
+            "{name}"
+        );
+        let written = objects.files.keys().filter(|path| {
+            path.ends_with(".yaml")
+                && !path.ends_with("kustomization.yaml")
+                && *path != "mesh-config.yaml"
+        });
+        let mut listed: BTreeSet<_> = first.iter().cloned().collect();
+        let has_hosts = objects.has_file("hosts/kustomization.yaml");
+        listed.extend(has_hosts.then(|| "hosts/service-entries.yaml".to_owned()));
+        assert_eq!(written.cloned().collect::<BTreeSet<_>>(), listed, "{name}");
+        let order = &objects.files["ORDER.txt"];
+        let commands = [
+            "apply -k .",
+            "-n istio-egress wait --for=condition=Programmed --timeout=5m gtw/egress",
+            "apply -k hosts",
+            "delete -k hosts",
+            "delete -k .",
+        ];
+        let places = commands.map(|command| order.find(&format!("kubectl {command}\n")));
+        assert!(places.is_sorted() && places[0].is_some(), "{name}: {places:?}");
+
+        let policy = document(&example(policy));
+        let target =
+            json!([{"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "egress"}]);
+        for kind in ["EnvoyFilter", "Telemetry", "TrafficExtension", "WasmPlugin"] {
+            for object in objects.of_kind(kind) {
+                let spec = &object["spec"];
+                assert_eq!(spec["targetRefs"], target, "{name}: {kind}");
+                let others = ["selector", "workloadSelector"];
+                assert!(others.iter().all(|key| spec.get(*key).is_none()), "{name}: {kind}");
+                assert_eq!(object["metadata"]["namespace"], "istio-egress", "{name}: {kind}");
+            }
+        }
+        let plugins: Vec<_> =
+            objects.of_kind("TrafficExtension").chain(objects.of_kind("WasmPlugin")).collect();
+        assert_eq!(plugins.len(), guards, "{name}");
+        for plugin in plugins {
+            let spec = &plugin["spec"];
+            let wasm = spec.get("wasm").unwrap_or(spec);
+            assert_eq!(wasm["pluginConfig"], policy, "{name}");
+            let is_of_connections = wasm.get("type") == Some(&json!("NETWORK"));
+            let guard = if is_of_connections { "tls/guard.yaml" } else { "guard.yaml" };
+            let patches = &document(&shipped(guard))["spec"]["configPatches"];
+            assert!(
+                objects.of_kind("EnvoyFilter").any(|it| &it["spec"]["configPatches"] == patches),
+                "{name}: {guard}"
+            );
+        }
+    }
+}
+
+/// A credential reaches the pods that istiod starts, and the filter by them.
+#[test]
+fn the_pods_of_a_gateway_of_the_gateway_api_have_the_variables_of_stamps() {
+    let objects = Objects::of_files("gateway-api.yaml", "gateway-api-gateway.yaml");
+    let pods = objects.of_kind("ConfigMap").next().expect("what the pods have more");
+    let gateway = objects.of_kind("Gateway").next().expect("a gateway");
+    let parameters = &gateway["spec"]["infrastructure"]["parametersRef"];
+    assert_eq!(
+        parameters,
+        &json!({"group": "", "kind": "ConfigMap", "name": pods["metadata"]["name"]})
+    );
+    let overlay = document(&text(&pods["data"]["deployment"]));
+    let container = &overlay["spec"]["template"]["spec"]["containers"][0];
+    let variables = json!([{"name": "PARTNER_TOKEN", "valueFrom": {"secretKeyRef": {"name": "egress-credentials", "key": "PARTNER_TOKEN"}}}]);
+    assert_eq!(container, &json!({"name": "istio-proxy", "env": variables}));
+    // The settings of its proxy are those of a gateway of Istio's chart.
+    let values = document(&shipped("gateway-values.yaml"));
+    assert_eq!(gateway["spec"]["infrastructure"]["annotations"], values["podAnnotations"]);
+    assert_eq!(gateway["metadata"]["annotations"]["networking.istio.io/service-type"], "ClusterIP");
+}
+
+/// What routes of the Gateway API cannot say.
+#[test]
+fn what_the_gateway_api_cannot_do_is_an_error_or_told() {
+    let gateway = |name: &str, spec: &str| {
+        format!(
+            "apiVersion: egress-warden.dev/v1alpha1\nkind: EgressGateway\n\
+             metadata: {{name: {name}, namespace: ns}}\nspec: {{routes: gateway-api{spec}}}\n"
+        )
+    };
+    let policy = "policy: t\nsni: match\nidentity: required\nrules: [{id: a, action: allow, to: [{hosts: \
+                  [192.0.2.1, intranet, \"*.a.test\", b.test], ports: [80, 443]}]}]\n";
+    // Neither a port that no wildcard can have nor a Secret is an error of a host that has no route.
+    let spec = ", ways: [{way: originate, targetPort: 8443, secret: ca}, {way: passthrough}]";
+    let rendered = istio(policy, &gateway("e", spec)).expect("a rendering");
+    let losses: BTreeSet<_> =
+        rendered.losses.iter().map(|(kind, host)| format!("{kind} {host}")).collect();
+    let expected = [
+        "address 192.0.2.1",
+        "short-name intranet",
+        "unknown-caller b.test",
+        "wildcard-route *.a.test",
+    ];
+    assert_eq!(losses, expected.map(str::to_owned).into());
+    let known = [("b.test".to_owned(), 80), ("b.test".to_owned(), 443)];
+    assert_eq!(Objects::of(&rendered).known(), known.into());
+
+    let ports: Vec<_> = (1..=65).map(|port| port.to_string()).collect();
+    let ways = format!(", ways: [{{way: http, ports: [{}]}}]", ports.join(", "));
+    let name = "a".repeat(58);
+    for (name, spec, path, part) in [
+        (&*name, "", "$.metadata.name", "more than 57 characters"),
+        ("e", &*ways, "$.spec.ways", "65 ports, of which a Gateway has 64"),
+        (
+            "e",
+            ", ways: [{hosts: [b.test], way: http, ports: [443]}, {way: passthrough}]",
+            "$.spec.ways[1]",
+            "HTTP and TLS on port 443",
+        ),
+    ] {
+        let policy =
+            "policy: t\nrules: [{id: a, action: allow, to: [{hosts: [b.test, c.test]}]}]\n";
+        let errors = istio(policy, &gateway(name, spec)).err().unwrap_or_default();
+        let is_found =
+            matches!(&errors[..], [(at, message)] if at == path && message.contains(part));
+        assert!(is_found, "{part}: {errors:?}");
+    }
+    let longest = istio(policy, &gateway(&"a".repeat(57), "")).expect("a rendering");
+    assert!(Objects::of(&longest).of_kind("HTTPRoute").count() > 0);
+}
+
 /// The network first, then the guard and all else, the hosts last; and everything names the waypoint.
 #[test]
 fn a_waypoint_has_its_guard_before_its_pods_and_its_hosts_last() {
@@ -428,7 +580,7 @@ fn a_waypoint_has_its_guard_before_its_pods_and_its_hosts_last() {
         let commands = [
             "apply -k workloads",
             "apply -k .",
-            "-n egress wait --for=condition=Programmed --timeout=5m gateway/out-waypoint",
+            "-n egress wait --for=condition=Programmed --timeout=5m gtw/out-waypoint",
             "apply -k hosts",
             "delete -k hosts",
             "delete -k .",
@@ -639,6 +791,73 @@ proptest! {
             prop_assert!(judged.insert(port));
         }
         prop_assert_eq!(judged, connections);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
+
+    /// By routes of the Gateway API: a path that is wider or narrower than the plan is an error, and so is a
+    /// proxy other than the gateway that could dial a host.
+    #[test]
+    fn what_is_planned_has_its_whole_path_by_the_gateway_api_and_nothing_else_has(
+        (policy, mut gateway) in (policies(), gateways())
+    ) {
+        gateway["spec"]["routes"] = json!("gateway-api");
+        gateway["spec"].as_object_mut().expect("a spec").remove("ports");
+        let rendered = match istio(&policy.to_string(), &gateway.to_string()) {
+            Ok(rendered) => rendered,
+            Err(errors) => {
+                prop_assert!(errors.iter().all(|(_, it)| it.contains("HTTP and TLS on port") || it.contains("other endpoints")), "{errors:?}");
+                return Ok(());
+            }
+        };
+        let unrouted: BTreeSet<_> = rendered
+            .losses
+            .iter()
+            .filter(|(kind, _)| ["address", "short-name", "odd-name", "wildcard-route"].contains(&kind.as_str()))
+            .map(|(_, host)| host.clone())
+            .collect();
+        let mut planned = BTreeMap::new();
+        for line in &rendered.plan {
+            let [at, way, _] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
+            let (host, port) = at.rsplit_once(':').expect("a port");
+            if host.starts_with("*.") {
+                prop_assert!(unrouted.contains(host), "{line}");
+            }
+            if !unrouted.contains(host) {
+                planned.insert((host.to_owned(), port.parse::<u64>().expect("a port")), way.to_owned());
+            }
+        }
+        let ports: Ports = planned.keys().cloned().collect();
+        let objects = Objects::of(&rendered);
+        prop_assert_eq!(objects.known(), ports.clone(), "ServiceEntries");
+        let (to_gateway, out) = objects.legs_of_gateway_api();
+        prop_assert_eq!(to_gateway, ports.clone(), "to the gateway");
+        prop_assert_eq!(out, ports, "out");
+        for ((host, port), way) in &planned {
+            let rules: Vec<_> =
+                objects.of_kind("DestinationRule").filter(|it| it["spec"]["host"] == json!(host)).collect();
+            let [own, closed] = rules[..] else { panic!("{host}: {rules:?}") };
+            let [own, closed] = [own, closed].map(|it| &it["spec"]);
+            let labels = json!({"matchLabels": {"gateway.networking.k8s.io/gateway-name": "egress"}});
+            prop_assert_eq!(&own["workloadSelector"], &labels);
+            prop_assert_eq!(&own["exportTo"], &json!(["."]));
+            let tls = list(&own["trafficPolicy"]["portLevelSettings"])
+                .find(|it| it["port"]["number"] == *port)
+                .map(|it| &it["tls"])
+                .expect("TLS of the port");
+            let mode = if way == "originate" { "SIMPLE" } else { "DISABLE" };
+            prop_assert_eq!(&tls["mode"], mode);
+            if way == "originate" {
+                prop_assert_eq!(&tls["sni"], &json!(host));
+                prop_assert_eq!(&tls["subjectAltNames"], &json!([host]));
+            }
+            prop_assert!(closed.get("workloadSelector").is_none());
+            prop_assert_eq!(&closed["exportTo"], &json!(["*"]));
+            let nobody = json!({"tls": {"mode": "ISTIO_MUTUAL", "subjectAltNames": ["only-the-egress-gateway-dials-it.invalid"]}});
+            prop_assert_eq!(&closed["trafficPolicy"], &nobody);
+        }
     }
 }
 
@@ -896,6 +1115,79 @@ impl Objects {
                     assert_eq!(server["tls"]["mode"], mode);
                     assert!(out.insert((host.clone(), port)), "{host}:{port} twice");
                 }
+            }
+        }
+        (to_gateway, out)
+    }
+
+    /// By routes of the Gateway API: what has a route to the gateway, and what the gateway routes out; each by
+    /// a listener that meets what the sidecar speaks.
+    fn legs_of_gateway_api(&self) -> (Ports, Ports) {
+        let gateways: Vec<_> = self.of_kind("Gateway").collect();
+        let [gateway] = gateways[..] else { panic!("{gateways:?}") };
+        let name = text(&gateway["metadata"]["name"]);
+        let namespace = text(&gateway["metadata"]["namespace"]);
+        let listeners: BTreeMap<_, _> =
+            list(&gateway["spec"]["listeners"]).map(|it| (text(&it["name"]), it)).collect();
+        let service = format!("{name}-istio");
+        let modes: Vec<_> = self
+            .of_kind("DestinationRule")
+            .filter(|it| it["spec"]["host"] == format!("{service}.{namespace}.svc.cluster.local"))
+            .flat_map(|it| list(&it["spec"]["trafficPolicy"]["portLevelSettings"]))
+            .collect();
+        let (mut to_gateway, mut out) = (Ports::new(), Ports::new());
+        for route in self.of_kind("HTTPRoute").chain(self.of_kind("TLSRoute")) {
+            let is_http = route["kind"] == "HTTPRoute";
+            let spec = &route["spec"];
+            let ([parent], [rule]) = (
+                &list(&spec["parentRefs"]).collect::<Vec<_>>()[..],
+                &list(&spec["rules"]).collect::<Vec<_>>()[..],
+            ) else {
+                panic!("{route}")
+            };
+            let [backend] = list(&rule["backendRefs"]).collect::<Vec<_>>()[..] else {
+                panic!("{route}")
+            };
+            let port = number(&backend["port"]);
+            let hostnames: Vec<_> = list(&spec["hostnames"]).map(text).collect();
+            if parent["kind"] == "ServiceEntry" {
+                let entry = self
+                    .of_kind("ServiceEntry")
+                    .find(|it| it["metadata"]["name"] == parent["name"])
+                    .expect("a ServiceEntry");
+                let host = text(&entry["spec"]["hosts"][0]);
+                assert_eq!(
+                    parent,
+                    &&json!({"group": "networking.istio.io", "kind": "ServiceEntry", "name": parent["name"], "port": port})
+                );
+                assert_eq!(backend, &json!({"name": service, "port": port}));
+                assert_eq!(hostnames, if is_http { vec![] } else { vec![host.clone()] });
+                let mode = modes.iter().find(|it| it["port"]["number"] == port).expect("TLS");
+                let expected = if is_http { "ISTIO_MUTUAL" } else { "DISABLE" };
+                assert_eq!(mode["tls"], json!({"mode": expected}));
+                assert!(to_gateway.insert((host, port)));
+            } else {
+                assert_eq!(parent["name"], name);
+                let [host] = &hostnames[..] else { panic!("{route}") };
+                assert_eq!(
+                    backend,
+                    &json!({"group": "networking.istio.io", "kind": "Hostname", "name": host, "port": port})
+                );
+                let listener = listeners[&text(&parent["sectionName"])];
+                assert_eq!(
+                    (listener["port"].as_u64(), listener.get("hostname")),
+                    (Some(port), None)
+                );
+                let (protocol, tls) = if is_http {
+                    (
+                        "HTTPS",
+                        json!({"mode": "Terminate", "options": {"gateway.istio.io/tls-terminate-mode": "ISTIO_MUTUAL"}}),
+                    )
+                } else {
+                    ("TLS", json!({"mode": "Passthrough"}))
+                };
+                assert_eq!((&listener["protocol"], &listener["tls"]), (&json!(protocol), &tls));
+                assert!(out.insert((host.clone(), port)));
             }
         }
         (to_gateway, out)

@@ -5,7 +5,7 @@ use crate::console::{Console, Format, GOOD, NAME, counted, styled};
 use crate::diagnostics::{self, Diagnostic};
 use crate::failure::{Failure, Outcome};
 use crate::finding::Finding;
-use crate::render::gateway::{Dataplane, GatewayFile};
+use crate::render::gateway::GatewayFile;
 use crate::render::istio::{self, File, IstioError, MARK, MAX_OBJECT, Rendering};
 use serde_json::json;
 use std::fs;
@@ -22,7 +22,8 @@ Example:
 The second step makes the hosts known to the mesh. It comes last, and when you
 delete it comes first: a sidecar that knows a host and has no route to the gateway
 dials the host itself, past the policy. `ORDER.txt` in the folder has all steps. For
-a waypoint of Istio's ambient mode there is a step before these, and a wait between.
+a waypoint of Istio's ambient mode there is a step before these, and a wait between;
+with `routes: gateway-api` there is the wait alone.
 
 Files of an earlier render are replaced. A file of the same name that was written
 by somebody else is not touched, and nothing is written.
@@ -101,8 +102,8 @@ fn tell(
         console.line(format_args!("  kubectl apply{server_side} -k {folder}/workloads"))?;
     }
     console.line(format_args!("  kubectl apply{server_side} -k {folder}"))?;
-    if request.gateway.dataplane == Dataplane::Ambient && rendering.hosts > 0 {
-        console.line("  wait until the waypoint is ready (ORDER.txt), then")?;
+    if let Some(awaited) = rendering.awaited.filter(|_| rendering.hosts > 0) {
+        console.line(format_args!("  wait until {awaited} is ready (ORDER.txt), then"))?;
     }
     if rendering.hosts > 0 {
         console.line(format_args!("  kubectl apply{server_side} -k {folder}/hosts"))?;

@@ -39,6 +39,8 @@ pub(crate) enum GatewayError {
     NeverUsed { earlier: usize },
     /// What only a gateway for sidecars has, beside `dataplane: ambient`.
     NotAmbient(&'static str),
+    /// What only a gateway of Istio's chart has, beside `routes: gateway-api`.
+    NotGatewayApi(&'static str),
     /// Two listeners of one Envoy.
     SameSocket { other: &'static str },
 }
@@ -65,6 +67,7 @@ impl Message for GatewayError {
                 format!("a way for ports that `$.spec.ways[{earlier}]` takes for every host").into()
             }
             Self::NotAmbient(key) => format!("`{key}` beside `dataplane: ambient`").into(),
+            Self::NotGatewayApi(key) => format!("`{key}` beside `routes: gateway-api`").into(),
             Self::SameSocket { other } => format!("the address of `{other}`").into(),
         }
     }
@@ -106,6 +109,10 @@ impl Message for GatewayError {
             Self::NeverUsed { .. } => "put it first, or leave it out".into(),
             Self::NotAmbient(_) => {
                 "leave it out: a waypoint has a Service and routes of its own".into()
+            }
+            Self::NotGatewayApi(_) => {
+                "leave it out: istiod starts the pods of such a gateway, and makes their Service"
+                    .into()
             }
             Self::SameSocket { .. } => "give each listener an address of its own".into(),
         }

@@ -383,18 +383,26 @@ fn spec<'d>(reader: &mut Reader, entry: Entry<'d>, gateway: &mut Gateway<'d>) ->
     }
     if gateway.dataplane == Dataplane::Ambient {
         for key in ["routes", "service", "labels", "ports"] {
-            not_ambient(reader, &spec, key);
+            not_beside(reader, &spec, key, GatewayError::NotAmbient);
+        }
+    } else if gateway.routes == RouteForm::GatewayApi {
+        for key in ["service", "labels", "ports"] {
+            not_beside(reader, &spec, key, GatewayError::NotGatewayApi);
         }
     }
     Some(())
 }
 
-/// A waypoint has no such setting.
-fn not_ambient(reader: &mut Reader, spec: &Object<'_>, key: &'static str) {
+/// A gateway whose pods istiod starts has no such setting.
+fn not_beside(
+    reader: &mut Reader,
+    spec: &Object<'_>,
+    key: &'static str,
+    error: fn(&'static str) -> GatewayError,
+) {
     if let Some(entry) = spec.get(key) {
         let span = spec.key_span(key);
-        let kind = GatewayError::NotAmbient(key);
-        reader.errors.push(Finding { path: entry.path, span, kind });
+        reader.errors.push(Finding { path: entry.path, span, kind: error(key) });
     }
 }
 

@@ -97,15 +97,6 @@ pub(super) fn waypoint(mesh: &Mesh<'_>) -> String {
     mesh.own("-waypoint")
 }
 
-/// What a plugin names its proxies by.
-pub(super) fn target(mesh: &Mesh<'_>) -> String {
-    format!(
-        "# A waypoint takes no plugin by `selector`.\ntargetRefs:\n- group: \
-         gateway.networking.k8s.io\n  kind: Gateway\n  name: {}\n",
-        waypoint(mesh)
-    )
-}
-
 /// A shipped object with the names of this waypoint, without the comment at its head. `own` is its name,
 /// and what stands for it here.
 fn adapted(mesh: &Mesh<'_>, shipped: &str, own: Option<(&str, &str)>) -> String {

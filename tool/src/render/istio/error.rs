@@ -7,11 +7,14 @@ use std::borrow::Cow;
 /// Why a description is none for Istio.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum IstioError {
-    /// A form that is not written yet.
-    NotYet {
-        key: &'static str,
-        value: &'static str,
-        other: &'static str,
+    /// A gateway whose Service would have too long a name.
+    LongName {
+        max: usize,
+    },
+    /// More ports than a Gateway has listeners.
+    ManyPorts {
+        count: usize,
+        max: usize,
     },
     /// A waypoint in the namespace of the control plane.
     NamespaceOfIstio,
@@ -46,8 +49,13 @@ pub(crate) enum IstioError {
 impl Message for IstioError {
     fn problem(&self) -> Cow<'_, str> {
         match self {
-            Self::NotYet { key, value, .. } => {
-                format!("`{key}: {value}`, which is not written yet").into()
+            Self::LongName { max } => format!(
+                "a name of more than {max} characters: istiod names the gateway's Service after it, with \
+                 `-istio` behind"
+            )
+            .into(),
+            Self::ManyPorts { count, max } => {
+                format!("{count} ports, of which a Gateway has {max} at most").into()
             }
             Self::NamespaceOfIstio => "the namespace of Istio for a waypoint: `istio.io/use-waypoint` \
                  holds for all of a namespace, and deleting takes it away"
@@ -87,7 +95,8 @@ impl Message for IstioError {
 
     fn remedy(&self) -> Cow<'_, str> {
         match self {
-            Self::NotYet { key, other, .. } => format!("write `{key}: {other}`").into(),
+            Self::LongName { .. } => "write a shorter one".into(),
+            Self::ManyPorts { .. } => "part the policy between two gateways".into(),
             Self::NamespaceOfIstio | Self::NamespaceOfWorkloads { .. } => {
                 "give the waypoint a namespace of its own".into()
             }
@@ -122,10 +131,13 @@ pub(crate) enum LossKind {
     ShortName,
     /// A name with other characters than those of a host.
     OddName,
-    /// TLS to a wildcard, by rules that ask who calls.
+    /// TLS to a wildcard, or by routes of the Gateway API, by rules that ask who calls.
     UnknownCaller {
         port: u16,
+        is_gateway_api: bool,
     },
+    /// Names under a wildcard, by routes of the Gateway API.
+    WildcardRoute,
     /// `sni: match` for the names under a wildcard.
     ServerName,
     /// Names under a wildcard that a waypoint does not look up: TLS, or with `endpoints`.
@@ -142,6 +154,7 @@ impl LossKind {
             Self::ShortName => "short-name",
             Self::OddName => "odd-name",
             Self::UnknownCaller { .. } => "unknown-caller",
+            Self::WildcardRoute => "wildcard-route",
             Self::ServerName => "server-name",
             Self::NotLookedUp { .. } => "not-looked-up",
         }
@@ -149,7 +162,14 @@ impl LossKind {
 
     /// Whether there is no route at all.
     pub(super) fn is_without_route(self) -> bool {
-        matches!(self, Self::Address | Self::ShortName | Self::OddName | Self::NotLookedUp { .. })
+        match self {
+            Self::Address
+            | Self::ShortName
+            | Self::OddName
+            | Self::WildcardRoute
+            | Self::NotLookedUp { .. } => true,
+            Self::UnknownCaller { .. } | Self::ServerName => false,
+        }
     }
 }
 
@@ -177,7 +197,11 @@ impl Message for Loss {
             LossKind::OddName => format!(
                 "no route for `{host}`: Istio's hosts have letters, digits and hyphens only"
             ),
-            LossKind::UnknownCaller { port } => format!(
+            LossKind::WildcardRoute => format!(
+                "no route for `{host}`: with `routes: gateway-api` nothing looks up the names under a \
+                 wildcard"
+            ),
+            LossKind::UnknownCaller { port, .. } => format!(
                 "`{host}` on port {port}: callers are unknown there, so rules with `from` never \
                  allow and `identity: required` refuses"
             ),
@@ -197,7 +221,12 @@ impl Message for Loss {
             LossKind::Address => "write the name of the host",
             LossKind::ShortName => "write its whole name",
             LossKind::OddName => "use another name of the host",
-            LossKind::UnknownCaller { .. } => {
+            LossKind::WildcardRoute => "name the hosts, or write `routes: virtual-service`",
+            LossKind::UnknownCaller { is_gateway_api: true, .. } => {
+                "write `routes: virtual-service`, or let callers speak HTTP: a TLSRoute has no mutual \
+                 TLS of the mesh around it"
+            }
+            LossKind::UnknownCaller { is_gateway_api: false, .. } => {
                 "name the hosts: within the mesh's mutual TLS a server name must be known"
             }
             LossKind::NotLookedUp { .. } => {

@@ -1,6 +1,6 @@
 //! How all of it is applied: the two steps and their order, and values for Istio's own charts.
 
-use super::{File, MAX_APPLIED, Mesh, told};
+use super::{File, Form, MAX_APPLIED, Mesh, has_tls_route_v1, service_name, told};
 use crate::document::Document;
 use crate::policy_text::{ports, quoted};
 use crate::render::policy_json::secrets;
@@ -9,6 +9,7 @@ use crate::render::template::fill;
 const MESH_CONFIG: &str = include_str!("../../../../envoy/istio/mesh-config.yaml");
 const GATEWAY_VALUES: &str = include_str!("../../../../envoy/istio/gateway-values.yaml");
 const ORDER: &str = include_str!("order.txt");
+const ORDER_OF_GATEWAY_API: &str = include_str!("order_gateway_api.txt");
 const ORDER_OF_AMBIENT: &str = include_str!("order_ambient.txt");
 
 const OF_MESH: &str = "\
@@ -37,6 +38,22 @@ const SECOND: &str = "\
 Step 2 of 2: the external hosts become known to the mesh. `kubectl apply@server_side@ -k` this folder.
 
 Delete in the opposite order: this folder first, then the one above.
+";
+
+const FIRST_OF_GATEWAY_API: &str = "\
+Step 1 of 2: the filter, the guard, the gateway, and the way through it. `kubectl apply@server_side@ -k` this folder.
+
+Step 2 is hosts/: the ServiceEntries. It comes when the gateway is ready, and goes first (ORDER.txt). A route takes effect
+when istiod knows its ServiceEntry. A sidecar that knows the host before it knows the route cannot dial the host itself:
+destination-rules.yaml makes it ask for a certificate that no external service has.
+
+Not in this list: mesh-config.yaml has values for Istio's Helm chart.
+";
+
+const SECOND_OF_GATEWAY_API: &str = "\
+Step 2 of 2: the external hosts become known to the mesh. `kubectl apply@server_side@ -k` this folder.
+
+Before it, wait until the gateway is ready. Delete in the opposite order: this folder first (../ORDER.txt).
 ";
 
 const WORKLOADS_OF_AMBIENT: &str = "\
@@ -79,6 +96,21 @@ const FIRST_FILES: [&str; 14] = [
     "virtual-services.yaml",
     "workloads.yaml",
 ];
+/// The same of a gateway whose pods istiod starts.
+const FIRST_FILES_OF_GATEWAY_API: [&str; 12] = [
+    "guard.yaml",
+    "guard-connections.yaml",
+    "traffic-extension.yaml",
+    "traffic-extension-connections.yaml",
+    "wasm-plugin.yaml",
+    "wasm-plugin-connections.yaml",
+    "telemetry.yaml",
+    "network-policy.yaml",
+    "destination-rules.yaml",
+    "gateway.yaml",
+    "routes.yaml",
+    "workloads.yaml",
+];
 /// The same of a waypoint, whose guard is there before its pods are.
 const FIRST_FILES_OF_AMBIENT: [&str; 10] = [
     "namespace.yaml",
@@ -99,9 +131,16 @@ pub(super) fn write(mesh: &Mesh<'_>, files: &mut Vec<File>) {
     let is_large = largest(files).is_some();
     let server_side = if is_large { " --server-side" } else { "" };
     let values = [("server_side", server_side)];
-    let (first, second, order): (&[&'static str], _, _) = match mesh.is_ambient() {
-        true => (&FIRST_FILES_OF_AMBIENT, [FIRST_OF_AMBIENT, SECOND_OF_AMBIENT], ORDER_OF_AMBIENT),
-        false => (&FIRST_FILES, [FIRST, SECOND], ORDER),
+    let (first, second, order): (&[&'static str], _, _) = match mesh.form() {
+        Form::VirtualService => (&FIRST_FILES, [FIRST, SECOND], ORDER),
+        Form::GatewayApi => (
+            &FIRST_FILES_OF_GATEWAY_API,
+            [FIRST_OF_GATEWAY_API, SECOND_OF_GATEWAY_API],
+            ORDER_OF_GATEWAY_API,
+        ),
+        Form::Waypoint => {
+            (&FIRST_FILES_OF_AMBIENT, [FIRST_OF_AMBIENT, SECOND_OF_AMBIENT], ORDER_OF_AMBIENT)
+        }
     };
     let [first_comment, second_comment] = second.map(|comment| fill(comment, &values));
     let is_written = |path: &&&str| files.iter().any(|file| file.path == **path);
@@ -111,24 +150,26 @@ pub(super) fn write(mesh: &Mesh<'_>, files: &mut Vec<File>) {
         let text = kustomization(mesh, &[SECOND_FILE]);
         mesh.add(files, "hosts/kustomization.yaml", &second_comment, &text);
     }
-    match mesh.is_ambient() {
-        true if mesh.gateway.workloads.is_empty() => {}
-        true => {
+    match mesh.form() {
+        Form::Waypoint if mesh.gateway.workloads.is_empty() => {}
+        Form::Waypoint => {
             let (comment, text) =
                 (fill(WORKLOADS_OF_AMBIENT, &values), kustomization(mesh, &[WORKLOADS_FILE]));
             mesh.add(files, "workloads/kustomization.yaml", &comment, &text);
         }
-        false => write_values(mesh, files),
+        Form::GatewayApi => write_mesh_config(mesh, files),
+        Form::VirtualService => {
+            write_mesh_config(mesh, files);
+            mesh.add(files, "gateway-values.yaml", &gateway_comment(mesh), &gateway_values(mesh));
+        }
     }
     mesh.add(files, "ORDER.txt", &order_text(mesh, order, is_large), "");
     files.sort_by_key(|file| file.path);
 }
 
-/// Values for Istio's own charts.
-fn write_values(mesh: &Mesh<'_>, files: &mut Vec<File>) {
+fn write_mesh_config(mesh: &Mesh<'_>, files: &mut Vec<File>) {
     let mesh_config = body(MESH_CONFIG).replacen(FIELDS, FIELDS_HERE, 1);
     mesh.add(files, "mesh-config.yaml", OF_MESH, &mesh_config);
-    mesh.add(files, "gateway-values.yaml", &gateway_comment(mesh), &gateway_values(mesh));
 }
 
 /// The largest object that `kubectl apply` refuses without `--server-side`: its file and its bytes.
@@ -191,24 +232,39 @@ fn gateway_values(mesh: &Mesh<'_>) -> String {
         }
     }
     let mut text = body(GATEWAY_VALUES).replacen(SERVICE, &service, 1);
-    let names = secrets(mesh.policy.root);
-    if !names.is_empty() {
-        text.push_str(ENVIRONMENT);
-    }
-    for name in names {
-        let name = quoted(&name);
-        text.push_str(&format!(
-            "- name: {name}\n  valueFrom:\n    secretKeyRef: {{name: egress-credentials, key: {name}}}\n"
-        ));
+    let variables = variables(mesh);
+    if !variables.is_empty() {
+        text.push_str(&format!("{SECRETS}{NO_VARIABLES}envVarFrom:\n{variables}"));
     }
     text
 }
 
-const ENVIRONMENT: &str = "\
-# Credentials that the policy stamps, from a Secret of the gateway's namespace. Without one the policy is refused. A chart
-# without `envVarFrom` ignores this: then `kubectl set env` the Deployment.
-envVarFrom:
+/// What the gateway's pods need for the credentials that the policy stamps: a list of variables, in YAML.
+pub(super) fn variables(mesh: &Mesh<'_>) -> String {
+    let names = secrets(mesh.policy.root).into_iter();
+    let variables = names.map(|name| {
+        let name = quoted(&name);
+        format!(
+            "- name: {name}\n  valueFrom:\n    secretKeyRef: {{name: egress-credentials, key: {name}}}\n"
+        )
+    });
+    variables.collect()
+}
+
+pub(super) const SECRETS: &str = "\
+# Credentials that the policy stamps, from a Secret of the gateway's namespace. Without one the policy is refused.
 ";
+
+const NO_VARIABLES: &str = "\
+# A chart without `envVarFrom` ignores this: then `kubectl set env` the Deployment.
+";
+
+/// What the annotations of the gateway's pods say to its proxy.
+pub(super) fn proxy_config() -> &'static str {
+    GATEWAY_VALUES.split_once(ANNOTATIONS).map_or("", |(_, annotations)| annotations)
+}
+
+const ANNOTATIONS: &str = "podAnnotations:\n";
 
 fn order_text(mesh: &Mesh<'_>, order: &str, is_large: bool) -> String {
     let told = told(mesh);
@@ -221,6 +277,11 @@ fn order_text(mesh: &Mesh<'_>, order: &str, is_large: bool) -> String {
         (true, _) => "",
         (false, false) => NO_WORKLOADS,
         (false, true) => NO_WORKLOADS_OF_AMBIENT,
+    };
+    let (channel, alpha) = match (has_tls_route_v1(mesh.gateway), mesh.has_tls()) {
+        (true, _) => ("standard channel, 1.5 or later", ""),
+        (false, false) => ("standard channel, 1.3 or later", ""),
+        (false, true) => ("experimental channel, 1.3 or 1.4", ALPHA),
     };
     let step = |text: String| if has_workloads { text } else { String::new() };
     let server_side = if is_large { " --server-side" } else { "" };
@@ -243,6 +304,9 @@ fn order_text(mesh: &Mesh<'_>, order: &str, is_large: bool) -> String {
         ("waypoint", &super::ambient::waypoint(mesh)),
         ("namespace", mesh.gateway.namespace),
         ("gateway", mesh.gateway.name),
+        ("service", &service_name(mesh.gateway.name)),
+        ("channel", channel),
+        ("alpha", alpha),
         ("ports", &ports(&mesh.gateway.ports)),
         ("large", large),
         ("workloads", workloads),
@@ -250,6 +314,10 @@ fn order_text(mesh: &Mesh<'_>, order: &str, is_large: bool) -> String {
     ];
     fill(order, &values)
 }
+
+/// Behind a line of ORDER.txt.
+const ALPHA: &str = ", with the variable PILOT_ENABLE_ALPHA_GATEWAY_API=true:
+  it reads no TLSRoute otherwise, and then no TLS leaves";
 
 const NO_WORKLOADS: &str = "
 No NetworkPolicy closes the workloads' other ways out: name their namespaces under `spec.workloads.namespaces` of the
@@ -274,5 +342,6 @@ mod tests {
     fn what_is_replaced_stands_in_the_shipped_files() {
         assert_eq!(MESH_CONFIG.matches(FIELDS).count(), 1);
         assert_eq!(GATEWAY_VALUES.matches(SERVICE).count(), 1);
+        assert!(proxy_config().starts_with("  proxy.istio.io/config: |\n"));
     }
 }

@@ -7,6 +7,7 @@
 
 mod ambient;
 mod error;
+mod gateway_api;
 mod hosts;
 mod install;
 mod names;
@@ -48,6 +49,8 @@ pub(crate) struct Rendering {
     pub(crate) files: Vec<File>,
     /// What has no route, or not all that it might; places are those of the policy.
     pub(crate) losses: Vec<Finding<Loss>>,
+    /// What must be ready before the hosts are applied.
+    pub(crate) awaited: Option<&'static str>,
     /// How many hosts and ports are routed.
     pub(crate) hosts: usize,
     pub(crate) routes: usize,
@@ -74,6 +77,27 @@ struct Mesh<'r> {
     losses: Vec<Finding<Loss>>,
 }
 
+/// What carries calls through the gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// VirtualServices, and pods of Istio's own chart.
+    VirtualService,
+    /// Routes of the Gateway API, and pods that istiod starts.
+    GatewayApi,
+    /// A waypoint of ambient mode, whose pods istiod starts.
+    Waypoint,
+}
+
+impl Form {
+    fn of(gateway: &Gateway<'_>) -> Self {
+        match (gateway.dataplane, gateway.routes) {
+            (Dataplane::Ambient, _) => Self::Waypoint,
+            (Dataplane::Sidecar, RouteForm::GatewayApi) => Self::GatewayApi,
+            (Dataplane::Sidecar, RouteForm::VirtualService) => Self::VirtualService,
+        }
+    }
+}
+
 /// A host with its routes.
 struct Host<'r> {
     host: &'r RouteHost,
@@ -96,9 +120,13 @@ pub(crate) fn render(
     }
     let mesh = Mesh::of(config, policy, gateway, plan);
     let mut files = Vec::new();
-    match gateway.dataplane {
-        Dataplane::Ambient => ambient::write(&mesh, &mut files),
-        Dataplane::Sidecar => {
+    match mesh.form() {
+        Form::Waypoint => ambient::write(&mesh, &mut files),
+        Form::GatewayApi => {
+            proxy::write(&mesh, &mut files);
+            gateway_api::write(&mesh, &mut files);
+        }
+        Form::VirtualService => {
             proxy::write(&mesh, &mut files);
             ways::write(&mesh, &mut files);
             wildcards::write(&mesh, &mut files);
@@ -108,7 +136,12 @@ pub(crate) fn render(
     hosts::write(&mesh, &mut files);
     install::write(&mesh, &mut files);
     let routes = mesh.routes().count();
-    Ok(Rendering { files, hosts: mesh.hosts.len(), routes, losses: mesh.losses })
+    let awaited = match mesh.form() {
+        Form::Waypoint => Some("the waypoint"),
+        Form::GatewayApi => Some("the gateway"),
+        Form::VirtualService => None,
+    };
+    Ok(Rendering { files, awaited, hosts: mesh.hosts.len(), routes, losses: mesh.losses })
 }
 
 impl<'r> Mesh<'r> {
@@ -142,8 +175,30 @@ impl<'r> Mesh<'r> {
         self.hosts.iter().flat_map(|host| host.routes.iter().copied())
     }
 
+    fn form(&self) -> Form {
+        Form::of(self.gateway)
+    }
+
     fn is_ambient(&self) -> bool {
-        self.gateway.dataplane == Dataplane::Ambient
+        self.form() == Form::Waypoint
+    }
+
+    /// The name of the Gateway whose pods istiod starts.
+    fn resource(&self) -> Option<String> {
+        match self.form() {
+            Form::VirtualService => None,
+            Form::GatewayApi => Some(self.gateway.name.to_owned()),
+            Form::Waypoint => Some(ambient::waypoint(self)),
+        }
+    }
+
+    /// The labels of the gateway's pods, a line each.
+    fn labels(&self, indent: &str) -> String {
+        if let Some(name) = self.resource() {
+            return format!("{indent}gateway.networking.k8s.io/gateway-name: {}\n", scalar(&name));
+        }
+        let lines = self.gateway.labels.iter();
+        lines.map(|(key, value)| format!("{indent}{}: {}\n", quoted(key), quoted(value))).collect()
     }
 
     fn has_http(&self) -> bool {
@@ -205,15 +260,25 @@ fn documents(objects: Vec<String>) -> String {
     objects.join("---\n")
 }
 
-/// Labels, a line each.
-fn labels(gateway: &Gateway<'_>, indent: &str) -> String {
-    let lines = gateway.labels.iter();
-    lines.map(|(key, value)| format!("{indent}{}: {}\n", quoted(key), quoted(value))).collect()
+/// The gateway's Service, as routes name it.
+fn service(mesh: &Mesh<'_>) -> String {
+    let gateway = mesh.gateway;
+    let name = match mesh.form() {
+        Form::GatewayApi => service_name(gateway.name),
+        Form::VirtualService | Form::Waypoint => gateway.service.to_owned(),
+    };
+    format!("{name}.{}.svc.cluster.local", gateway.namespace)
 }
 
-/// The gateway's Service, as routes name it.
-fn service(gateway: &Gateway<'_>) -> String {
-    format!("{}.{}.svc.cluster.local", gateway.service, gateway.namespace)
+/// The Service that istiod makes of a Gateway.
+fn service_name(gateway: &str) -> String {
+    format!("{gateway}-istio")
+}
+
+/// Whether this Istio reads TLSRoutes in the version that the Gateway API's standard channel has: before it an
+/// experimental one, and only where istiod is told to.
+fn has_tls_route_v1(gateway: &Gateway<'_>) -> bool {
+    gateway.istio.minor >= 30
 }
 
 fn is_http(route: &Route<'_>) -> bool {
@@ -250,9 +315,14 @@ fn losses_of(
         let is_lost = host.is_wildcard() && (!is_http(route) || !route.is_looked_up());
         return is_lost.then_some(LossKind::NotLookedUp { port: route.port }).into_iter().collect();
     }
+    let is_gateway_api = Form::of(gateway) == Form::GatewayApi;
+    if is_gateway_api && host.is_wildcard() {
+        return vec![LossKind::WildcardRoute];
+    }
     let mut losses = Vec::new();
-    if host.is_wildcard() && !is_http(route) && asks_callers(settings, rules, route) {
-        losses.push(LossKind::UnknownCaller { port: route.port });
+    let is_passed_on = !is_http(route) && (host.is_wildcard() || is_gateway_api);
+    if is_passed_on && asks_callers(settings, rules, route) {
+        losses.push(LossKind::UnknownCaller { port: route.port, is_gateway_api });
     }
     if host.is_wildcard() && is_http(route) && settings.sni_must_match {
         losses.push(LossKind::ServerName);
@@ -311,18 +381,19 @@ fn errors_of(
     gateway: &Gateway<'_>,
     plan: &Plan<'_>,
 ) -> Vec<Finding<IstioError>> {
-    let is_ambient = gateway.dataplane == Dataplane::Ambient;
-    let mut errors = if is_ambient { ambient::errors_of(policy, gateway) } else { Vec::new() };
-    if gateway.routes == RouteForm::GatewayApi {
-        let (value, other) = ("gateway-api", "virtual-service");
-        errors.push(at("$.spec.routes", IstioError::NotYet { key: "routes", value, other }));
-    }
+    let form = Form::of(gateway);
+    let is_ambient = form == Form::Waypoint;
+    let mut errors = match form {
+        Form::VirtualService => Vec::new(),
+        Form::GatewayApi => gateway_api::errors_of(gateway, plan),
+        Form::Waypoint => ambient::errors_of(policy, gateway),
+    };
     let mut protocols = BTreeMap::new();
     let mut endpoints = BTreeMap::new();
     for route in &plan.routes {
         let port = route.port;
-        // A waypoint takes its ports from the ServiceEntries.
-        if !is_ambient && !gateway.ports.contains(&port) {
+        // A waypoint takes its ports from the ServiceEntries, and istiod makes the Service of a Gateway.
+        if form == Form::VirtualService && !gateway.ports.contains(&port) {
             errors.push(at_way(route, IstioError::NoServicePort { port }));
         }
         if *protocols.entry(port).or_insert_with(|| is_http(route)) != is_http(route) {
@@ -340,7 +411,8 @@ fn errors_of(
 }
 
 fn wildcard_error(gateway: &Gateway<'_>, route: &Route<'_>) -> Option<IstioError> {
-    if !route.is_looked_up() {
+    // Routes of the Gateway API have no wildcards at all: that is told.
+    if !route.is_looked_up() || Form::of(gateway) == Form::GatewayApi {
         return None;
     }
     if is_http(route) {

@@ -1,6 +1,6 @@
 //! What the network leaves open: to the gateway the outside, to workloads the gateway alone.
 
-use super::{File, ISTIO_NAMESPACE, Mesh, ambient, documents, labels, object_head};
+use super::{File, ISTIO_NAMESPACE, Mesh, documents, object_head};
 use crate::policy_text::quoted;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -37,12 +37,7 @@ pub(super) fn write(mesh: &Mesh<'_>, files: &mut Vec<File>) {
 fn of_gateway(mesh: &Mesh<'_>) -> String {
     let mut text = mesh.head("networking.k8s.io/v1", "NetworkPolicy", &mesh.own("-out"));
     text.push_str("spec:\n  podSelector:\n    matchLabels:\n");
-    text.push_str(&match mesh.is_ambient() {
-        true => {
-            format!("      gateway.networking.k8s.io/gateway-name: {}\n", ambient::waypoint(mesh))
-        }
-        false => labels(mesh.gateway, "      "),
-    });
+    text.push_str(&mesh.labels("      "));
     text.push_str("  policyTypes: [Egress]\n  egress:\n");
     text.push_str(DNS);
     text.push_str(&istiod());
@@ -77,7 +72,7 @@ fn of_workloads(mesh: &Mesh<'_>, namespace: &str) -> String {
         "  - to:\n    - namespaceSelector:\n        matchLabels: {{kubernetes.io/metadata.name: \
          {of_gateway}}}\n      podSelector:\n        matchLabels:\n"
     );
-    text.push_str(&labels(mesh.gateway, "          "));
+    text.push_str(&mesh.labels("          "));
     text
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The guards are those that this project ships and tests.
 
-use super::{File, Mesh, ambient, documents, labels, scalar};
+use super::{File, Form, Mesh, documents, scalar};
 use crate::policy_text::quoted;
 use crate::render::policy_json::{policy_yaml, secrets};
 use crate::render::template::fill;
@@ -28,11 +28,15 @@ pub(super) fn write(mesh: &Mesh<'_>, files: &mut Vec<File>) {
     if mesh.has_tls() {
         let name = "egress-warden-guard-tls";
         let guard = adapted(mesh, GUARD_CONNECTIONS, name, "-warden-guard-tls");
-        let comment = head_comment(GUARD_CONNECTIONS).replacen("../guard.yaml", "guard.yaml", 1);
+        let mut comment =
+            head_comment(GUARD_CONNECTIONS).replacen("../guard.yaml", "guard.yaml", 1);
+        if !has_wait(mesh) {
+            comment = comment.replacen(WITHIN_MUTUAL_TLS, ".", 1);
+        }
         mesh.add(files, "guard-connections.yaml", &comment, &guard);
     }
     if mesh.has_tls() && has_wait(mesh) {
-        let values = [("head", &*wait_head(mesh)), ("labels", &*labels(mesh.gateway, ""))];
+        let values = [("head", &*wait_head(mesh)), ("labels", &*mesh.labels(""))];
         mesh.add(files, "wait.yaml", &head_comment(WAIT), &fill(body(WAIT), &values));
     }
     write_plugins(mesh, files);
@@ -55,6 +59,9 @@ pub(super) fn write_plugins(mesh: &Mesh<'_>, files: &mut Vec<File>) {
     }
 }
 
+/// What the shipped comment says of a file that is not everywhere.
+const WITHIN_MUTUAL_TLS: &str = "; within mutual TLS, wait.yaml makes tcp_proxy wait.";
+
 const NO_PROPAGATION: &str = "\
 Keeps the gateway's tracer from adding its headers (traceparent, b3) to requests that leave the mesh. It adds them after
 every filter has run, so no policy can remove them. The gateway still reports its span, and its access log still has the
@@ -71,9 +78,10 @@ pub(super) fn has_traffic_extension(mesh: &Mesh<'_>) -> bool {
     mesh.gateway.istio.minor >= 30
 }
 
-/// Envoy 1.37, which Istio 1.29 has, knows `upstream_connect_mode`.
+/// Envoy 1.37, which Istio 1.29 has, knows `upstream_connect_mode`. By routes of the Gateway API no TLS comes in
+/// the mesh's own, so the filter closes what it refuses before anything is dialled.
 fn has_wait(mesh: &Mesh<'_>) -> bool {
-    mesh.gateway.istio.minor >= 29
+    mesh.gateway.istio.minor >= 29 && mesh.form() == Form::VirtualService
 }
 
 fn plugin_path(mesh: &Mesh<'_>, is_of_connections: bool) -> &'static str {
@@ -94,20 +102,25 @@ fn tls_ports(mesh: &Mesh<'_>) -> Vec<u16> {
 
 /// A shipped object with the names of this gateway, without the comment at its head.
 fn adapted(mesh: &Mesh<'_>, shipped: &str, name: &str, own: &str) -> String {
-    let gateway = mesh.gateway;
+    let [of_filter, of_policy] =
+        [WORKLOAD_SELECTOR, SELECTOR].map(|shipped| match target_refs(mesh) {
+            Some(refs) => refs.lines().map(|line| format!("  {line}\n")).collect(),
+            None => shipped.replacen(LABELS, &mesh.labels("      "), 1),
+        });
     let replaced = [
         (format!("  name: {name}\n"), format!("  name: {}\n", mesh.own(own))),
-        (NAMESPACE.to_owned(), format!("  namespace: {}\n", scalar(gateway.namespace))),
-        (LABELS.to_owned(), format!("    labels:\n{}", labels(gateway, "      "))),
-        (MATCH_LABELS.to_owned(), format!("    matchLabels:\n{}", labels(gateway, "      "))),
+        (NAMESPACE.to_owned(), format!("  namespace: {}\n", scalar(mesh.gateway.namespace))),
+        (WORKLOAD_SELECTOR.to_owned(), of_filter),
+        (SELECTOR.to_owned(), of_policy),
     ];
     let text = body(shipped).to_owned();
     replaced.iter().fold(text, |text, (old, new)| text.replacen(old, new, 1))
 }
 
 const NAMESPACE: &str = "  namespace: istio-system\n";
-const LABELS: &str = "    labels:\n      istio: egressgateway\n";
-const MATCH_LABELS: &str = "    matchLabels:\n      istio: egressgateway\n";
+const LABELS: &str = "      istio: egressgateway\n";
+const WORKLOAD_SELECTOR: &str = "  workloadSelector:\n    labels:\n      istio: egressgateway\n";
+const SELECTOR: &str = "  selector:\n    matchLabels:\n      istio: egressgateway\n";
 
 /// What is behind the comment at the head of a file.
 pub(super) fn body(text: &str) -> &str {
@@ -188,10 +201,20 @@ fn plugin(mesh: &Mesh<'_>, connections: Option<u16>) -> String {
 
 /// The proxies that a plugin is for.
 fn target(mesh: &Mesh<'_>) -> String {
-    match mesh.is_ambient() {
-        true => ambient::target(mesh),
-        false => format!("selector:\n  matchLabels:\n{}", labels(mesh.gateway, "    ")),
+    match (target_refs(mesh), mesh.is_ambient()) {
+        (Some(refs), true) => format!("# A waypoint takes no plugin by `selector`.\n{refs}"),
+        (Some(refs), false) => refs,
+        (None, _) => format!("selector:\n  matchLabels:\n{}", mesh.labels("    ")),
     }
+}
+
+/// The Gateway whose pods istiod starts, as policies name it.
+fn target_refs(mesh: &Mesh<'_>) -> Option<String> {
+    let name = mesh.resource()?;
+    let name = scalar(&name);
+    Some(format!(
+        "targetRefs:\n- group: gateway.networking.k8s.io\n  kind: Gateway\n  name: {name}\n"
+    ))
 }
 
 /// The variables of the gateway's pods that the stamps name.
@@ -201,10 +224,8 @@ fn environment(mesh: &Mesh<'_>) -> String {
         return String::new();
     }
     let names = names.iter().map(|it| format!("  - {{name: {}, valueFrom: HOST}}\n", quoted(it)));
-    format!(
-        "# From the gateway's pods (gateway-values.yaml).\nvmConfig:\n  env:\n{}",
-        names.collect::<String>()
-    )
+    let file = if mesh.resource().is_some() { "gateway.yaml" } else { "gateway-values.yaml" };
+    format!("# From the gateway's pods ({file}).\nvmConfig:\n  env:\n{}", names.collect::<String>())
 }
 
 #[cfg(test)]
@@ -213,13 +234,15 @@ mod tests {
 
     #[test]
     fn what_is_replaced_stands_in_the_shipped_files() {
+        assert_eq!(GUARD_CONNECTIONS.matches(WITHIN_MUTUAL_TLS).count(), 1);
         for (shipped, name, labels) in [
-            (GUARD, "egress-warden-guard", LABELS),
-            (GUARD_CONNECTIONS, "egress-warden-guard-tls", LABELS),
-            (TELEMETRY, "egress-gateway", MATCH_LABELS),
-            (TELEMETRY_1_29, "egress-gateway", MATCH_LABELS),
+            (GUARD, "egress-warden-guard", WORKLOAD_SELECTOR),
+            (GUARD_CONNECTIONS, "egress-warden-guard-tls", WORKLOAD_SELECTOR),
+            (TELEMETRY, "egress-gateway", SELECTOR),
+            (TELEMETRY_1_29, "egress-gateway", SELECTOR),
         ] {
             let name = format!("metadata:\n  name: {name}\n");
+            assert!(labels.ends_with(LABELS));
             for replaced in [&*name, NAMESPACE, labels] {
                 assert_eq!(body(shipped).matches(replaced).count(), 1, "{replaced}");
             }

@@ -1,8 +1,8 @@
 //! The way through the gateway, as VirtualServices: from every sidecar to the gateway, and from there out.
 
 use super::{
-    Authorities, File, Host, Mesh, Route, WayKind, documents, has_dynamic_dns, is_http, labels,
-    names, scalar, service,
+    Authorities, File, Host, Mesh, Route, WayKind, documents, has_dynamic_dns, is_http, names,
+    scalar, service,
 };
 use crate::policy_text::quoted;
 use std::collections::{BTreeMap, BTreeSet};
@@ -90,7 +90,7 @@ struct Server {
 fn gateway(mesh: &Mesh<'_>, name: &str, servers: &BTreeMap<u16, Server>) -> String {
     let mut text = mesh.head("networking.istio.io/v1", "Gateway", name);
     text.push_str("spec:\n  selector:\n");
-    text.push_str(&labels(mesh.gateway, "    "));
+    text.push_str(&mesh.labels("    "));
     text.push_str("  servers:\n");
     for (port, server) in servers {
         let (name, protocol) = if server.is_http { ("https", "HTTPS") } else { ("tls", "TLS") };
@@ -160,7 +160,7 @@ fn legs(mesh: &Mesh<'_>, host: &Host<'_>, route: &Route<'_>) -> [Leg; 2] {
         name: name("to-egress-gateway"),
         gateway: "mesh".to_owned(),
         port,
-        host: service(mesh.gateway),
+        host: service(mesh),
         subset: Some(host.name.clone()),
     };
     let out = Leg {
@@ -207,7 +207,7 @@ impl Leg {
 fn to_gateway(mesh: &Mesh<'_>, host: &Host<'_>) -> String {
     let name = names::label(format!("egressgateway-for-{}", host.name));
     let mut text = mesh.head("networking.istio.io/v1", "DestinationRule", &name);
-    let service = quoted(&service(mesh.gateway));
+    let service = quoted(&service(mesh));
     let _ = writeln!(text, "spec:\n  host: {service}\n  subsets:\n  - name: {}", host.name);
     text.push_str("    trafficPolicy:\n      portLevelSettings:\n");
     let server_name = quoted(&server_name(mesh, host));
@@ -240,26 +240,35 @@ pub(super) fn to_service(mesh: &Mesh<'_>, host: &Host<'_>) -> Option<String> {
         |route: &&&Route<'_>| route.way.kind == WayKind::Originate && !has_own_cluster(route);
     let mut routes = host.routes.iter().filter(starts_tls).peekable();
     routes.peek()?;
-    let name = quoted(&host.host.text());
-    let mut text = mesh.head("networking.istio.io/v1", "DestinationRule", &host.name);
-    let _ = writeln!(text, "spec:\n  host: {name}\n  exportTo: [\".\"]");
+    let mut text = of_gateway_alone(mesh, host);
     text.push_str("  trafficPolicy:\n    portLevelSettings:\n");
-    for route in routes {
-        let _ = writeln!(text, "    - port: {{number: {}}}\n      tls:", route.port);
-        text.push_str("        mode: SIMPLE\n");
-        if !host.host.is_wildcard() {
-            // Both or neither: beside `sni` alone Istio asks for no name.
-            let _ = writeln!(text, "        sni: {name}\n        subjectAltNames: [{name}]");
+    text.extend(routes.map(|route| tls_to_service(host, route)));
+    Some(text)
+}
+
+/// The first lines of a rule that is for the gateway alone.
+pub(super) fn of_gateway_alone(mesh: &Mesh<'_>, host: &Host<'_>) -> String {
+    let head = mesh.head("networking.istio.io/v1", "DestinationRule", &host.name);
+    format!("{head}spec:\n  host: {}\n  exportTo: [\".\"]\n", quoted(&host.host.text()))
+}
+
+/// The TLS that the gateway starts, to one port.
+pub(super) fn tls_to_service(host: &Host<'_>, route: &Route<'_>) -> String {
+    let mut text = format!("    - port: {{number: {}}}\n      tls:\n", route.port);
+    text.push_str("        mode: SIMPLE\n");
+    if !host.host.is_wildcard() {
+        let name = quoted(&host.host.text());
+        // Both or neither: beside `sni` alone Istio asks for no name.
+        let _ = writeln!(text, "        sni: {name}\n        subjectAltNames: [{name}]");
+    }
+    match route.way.authorities {
+        Authorities::System => {}
+        Authorities::File(file) => {
+            let _ = writeln!(text, "        caCertificates: {}", quoted(file));
         }
-        match route.way.authorities {
-            Authorities::System => {}
-            Authorities::File(file) => {
-                let _ = writeln!(text, "        caCertificates: {}", quoted(file));
-            }
-            Authorities::Secret(secret) => {
-                let _ = writeln!(text, "        credentialName: {}", quoted(secret));
-            }
+        Authorities::Secret(secret) => {
+            let _ = writeln!(text, "        credentialName: {}", quoted(secret));
         }
     }
-    Some(text)
+    text
 }

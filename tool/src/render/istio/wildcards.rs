@@ -1,6 +1,6 @@
 //! Names under a wildcard: what Istio leaves out at a gateway, the look-up of each name.
 
-use super::{Authorities, File, Host, Mesh, WayKind, documents, has_dynamic_dns, is_http, labels};
+use super::{Authorities, File, Host, Mesh, WayKind, documents, has_dynamic_dns, is_http};
 use crate::policy_text::quoted;
 use crate::render::plan::Route;
 use crate::render::template::fill;
@@ -45,7 +45,7 @@ pub(super) fn write(mesh: &Mesh<'_>, files: &mut Vec<File>) {
     let name = mesh.own("-warden-wildcards");
     let mut text = mesh.head("networking.istio.io/v1alpha3", "EnvoyFilter", &name);
     text.push_str("spec:\n  workloadSelector:\n    labels:\n");
-    text.push_str(&labels(mesh.gateway, "      "));
+    text.push_str(&mesh.labels("      "));
     text.push_str("  # After the guard's 100.\n  priority: 200\n  configPatches:\n");
     text.push_str(&patches);
     let how = if has_dynamic_dns(mesh.gateway) { BY_ISTIO } else { BY_FILTER };
