@@ -45,6 +45,7 @@ const RULES: &str = "\
 TLS from the waypoint to the external service, where the waypoint starts it: the server name, and the name that must be in
 the certificate. Under a wildcard both are those of the request. Without `caCertificates` or `credentialName` the
 authorities are those of the waypoint's operating system. These rules are for the waypoint alone (`exportTo`).
+`istioctl analyze` warns IST0129 on them, wrongly: the waypoint verifies, by the authorities of the operating system.
 
 Between the workload and the waypoint ztunnel encrypts, with the workload's own certificate; no rule is needed for it.
 ";
