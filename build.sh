@@ -11,6 +11,9 @@ readonly MODULE=target/egress_warden.wasm
 # The same code with names: loaded in the place of the module, it gives a trap's backtrace in Envoy's log.
 readonly NAMED_MODULE=target/egress_warden.names.wasm
 readonly FAULT_MODULE=target/fault/egress_warden.wasm
+# Envoy looks for the name between `lib` and `.so` in the folders of ENVOY_DYNAMIC_MODULES_SEARCH_PATH.
+readonly NATIVE=target/libegress_warden.so
+readonly FAULT_NATIVE=target/fault/libegress_warden.so
 readonly TOOL=target/release/egress-warden
 # The SDK's library has every callback of Proxy-Wasm. Envoy enters the VM for each that a module exports, so the module
 # exports those that the filter uses.
@@ -41,6 +44,7 @@ main() {
   shift $(($# > 0))
   case $command in
     module) need_rust; build_module; print_size ;;
+    native) need_rust; build_native; echo "$NATIVE: $(wc -c <"$NATIVE") bytes" ;;
     tool) need_rust; build_tool ;;
     image) need_rust; build_module; write_images target/image ;;
     release) need_rust; release ;;
@@ -57,6 +61,7 @@ main() {
 print_help() {
   cat <<'HELP'
 ./build.sh [module]       builds the module, target/egress_warden.wasm
+./build.sh native         builds the filter as an Envoy dynamic module, target/libegress_warden.so
 ./build.sh tool           builds the command-line tool, target/release/egress-warden
 ./build.sh image          builds the module and writes it to target/image, as images for a registry and for an engine
 ./build.sh release        writes all that a release has to target/release-files: module, tool, images, schema, bills of
@@ -112,6 +117,30 @@ link_module() {
     "$target/wasm32-wasip1/module/libegress_warden.a" \
     -L "$sysroot/lib/rustlib/wasm32-wasip1/lib/self-contained" -lc \
     -o "$module"
+}
+
+build_native() {
+  link_native target "$NATIVE"
+}
+
+# The library with native/src/fault.rs in it, for the tests that make things go wrong.
+build_fault_native() {
+  link_native target/fault "$FAULT_NATIVE" --cfg egress_fault
+}
+
+# Linked by hand, as the module is: it has Envoy's callbacks, and nothing else of what the filter's package has. The
+# unwinder is its own: small images of Envoy lack the compiler's library.
+link_native() {
+  local target=$1 library=$2 exports exported
+  exports=$(sed -n 's/.*extern "C" fn \(envoy_dynamic_module_on_[a-z_]*\).*/\1/p' native/src/abi.rs)
+  exported=$(mktemp)
+  printf '{ global: %s local: *; };' "$(printf '%s; ' $exports)" >"$exported"
+  cargo rustc --quiet --package egress-warden-native --lib --profile native --target-dir "$target" \
+    --crate-type staticlib -- "${@:3}"
+  cc -shared -static-libgcc -o "$library" $(printf -- '-Wl,--undefined=%s ' $exports) \
+    -Wl,--gc-sections,--strip-debug,--as-needed,-z,relro,-z,now,--version-script="$exported" \
+    "$target/native/libegress_warden_native.a"
+  rm "$exported"
 }
 
 print_size() {
@@ -246,9 +275,13 @@ run_tests() {
   step "formatting, fuzz" cargo fmt --check --manifest-path tests/fuzz/Cargo.toml
   step "the module" build_module
   step "the module, faulty" build_fault_module
+  step "the native library" build_native
+  step "the native library, faulty" build_fault_native
   step "lints, native" cargo clippy --quiet --workspace --all-targets -- -D warnings
   step "lints, module" cargo clippy --quiet --lib --target wasm32-wasip1 -- -D warnings
   step "lints, faulty" cargo clippy --quiet --lib --target wasm32-wasip1 --target-dir target/fault \
+    -- --cfg egress_fault -D warnings
+  step "lints, faulty, native" cargo clippy --quiet --package egress-warden-native --target-dir target/fault \
     -- --cfg egress_fault -D warnings
   step "lints, V8" cargo clippy --quiet "${IN_V8[@]}" -- -D warnings
   step "images" try_images

@@ -21,6 +21,7 @@ pub mod host;
 pub mod in_force;
 mod json_line;
 mod key_table;
+pub mod load;
 pub mod place;
 pub mod policy;
 pub mod proxy;

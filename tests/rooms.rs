@@ -3,10 +3,10 @@
 #![cfg(not(target_family = "wasm"))]
 
 use kit::REPOSITORY;
-use kit::rooms::assert_look_down;
+use kit::rooms::{assert_look_down, sources};
 
 /// The modules of the filter, the lowest first.
-const FILTER: [&str; 18] = [
+const FILTER: [&str; 19] = [
     "key_table",
     "token",
     "place",
@@ -21,6 +21,7 @@ const FILTER: [&str; 18] = [
     "answer",
     "record",
     "config",
+    "load",
     "in_force",
     "proxy",
     "connection",
@@ -32,6 +33,9 @@ const BORDER: &str = "wasm";
 /// Those of the border, the lowest first.
 const WASM: [&str; 8] =
     ["fault", "hostcalls", "counters", "proxy", "logger", "http", "tcp", "root"];
+
+/// Those of the native library, the lowest first.
+const NATIVE: [&str; 7] = ["abi", "fault", "logger", "writes", "redirect", "proxy", "requests"];
 
 /// The modules of a host, the lowest first.
 const HOST: [&str; 7] =
@@ -84,6 +88,21 @@ fn the_modules_of_the_simulator_look_down_only() {
 #[test]
 fn the_modules_of_the_border_look_down_only() {
     assert_look_down(REPOSITORY, "src/wasm", &WASM, &["super::", "crate::wasm::"]);
+}
+
+#[test]
+fn the_modules_of_the_native_library_look_down_only() {
+    assert_look_down(REPOSITORY, "native/src", &NATIVE, &["crate::", "super::"]);
+}
+
+/// The compiler checks the rest.
+#[test]
+fn the_native_library_has_its_unsafe_code_in_one_file() {
+    for source in sources(REPOSITORY, "native/src") {
+        let is_unsafe =
+            source.code().contains("unsafe") && !source.code().contains("deny(unsafe_code)");
+        assert_eq!(is_unsafe, source.path == "native/src/abi.rs", "{}", source.path);
+    }
 }
 
 #[test]

@@ -11,15 +11,13 @@ use super::hostcalls::{self, Status};
 use super::http::HttpStream;
 use super::proxy::Counted;
 use super::tcp::{Plugin, TcpConnection};
-use crate::config::{self, Config, Errors};
+use crate::config::Config;
 use crate::connection::ConnectionFilter;
 use crate::filter::Filter;
 use crate::host::Malformed;
+use crate::load;
 use crate::place::Place;
 use crate::root_id::{self, Connections};
-
-/// More errors than this are counted, not logged one by one.
-const LOGGED_ERRORS: usize = 1_000;
 
 /// Holds the policy that new streams or connections take; none until a configuration was good.
 pub(super) enum Root {
@@ -151,21 +149,5 @@ fn read_config(plugin_configuration_size: usize) -> Option<Config> {
             return None;
         }
     };
-    config::read_with_secrets(&text, variable).inspect_err(log_errors).ok()
-}
-
-/// A variable of the VM's environment.
-fn variable(name: &str) -> Option<Vec<u8>> {
-    std::env::var_os(name).map(std::ffi::OsString::into_encoded_bytes)
-}
-
-fn log_errors(errors: &Errors) {
-    let mut errors = errors.iter();
-    for error in errors.by_ref().take(LOGGED_ERRORS) {
-        log::error!("policy refused: {error}");
-    }
-    let more = errors.count();
-    if more > 0 {
-        log::error!("policy refused: {more} more errors");
-    }
+    load::policy(&text)
 }

@@ -1,6 +1,6 @@
 //! The filter in real Envoys, on the files that users copy.
 //!
-//! Every scenario runs on each version that [`on_each_envoy!`] names; `./build.sh test` installs
+//! Every scenario runs on each version that [`on_each_shell!`] names, with the module and with the native library; `./build.sh test` installs
 //! them and builds the module first. What a scenario changes in the shipped files, it changes in
 //! their trees.
 
@@ -13,10 +13,11 @@ use envoy_kit::ACCESS_LOG_FIELDS;
 use envoy_kit::bootstrap::Bootstrap;
 use envoy_kit::call::{Call, seen};
 use envoy_kit::certificates::Authority;
-use envoy_kit::on_each_envoy;
+use envoy_kit::on_each_shell;
+use envoy_kit::shell::Shell;
 use envoy_kit::testbed::Testbed;
 
-on_each_envoy![
+on_each_shell![
     the_reference_path_has_five_steps,
     http1_and_http2_callers_get_the_same_verdict,
     a_denied_request_sends_no_byte_upstream,
@@ -463,7 +464,10 @@ async fn the_callers_certificate_is_the_identity(testbed: &Testbed) -> Result<()
         let (_, line) = gateway.filter_log(path).await?;
         let record: Value = serde_json::from_str(&line)?;
         assert_eq!(record["source_principal"], principal);
-        assert_eq!(record["requested_server_name"], "allowed.example");
+        // Envoy 1.38 does not tell a dynamic module.
+        let is_told = testbed.shell() == Shell::Wasm || !testbed.version().starts_with("1.38.");
+        let server_name = if is_told { json!("allowed.example") } else { Value::Null };
+        assert_eq!(record["requested_server_name"], server_name);
     }
 
     // Neither without a certificate nor with one of a foreign authority is there a connection at
@@ -638,6 +642,8 @@ async fn a_secret_is_added_for_its_rule_and_shows_nowhere(testbed: &Testbed) -> 
         }
         let dump = Call::get("admin").path("/config_dump").http1(gateway.admin()).await?.body;
         assert!(dump.contains(&format!("{{secret:{name}}}")), "the policy as it is written");
+        // The native library knows only the environment of the process.
+        let is_dumped = is_dumped && testbed.shell() == Shell::Wasm;
         assert_eq!(dump.contains(secret), is_dumped, "{name}");
     }
     Ok(())

@@ -7,12 +7,12 @@
 use anyhow::{Context as _, Result};
 
 use envoy_kit::bootstrap::Bootstrap;
-use envoy_kit::on_each_envoy;
+use envoy_kit::on_each_shell;
 use envoy_kit::testbed::Testbed;
 use envoy_kit::wire::lane::Lane;
 use envoy_kit::wire::verdict;
 
-on_each_envoy![every_vector_comes_out_as_it_must];
+on_each_shell![every_vector_comes_out_as_it_must];
 
 async fn every_vector_comes_out_as_it_must(testbed: &Testbed) -> Result<()> {
     let files = kit::hostile_vectors::read();

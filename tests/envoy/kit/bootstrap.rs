@@ -21,6 +21,8 @@ pub struct Bootstrap {
     /// How many seconds it gives what a replaced listener still serves; Envoy's 600 where this is
     /// `None`.
     pub drain_seconds: Option<u32>,
+    /// Variables of its environment, beside those of the tests.
+    pub environment: Vec<(String, String)>,
     pub tree: Value,
 }
 
@@ -51,7 +53,14 @@ impl Bootstrap {
             std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
         let tree =
             serde_saphyr::from_str(&text).with_context(|| format!("parse {}", path.display()))?;
-        Ok(Self { name, concurrency: 1, log_path: None, drain_seconds: None, tree })
+        Ok(Self {
+            name,
+            concurrency: 1,
+            log_path: None,
+            drain_seconds: None,
+            environment: Vec::new(),
+            tree,
+        })
     }
 
     /// The whole configuration, for edits that no other method makes.

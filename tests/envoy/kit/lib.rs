@@ -12,6 +12,7 @@ pub mod hbone;
 pub mod passthrough;
 pub mod permissive;
 pub mod process;
+pub mod shell;
 pub mod testbed;
 pub mod tls;
 pub mod tls_service;

@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use super::bootstrap::Bootstrap;
 use super::call::Call;
+use super::shell::Shell;
 
 /// How long anything that surely comes may take on a machine with much else to do, or under valgrind.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -24,13 +25,14 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// An Envoy that serves. It is killed when this value is dropped.
 pub struct Envoy {
     process: Process,
+    shell: Shell,
     admin: SocketAddr,
     listeners: BTreeMap<String, SocketAddr>,
 }
 
 impl Envoy {
     /// Waits until `process` serves.
-    pub async fn ready(mut process: Process) -> Result<Self> {
+    pub async fn ready(mut process: Process, shell: Shell) -> Result<Self> {
         let name = process.logs.name;
         let started = Instant::now();
         let admin = loop {
@@ -56,7 +58,7 @@ impl Envoy {
         // An internal listener is on no socket.
         let statuses = statuses.filter(|it| it["local_address"].get("socket_address").is_some());
         let listeners = statuses.map(listener_address).collect::<Result<_>>()?;
-        Ok(Self { process, admin, listeners })
+        Ok(Self { process, shell, admin, listeners })
     }
 
     /// Where the listener `name` waits for callers.
@@ -109,8 +111,8 @@ impl Envoy {
     /// Every line of JSON that the filter itself wrote so far.
     pub fn filter_lines(&self) -> Vec<Value> {
         let record = |line: &String| {
-            let (_, text) = line.split_once(" wasm log ")?;
-            serde_json::from_str(text.get(text.find('{')?..)?).ok()
+            let (_, text) = self.shell.filter_line(line)?;
+            serde_json::from_str(text).ok()
         };
         self.process.logs.errors.lock().iter().filter_map(record).collect()
     }
@@ -119,8 +121,7 @@ impl Envoy {
     /// it was written.
     pub async fn filter_log(&self, path: &str) -> Result<(String, String)> {
         let record = |line: &str| {
-            let (prefix, text) = line.split_once(" wasm log ")?;
-            let text = text.get(text.find('{')?..)?;
+            let (prefix, text) = self.shell.filter_line(line)?;
             let record: Value = serde_json::from_str(text).ok()?;
             let level = prefix
                 .split(['[', ']'])
@@ -191,7 +192,8 @@ impl Envoy {
         let stats = stats["stats"].as_array().context("Envoy lists its statistics")?;
         let counter = |stat: &Value| {
             let (name, value) = (stat["name"].as_str()?, stat["value"].as_u64()?);
-            wanted(name).then(|| (name.to_owned(), value))
+            let name = self.shell.counter(name);
+            wanted(&name).then_some((name, value))
         };
         Ok(stats.iter().filter_map(counter).collect())
     }
@@ -241,7 +243,14 @@ impl Process {
                     .into_iter()
                     .flat_map(|seconds| ["--drain-time-s".to_owned(), seconds.to_string()]),
             )
-            .args(["--log-level", "warning", "--component-log-level", "wasm:info"])
+            .args([
+                "--log-level",
+                "warning",
+                "--component-log-level",
+                "wasm:info,dynamic_modules:info",
+            ])
+            .env("ENVOY_DYNAMIC_MODULES_SEARCH_PATH", "target")
+            .envs(bootstrap.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -9,12 +9,14 @@ use tempfile::TempDir;
 
 use super::bootstrap::Bootstrap;
 use super::process::{Envoy, Logs, Process};
+use super::shell::Shell;
 
 /// Where Envoys of one version run. When a test panics, what they wrote last is printed.
 pub struct Testbed {
     version: String,
     /// What starts an Envoy: a program, and its first arguments.
     command: Vec<OsString>,
+    shell: Shell,
     directory: TempDir,
     logs: Mutex<Vec<Logs>>,
 }
@@ -44,12 +46,30 @@ impl Testbed {
 
     fn starting(version: &str, command: Vec<OsString>) -> Result<Self> {
         let version = version.to_owned();
-        Ok(Self { version, command, directory: tempfile::tempdir()?, logs: Mutex::default() })
+        Ok(Self {
+            version,
+            command,
+            shell: Shell::Wasm,
+            directory: tempfile::tempdir()?,
+            logs: Mutex::default(),
+        })
+    }
+
+    /// The same with the filter in another form than in Proxy-Wasm, which the shipped files have.
+    #[must_use]
+    pub fn with(mut self, shell: Shell) -> Self {
+        self.shell = shell;
+        self
     }
 
     /// The version of its Envoys.
     pub fn version(&self) -> &str {
         &self.version
+    }
+
+    /// How the filter runs in them.
+    pub fn shell(&self) -> Shell {
+        self.shell
     }
 
     /// The whole path on free ports, with the given gateway.
@@ -93,7 +113,7 @@ impl Testbed {
     pub async fn start(&self, bootstrap: &Bootstrap) -> Result<Envoy> {
         // An Envoy would share them with another one, and half of the requests would go astray.
         ensure!(bootstrap.ports_are_free(), "ports of `{}` are taken", bootstrap.name);
-        Envoy::ready(self.spawn(bootstrap)?).await
+        Envoy::ready(self.spawn(bootstrap)?, self.shell).await
     }
 
     /// Starts an Envoy that refuses its configuration; returns what it logged.
@@ -112,7 +132,9 @@ impl Testbed {
         let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
         let directory = self.directory.path().join(logs.len().to_string());
         std::fs::create_dir(&directory)?;
-        let process = Process::spawn(&self.command, &directory, bootstrap)?;
+        let mut bootstrap = bootstrap.clone();
+        self.shell.apply(&mut bootstrap);
+        let process = Process::spawn(&self.command, &directory, &bootstrap)?;
         logs.push(process.logs());
         Ok(process)
     }

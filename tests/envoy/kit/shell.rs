@@ -1,0 +1,101 @@
+//! In which form the filter runs in an Envoy: the same tests hold for each.
+
+use serde_json::{Value, json};
+
+use super::bootstrap::Bootstrap;
+
+/// How the filter runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shell {
+    /// The module, in Proxy-Wasm, as the shipped files have it.
+    Wasm,
+    /// The native library, as a dynamic module, in the place of each filter of the other form.
+    Native,
+}
+
+/// What the names of counters begin with.
+const WASM_COUNTER: &str = "wasmcustom.";
+const NATIVE_COUNTER: &str = "dynamicmodulescustom.";
+
+impl Shell {
+    /// The versions of these that the shell runs on: a dynamic module needs Envoy 1.38.
+    pub fn versions(self, versions: Vec<String>) -> Vec<String> {
+        let is_old = |version: &str| version.starts_with("1.36.") || version.starts_with("1.37.");
+        match self {
+            Self::Wasm => versions,
+            Self::Native => versions.into_iter().filter(|version| !is_old(version)).collect(),
+        }
+    }
+
+    /// The configuration of an Envoy that runs the filter so.
+    pub fn apply(self, bootstrap: &mut Bootstrap) {
+        if self == Self::Native {
+            let mut variables = Vec::new();
+            make_native(&mut bootstrap.tree, &mut variables);
+            bootstrap.environment.extend(variables);
+        }
+    }
+
+    /// A counter's name as the module's would be.
+    pub fn counter(self, name: &str) -> String {
+        match (self, name.strip_prefix(NATIVE_COUNTER)) {
+            (Self::Native, Some(name)) => format!("{WASM_COUNTER}{}", without_labels(name)),
+            _ => name.to_owned(),
+        }
+    }
+
+    /// A line that the filter wrote to Envoy's log: what Envoy wrote before it, and the filter's own.
+    pub fn filter_line(self, line: &str) -> Option<(&str, &str)> {
+        let (prefix, text) = line.split_once(match self {
+            Self::Wasm => " wasm log ",
+            Self::Native => "[dynamic_modules] ",
+        })?;
+        Some((prefix, text.get(text.find('{')?..)?))
+    }
+}
+
+/// Of `FAMILY.LABEL.VALUE.LABEL.VALUE` the family and the values. A rule's id has no dot.
+fn without_labels(name: &str) -> String {
+    const LABELS: [(&str, usize); 3] = [("requests", 2), ("would", 1), ("rule", 2)];
+    for (family, labels) in LABELS {
+        let family = format!("egress_warden.{family}");
+        if let Some(rest) = name.strip_prefix(&family).and_then(|rest| rest.strip_prefix('.')) {
+            let parts = rest.split('.').collect::<Vec<_>>();
+            if parts.len() == 2 * labels {
+                let values = parts.chunks(2).map(|pair| pair[1]);
+                return [family.as_str()].into_iter().chain(values).collect::<Vec<_>>().join(".");
+            }
+        }
+    }
+    name.to_owned()
+}
+
+/// Puts the library in the place of each module; the variables of the VM's environment become the process's.
+fn make_native(value: &mut Value, variables: &mut Vec<(String, String)>) {
+    const MODULE: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
+    match value {
+        Value::Object(fields) if fields.get("@type").is_some_and(|it| it == MODULE) => {
+            let config = &value["config"];
+            let set = config["vm_config"]["environment_variables"]["key_values"].as_object();
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            variables
+                .extend(set.into_iter().flatten().map(|(name, value)| (name.clone(), text(value))));
+            *value = filter(&config["name"], &config["configuration"]);
+        }
+        Value::Object(fields) => {
+            fields.values_mut().for_each(|field| make_native(field, variables));
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| make_native(item, variables)),
+        _ => {}
+    }
+}
+
+/// The filter's configuration, with this name and policy.
+fn filter(name: &Value, policy: &Value) -> Value {
+    json!({
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.dynamic_modules.v3.DynamicModuleFilter",
+        "dynamic_module_config": {"name": "egress_warden"},
+        "filter_name": name,
+        "filter_config": policy,
+    })
+}
