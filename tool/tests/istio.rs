@@ -57,6 +57,7 @@ fn every_object_fits_the_schema_of_its_kind() {
         "Namespace",
         "NetworkPolicy",
         "ServiceEntry",
+        "Sidecar",
         "TLSRoute",
         "Telemetry",
         "TrafficExtension",
@@ -249,20 +250,82 @@ fn with_plain_names(object: &Value) -> Value {
     serde_json::from_str(&text).expect("JSON")
 }
 
+/// Workloads of the namespaces that a description names have the gateway as the only way out, and their
+/// sidecars know no other.
+#[test]
+fn the_namespaces_of_workloads_are_closed() {
+    for (policy, gateway, namespaces) in [
+        ("namespaces.yaml", "namespaces-gateway.yaml", &["payments", "shop"][..]),
+        ("gateway-api.yaml", "gateway-api-gateway.yaml", &["shop"]),
+    ] {
+        let objects = Objects::of_files(policy, gateway);
+        let of_namespaces = |kind: &str| {
+            let objects = objects.of_kind(kind);
+            let own =
+                objects.filter(|it| namespaces.iter().any(|ns| it["metadata"]["namespace"] == *ns));
+            own.cloned().collect::<Vec<_>>()
+        };
+        let sidecars = of_namespaces("Sidecar");
+        assert_eq!(sidecars.len(), namespaces.len(), "{gateway}");
+        assert_eq!(sidecars.len(), objects.of_kind("Sidecar").count(), "{gateway}");
+        let spec = json!({"outboundTrafficPolicy": {"mode": "REGISTRY_ONLY"}});
+        assert!(sidecars.iter().all(|sidecar| sidecar["spec"] == spec), "{gateway}: {sidecars:?}");
+        // The gateway's pods, by the labels that the plugin's object finds them by.
+        let own = objects
+            .of_kind("NetworkPolicy")
+            .find(|it| it["spec"]["egress"][2]["to"][0].get("ipBlock").is_some());
+        let pods = &own.expect("the gateway's own")["spec"]["podSelector"];
+        let closed = of_namespaces("NetworkPolicy");
+        assert_eq!(closed.len(), namespaces.len(), "{gateway}");
+        for policy in closed {
+            let ways = list(&policy["spec"]["egress"]);
+            let last = ways.last().expect("the gateway");
+            assert_eq!(&last["to"][0]["podSelector"], pods, "{gateway}");
+        }
+    }
+}
+
+/// Each of 2,000 hosts has the objects that it has alone, and the others are as many as without it.
 #[test]
 fn many_hosts_are_many_small_objects() {
+    let render = |hosts: &[String], spec: &str| {
+        let to = json!([{"hosts": hosts, "ports": [80, 443]}]);
+        let policy = json!({"policy": "many", "rules": [{"id": "a", "action": "allow", "to": to}]});
+        let gateway = format!(
+            "apiVersion: egress-warden.dev/v1alpha1\nkind: EgressGateway\n\
+             metadata: {{name: egress, namespace: istio-egress}}\nspec: {spec}\n"
+        );
+        Objects::of(&istio(&policy.to_string(), &gateway).expect("a rendering"))
+    };
     let hosts: Vec<_> = (0..2_000).map(|it| format!("h{it}.example.com")).collect();
-    let policy = json!({
-        "policy": "many",
-        "rules": [{"id": "a", "action": "allow", "to": [{"hosts": hosts, "ports": [80]}]}],
-    });
-    let rendered = istio(&policy.to_string(), "").expect("a rendering");
-    let objects = Objects::of(&rendered);
-    let counts = ["ServiceEntry", "VirtualService", "DestinationRule", "Gateway"];
-    let counts = counts.map(|kind| objects.of_kind(kind).count());
-    assert_eq!(counts, [2_000, 2_000, 4_000, 1]);
-    let largest = objects.all.iter().map(|object| object.to_string().len()).max();
-    assert!(largest.is_some_and(|bytes| bytes < 100_000), "{largest:?}");
+    for (spec, of_each) in [
+        // The Gateway is that of the host's TLS.
+        ("{}", "DestinationRule DestinationRule Gateway ServiceEntry VirtualService"),
+        (
+            "{routes: gateway-api}",
+            "DestinationRule DestinationRule HTTPRoute HTTPRoute ServiceEntry TLSRoute TLSRoute",
+        ),
+        ("{dataplane: ambient}", "DestinationRule ServiceEntry"),
+    ] {
+        let all = render(&hosts, spec);
+        for host in [&hosts[0], &hosts[1_234]] {
+            let alone = render(std::slice::from_ref(host), spec);
+            let label = host.replace('.', "-");
+            let is_own = |object: &&Value| {
+                let name = text(&object["metadata"]["name"]);
+                name == label || name.ends_with(&format!("-{label}"))
+            };
+            let own: Vec<_> = all.all.iter().filter(is_own).collect();
+            assert_eq!(own, alone.all.iter().filter(is_own).collect::<Vec<_>>(), "{spec}: {host}");
+            let mut kinds: Vec<_> = own.iter().map(|it| text(&it["kind"])).collect();
+            kinds.sort_unstable();
+            assert_eq!(kinds.join(" "), of_each, "{spec}: {host}");
+            let shared = alone.all.len() - own.len();
+            assert_eq!(all.all.len(), 2_000 * own.len() + shared, "{spec}");
+        }
+        let largest = all.all.iter().map(|object| object.to_string().len()).max();
+        assert!(largest.is_some_and(|bytes| bytes < 100_000), "{spec}: {largest:?}");
+    }
 }
 
 #[test]

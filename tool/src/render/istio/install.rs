@@ -80,7 +80,7 @@ Before it, wait until the waypoint is ready. Delete in the opposite order: this 
 
 /// In the order in which they are applied. The guards are first: they refuse everything until the filter
 /// answers.
-const FIRST_FILES: [&str; 14] = [
+const FIRST_FILES: [&str; 15] = [
     "guard.yaml",
     "guard-connections.yaml",
     "traffic-extension.yaml",
@@ -94,10 +94,11 @@ const FIRST_FILES: [&str; 14] = [
     "destination-rules.yaml",
     "gateways.yaml",
     "virtual-services.yaml",
+    "sidecars.yaml",
     "workloads.yaml",
 ];
 /// The same of a gateway whose pods istiod starts.
-const FIRST_FILES_OF_GATEWAY_API: [&str; 12] = [
+const FIRST_FILES_OF_GATEWAY_API: [&str; 13] = [
     "guard.yaml",
     "guard-connections.yaml",
     "traffic-extension.yaml",
@@ -109,6 +110,7 @@ const FIRST_FILES_OF_GATEWAY_API: [&str; 12] = [
     "destination-rules.yaml",
     "gateway.yaml",
     "routes.yaml",
+    "sidecars.yaml",
     "workloads.yaml",
 ];
 /// The same of a waypoint, whose guard is there before its pods are.

@@ -1,4 +1,4 @@
-//! What the network leaves open: to the gateway the outside, to workloads the gateway alone.
+//! What is left open: to the gateway the outside, to workloads the gateway alone.
 
 use super::{File, ISTIO_NAMESPACE, Mesh, documents, object_head};
 use crate::policy_text::quoted;
@@ -22,6 +22,15 @@ NetworkPolicies add up: calls to other workloads of the cluster need another one
 them.
 ";
 
+const OF_SIDECARS: &str = "\
+Sidecars of these namespaces refuse every host that the mesh does not know, also where the whole mesh does not
+(mesh-config.yaml).
+
+Istio takes one Sidecar without `workloadSelector` in a namespace, the oldest. If a namespace has another, this one has no
+effect: write `outboundTrafficPolicy` into that, and take this out of the list. In these namespaces it takes the place of a
+Sidecar for the whole mesh, with what that says of `egress`.
+";
+
 pub(super) fn write(mesh: &Mesh<'_>, files: &mut Vec<File>) {
     mesh.add(files, "network-policy.yaml", OF_GATEWAY, &of_gateway(mesh));
     if mesh.is_ambient() {
@@ -30,6 +39,8 @@ pub(super) fn write(mesh: &Mesh<'_>, files: &mut Vec<File>) {
     let of_workloads: Vec<_> =
         mesh.gateway.workloads.iter().map(|namespace| of_workloads(mesh, namespace)).collect();
     if !of_workloads.is_empty() {
+        let sidecars = mesh.gateway.workloads.iter().map(|namespace| sidecar(mesh, namespace));
+        mesh.add(files, "sidecars.yaml", OF_SIDECARS, &documents(sidecars.collect()));
         mesh.add(files, "workloads.yaml", OF_WORKLOADS, &documents(of_workloads));
     }
 }
@@ -74,6 +85,12 @@ fn of_workloads(mesh: &Mesh<'_>, namespace: &str) -> String {
     );
     text.push_str(&mesh.labels("          "));
     text
+}
+
+fn sidecar(mesh: &Mesh<'_>, namespace: &str) -> String {
+    let name = mesh.own("-known-hosts-only");
+    let head = object_head("networking.istio.io/v1", "Sidecar", &name, namespace);
+    format!("{head}spec:\n  outboundTrafficPolicy:\n    mode: REGISTRY_ONLY\n")
 }
 
 const DNS: &str = "  - to:
