@@ -464,8 +464,7 @@ async fn the_callers_certificate_is_the_identity(testbed: &Testbed) -> Result<()
         let (_, line) = gateway.filter_log(path).await?;
         let record: Value = serde_json::from_str(&line)?;
         assert_eq!(record["source_principal"], principal);
-        // Envoy 1.38 does not tell a dynamic module.
-        let is_told = testbed.shell() == Shell::Wasm || !testbed.version().starts_with("1.38.");
+        let is_told = testbed.tells_server_name();
         let server_name = if is_told { json!("allowed.example") } else { Value::Null };
         assert_eq!(record["requested_server_name"], server_name);
     }

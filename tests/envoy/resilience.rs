@@ -51,6 +51,54 @@ macro_rules! on {
     )*};
 }
 
+/// The same with the native library: what fails there is no VM.
+mod native {
+    use super::{envoys, flips, logs, memory, peers, updates};
+
+    macro_rules! on {
+        ($($subject:ident::$scenario:ident,)*) => {$(
+            #[test]
+            fn $scenario() {
+                envoy_kit::versions::run_native(envoys::asked_for_at_length(), $subject::$scenario);
+            }
+        )*};
+    }
+
+    on! {
+        updates::a_deleted_plugin_is_closed,
+        updates::a_request_that_is_redirected_across_an_update_is_refused,
+        peers::callers_that_leave_at_any_phase_leave_their_records,
+        peers::upstreams_that_fail_at_any_phase_fail_their_requests_only,
+        logs::a_stalled_reader_of_the_access_log_stalls_nothing,
+        flips::every_answer_is_explained_by_one_of_two_flipping_policies,
+        memory::two_hundred_reloads_leave_the_memory_flat,
+    }
+
+    #[test]
+    #[ignore = "takes a minute"]
+    fn two_hundred_reloads_of_many_hosts_leave_the_memory_flat() {
+        envoy_kit::versions::run_native(
+            envoys::asked_for_at_length(),
+            memory::two_hundred_reloads_of_many_hosts_leave_the_memory_flat,
+        );
+    }
+
+    #[test]
+    #[ignore = "asserts nothing: it prints figures"]
+    fn what_a_large_policy_takes() {
+        envoy_kit::versions::run_native(
+            envoys::asked_for_at_length(),
+            memory::what_a_large_policy_takes,
+        );
+    }
+}
+
+#[test]
+#[ignore = "asserts nothing: it prints figures"]
+fn what_a_large_policy_takes() {
+    envoy_kit::versions::run(envoys::asked_for_at_length(), memory::what_a_large_policy_takes);
+}
+
 on! { envoys::asked_for:
     traps::a_trap_when_a_stream_begins_is_closed,
     traps::a_trap_at_request_headers_is_closed,

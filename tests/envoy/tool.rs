@@ -6,7 +6,7 @@ use arbitrary::Unstructured;
 use envoy_kit::bootstrap::Bootstrap;
 use envoy_kit::call::Call;
 use envoy_kit::explained::{KEYS, Sent, explained};
-use envoy_kit::on_each_envoy;
+use envoy_kit::on_each_shell;
 use envoy_kit::permissive::Opening;
 use envoy_kit::testbed::Testbed;
 use kit::naive::sample;
@@ -23,10 +23,15 @@ const REQUESTS: usize = 30;
 /// How many of them Envoy must show to the filter: some it refuses by itself.
 const COMPARED: usize = 500;
 
-on_each_envoy![the_tool_explains_what_an_envoy_records];
+on_each_shell![the_tool_explains_what_an_envoy_records];
 
 async fn the_tool_explains_what_an_envoy_records(testbed: &Testbed) -> Result<()> {
-    let samples = samples();
+    let mut samples = samples();
+    if !testbed.tells_server_name() {
+        for policy in samples.iter_mut().filter_map(|sample| sample.policy.as_object_mut()) {
+            policy.remove("sni");
+        }
+    }
     let nowhere = SocketAddr::from(([127, 0, 0, 1], 9));
     let openings: Vec<_> = samples
         .iter()

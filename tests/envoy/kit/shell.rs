@@ -29,11 +29,17 @@ impl Shell {
 
     /// The configuration of an Envoy that runs the filter so.
     pub fn apply(self, bootstrap: &mut Bootstrap) {
+        let variables = self.apply_to(&mut bootstrap.tree);
+        bootstrap.environment.extend(variables);
+    }
+
+    /// The same of any part of a configuration; the variables that the filter's environment has to have.
+    pub fn apply_to(self, configuration: &mut Value) -> Vec<(String, String)> {
+        let mut variables = Vec::new();
         if self == Self::Native {
-            let mut variables = Vec::new();
-            make_native(&mut bootstrap.tree, &mut variables);
-            bootstrap.environment.extend(variables);
+            make_native(configuration, &mut variables);
         }
+        variables
     }
 
     /// A counter's name as the module's would be.

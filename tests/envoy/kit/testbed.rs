@@ -72,6 +72,11 @@ impl Testbed {
         self.shell
     }
 
+    /// Whether the filter learns the TLS server name: Envoy 1.38 does not tell a dynamic module.
+    pub fn tells_server_name(&self) -> bool {
+        self.shell == Shell::Wasm || !self.version.starts_with("1.38.")
+    }
+
     /// The whole path on free ports, with the given gateway.
     pub async fn mesh(&self, gateway: Bootstrap) -> Result<Mesh> {
         let mut sidecar = Bootstrap::sidecar()?;

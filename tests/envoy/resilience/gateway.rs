@@ -15,6 +15,7 @@ use envoy_kit::bootstrap::Bootstrap;
 use envoy_kit::call::Call;
 use envoy_kit::certificates::Authority;
 use envoy_kit::process::Envoy;
+use envoy_kit::shell::Shell;
 use envoy_kit::testbed::Testbed;
 
 /// How long anything that surely comes may take on a machine with much else to do.
@@ -134,8 +135,9 @@ impl Plan {
     /// Starts it before `upstream`.
     pub(crate) async fn start(self, testbed: &Testbed, upstream: &impl Service) -> Result<Gateway> {
         let plane = self.plugin.plane;
-        let (bootstrap, files) = self.ready_for(upstream)?;
-        Ok(Gateway { envoy: testbed.start(&bootstrap).await?, plane, files })
+        let shell = testbed.shell();
+        let (bootstrap, files) = self.ready_for(upstream, shell)?;
+        Ok(Gateway { envoy: testbed.start(&bootstrap).await?, plane, shell, files })
     }
 
     /// Starts it, which it refuses; what it logged.
@@ -144,14 +146,15 @@ impl Plan {
         testbed: &Testbed,
         upstream: &impl Service,
     ) -> Result<String> {
-        let (bootstrap, _files) = self.ready_for(upstream)?;
+        let (bootstrap, _files) = self.ready_for(upstream, testbed.shell())?;
         Ok(testbed.refusal(bootstrap).await?.join("\n"))
     }
 
-    fn ready_for(mut self, upstream: &impl Service) -> Result<(Bootstrap, Files)> {
+    fn ready_for(mut self, upstream: &impl Service, shell: Shell) -> Result<(Bootstrap, Files)> {
         self.bootstrap.redirect(self.plugin.plane.service_port()?, upstream.port());
         let files = Files { directory: tempfile::tempdir()?, listener: json!(null) };
-        let typed_config = self.plugin.config().clone();
+        let mut typed_config = self.plugin.config().clone();
+        shell.apply_to(&mut typed_config);
         let discovered = self.discovered;
         for filter in self.filters()?.iter_mut().filter(|it| it["name"] == "egress-warden") {
             match discovered {
@@ -176,8 +179,11 @@ impl Plan {
             tree["static_resources"]["listeners"] = json!([]);
             tree["dynamic_resources"] = json!({"lds_config": files.source("listener")});
         }
+        shell.apply_to(&mut listener);
         files.put("listener", &[&listener])?;
-        let plugins = [&self.plugin.to_resource()];
+        let mut plugin = self.plugin.to_resource();
+        shell.apply_to(&mut plugin);
+        let plugins = [&plugin];
         files.put("plugin", if self.is_delivered { &plugins } else { &[] })?;
         Ok((self.bootstrap, Files { listener, ..files }))
     }
@@ -192,6 +198,7 @@ impl Plan {
 pub(crate) struct Gateway {
     pub(crate) envoy: Envoy,
     plane: Plane,
+    shell: Shell,
     files: Files,
 }
 
@@ -236,7 +243,9 @@ impl Gateway {
 
     async fn update(&self, file: &str, resource: &Value, counters: &str) -> Result<bool> {
         let (accepted, refused) = self.updates(counters).await?;
-        self.files.put(file, &[resource])?;
+        let mut resource = resource.clone();
+        self.shell.apply_to(&mut resource);
+        self.files.put(file, &[&resource])?;
         let started = Instant::now();
         loop {
             let now = self.updates(counters).await?;
@@ -261,7 +270,7 @@ impl Gateway {
 
     /// How many requests the filter has decided.
     pub(crate) async fn decided(&self) -> Result<u64> {
-        let stats = self.stats(r"^wasmcustom\.egress_warden\.requests\.").await?;
+        let stats = self.stats(r"custom\.egress_warden\.requests\.").await?;
         Ok(stats.iter().filter_map(|stat| stat["value"].as_u64()).sum())
     }
 

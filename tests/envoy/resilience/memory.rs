@@ -1,5 +1,7 @@
 //! What two hundred new policies leave behind.
 
+use std::time::Instant;
+
 use anyhow::{Result, ensure};
 
 use super::gateway::{Discovered, Gateway, Plan, soon};
@@ -12,27 +14,62 @@ const HOSTS: usize = 10_000;
 
 pub(crate) async fn two_hundred_reloads_leave_the_memory_flat(testbed: &Testbed) -> Result<()> {
     let upstream = Upstream::start(|_, host| host == "h1.example").await?;
-    // As many names, other ones: what a reload leaves behind would be seen.
-    let hosts = |prefix: &str| -> Vec<String> {
-        (0..HOSTS).map(|index| format!("{prefix}{index}.example")).collect()
-    };
-    let plugin = |name: &str, hosts: &[String]| {
-        let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
-        Plugin::new(&policy(name, &hosts))
-    };
-    let plugins = [plugin("one", &hosts("h"))?, plugin("two", &hosts("g"))?];
+    let plugins = [plugin("one", "h", HOSTS)?, plugin("two", "g", HOSTS)?];
     let plan = Plan::new(&plugins[0], Discovered::Plugin)?.discards_logs()?;
     let gateway = plan.start(testbed, &upstream).await?;
-    let address = gateway.envoy.listener("egress")?;
-
     reload_in_turn(&gateway, &plugins, async |reload| {
-        let status = Call::get("h1.example").http1(address).await?.status;
-        ensure!(status == if reload % 2 == 0 { 200 } else { 403 }, "{reload}: {status}");
-        Ok(())
+        is_in_force(&gateway, "h1.example", if reload % 2 == 0 { 200 } else { 403 }).await
     })
     .await?;
     ensure!(upstream.strays().is_empty(), "{:#?}", upstream.strays());
     Ok(())
+}
+
+const MANY_HOSTS: usize = 100_000;
+
+/// How much memory, and how long until it serves: with one worker and with eight.
+pub(crate) async fn what_a_large_policy_takes(testbed: &Testbed) -> Result<()> {
+    let upstream = Upstream::start(|_, host| host == "h1.example").await?;
+    let (small, large) = (plugin("one", "h", 2)?, plugin("one", "h", MANY_HOSTS)?);
+    for workers in [1, 8] {
+        let mut memory = Vec::new();
+        for first in [&small, &large] {
+            let plan = Plan::new(first, Discovered::Plugin)?.workers(workers).discards_logs()?;
+            let started = Instant::now();
+            let gateway = plan.start(testbed, &upstream).await?;
+            is_in_force(&gateway, "h1.example", 200).await?;
+            println!("{workers} workers: started after {:?}", started.elapsed());
+            memory.push(gateway.resident_memory()?);
+        }
+        println!("{workers} workers: {memory:?} KiB with 2 hosts and with {MANY_HOSTS}");
+    }
+    Ok(())
+}
+
+pub(crate) async fn two_hundred_reloads_of_many_hosts_leave_the_memory_flat(
+    testbed: &Testbed,
+) -> Result<()> {
+    let upstream = Upstream::start(|_, host| host == "h1.example").await?;
+    let plugins = [plugin("one", "h", MANY_HOSTS)?, plugin("two", "g", MANY_HOSTS)?];
+    let plan = Plan::new(&plugins[0], Discovered::Plugin)?.workers(2).discards_logs()?;
+    let gateway = plan.start(testbed, &upstream).await?;
+    reload_in_turn(&gateway, &plugins, async |reload| {
+        is_in_force(&gateway, "h1.example", if reload % 2 == 0 { 200 } else { 403 }).await
+    })
+    .await
+}
+
+async fn is_in_force(gateway: &Gateway, host: &str, expected: u16) -> Result<()> {
+    let status = Call::get(host).http1(gateway.envoy.listener("egress")?).await?.status;
+    ensure!(status == expected, "{status}");
+    Ok(())
+}
+
+/// As many names for each prefix, other ones: what a reload leaves behind would be seen.
+fn plugin(name: &str, prefix: &str, hosts: usize) -> Result<Plugin> {
+    let hosts = (0..hosts).map(|index| format!("{prefix}{index}.example")).collect::<Vec<_>>();
+    let hosts = hosts.iter().map(String::as_str).collect::<Vec<_>>();
+    Plugin::new(&policy(name, &hosts))
 }
 
 /// Loads two plugins in turn, two hundred times. `is_in_force` asks something in between, so that each
