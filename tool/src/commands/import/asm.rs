@@ -9,6 +9,7 @@
 
 use super::accounts::{Labels, is_name, labels, shown};
 use super::draft::{Action, Callers, Draft, Rule, by_ports, told};
+use super::policies::{Kind, policies};
 use super::ports;
 use super::text::{Shape, Text, other_key, title};
 use super::wildcards;
@@ -29,33 +30,27 @@ pub(super) fn looks(text: &Text) -> bool {
 
 /// A rule for each destination of an egress rule.
 pub(super) fn import(texts: &[Text], draft: &mut Draft) -> Result<(), Failure> {
-    let mut has_policies = false;
-    for text in texts {
-        for object in text.objects()? {
-            if !is_policy(object) {
-                draft.passed_over.push(format!("{}: {}", text.at(object), title(object)));
-                continue;
-            }
-            has_policies = true;
-            SHAPE.check(text, object)?;
-            let policy = Policy { text, title: title(object) };
-            let Some(spec) = object.get("spec") else { continue };
-            if policy.is_limited(spec, &["egressRules", "byEgressGateway"], draft) {
-                continue;
-            }
-            for rule in spec.get("egressRules").map_or(&[][..], Node::items) {
-                policy.import(rule, draft);
-            }
+    for (text, object) in policies(texts, &KIND, draft)? {
+        SHAPE.check(text, object)?;
+        let policy = Policy { text, title: title(object) };
+        let Some(spec) = object.get("spec") else { continue };
+        if policy.is_limited(spec, &["egressRules", "byEgressGateway"], draft) {
+            continue;
+        }
+        for rule in spec.get("egressRules").map_or(&[][..], Node::items) {
+            policy.import(rule, draft);
         }
     }
-    match (has_policies, texts.first()) {
-        (false, Some(text)) => {
-            let remedy = "name what `kubectl get asmegresstrafficpolicy -A -o yaml` writes";
-            Err(Failure::new(text.name(), "no ASMEgressTrafficPolicy", remedy))
-        }
-        _ => Ok(()),
-    }
+    Ok(())
 }
+
+const KIND: Kind = Kind {
+    is_policy,
+    none: (
+        "no ASMEgressTrafficPolicy",
+        "name what `kubectl get asmegresstrafficpolicy -A -o yaml` writes",
+    ),
+};
 
 fn is_policy(object: &Node) -> bool {
     object.get("kind").and_then(Node::text) == Some("ASMEgressTrafficPolicy")

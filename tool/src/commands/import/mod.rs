@@ -15,6 +15,7 @@ mod istio;
 mod network_firewall;
 mod openshell;
 mod paths;
+mod policies;
 mod ports;
 mod smokescreen;
 mod squid;

@@ -11,8 +11,9 @@
 
 use super::draft::{Action, Draft, Entry, Rule, told};
 use super::paths::{is_pattern, is_prefix};
+use super::policies::{Kind, policies};
 use super::ports;
-use super::text::{Shape, Text, other_key, title};
+use super::text::{Shape, Text, other_key};
 use super::wildcards::{self, Unsaid};
 use crate::document::{Member, Node, Value};
 use crate::failure::Failure;
@@ -38,37 +39,29 @@ pub(super) fn looks(text: &Text) -> bool {
 /// A rule for each policy, and one for what it denies.
 pub(super) fn import(texts: &[Text], draft: &mut Draft) -> Result<(), Failure> {
     let mut endpoints = Vec::new();
-    let mut has_policies = false;
-    for text in texts {
-        for object in text.objects()? {
-            if !is_policy(object) {
-                draft.passed_over.push(format!("{}: {}", text.at(object), title(object)));
-                continue;
-            }
-            has_policies = true;
-            if object.get("version").map(|version| &version.value) != Some(&Value::Number(1.0)) {
-                let problem = "a policy that is not of version 1";
-                return Err(Failure::new(text.at(object), problem, "write `version: 1`"));
-            }
-            for policy in object.get("network_policies").map_or(&[][..], Node::members) {
-                SHAPE.check(text, &policy.value)?;
-            }
-            for member in object.members() {
-                import_member(text, member, &mut endpoints, draft);
-            }
+    for (text, object) in policies(texts, &KIND, draft)? {
+        if object.get("version").map(|version| &version.value) != Some(&Value::Number(1.0)) {
+            let problem = "a policy that is not of version 1";
+            return Err(Failure::new(text.at(object), problem, "write `version: 1`"));
+        }
+        for policy in object.get("network_policies").map_or(&[][..], Node::members) {
+            SHAPE.check(text, &policy.value)?;
+        }
+        for member in object.members() {
+            import_member(text, member, &mut endpoints, draft);
         }
     }
-    match (has_policies, texts.first()) {
-        (false, Some(text)) => {
-            let remedy = "name a file with `network_policies` and their `endpoints`";
-            Err(Failure::new(text.name(), "no network policy of OpenShell", remedy))
-        }
-        _ => {
-            write(&endpoints, draft);
-            Ok(())
-        }
-    }
+    write(&endpoints, draft);
+    Ok(())
 }
+
+const KIND: Kind = Kind {
+    is_policy,
+    none: (
+        "no network policy of OpenShell",
+        "name a file with `network_policies` and their `endpoints`",
+    ),
+};
 
 fn is_policy(object: &Node) -> bool {
     let policies = object.get("network_policies").map_or(&[][..], Node::members);

@@ -19,6 +19,7 @@ mod version;
 pub(crate) use version::Version;
 
 use super::draft::{Action, Callers, Draft, Entry, Rule, told};
+use super::policies::{Kind, policies};
 use super::text::{Shape, Text, other_key, title};
 use crate::document::{Node, Value};
 use crate::failure::Failure;
@@ -66,34 +67,23 @@ pub(super) fn looks(text: &Text) -> bool {
 
 /// A rule for each egress rule that names hosts, and for each that denies.
 pub(super) fn import(texts: &[Text], draft: &mut Draft) -> Result<(), Failure> {
-    let mut has_policies = false;
     let mut sides = Sides::default();
-    for text in texts {
-        for object in text.objects()? {
-            if !is_policy(object) {
-                draft.passed_over.push(format!("{}: {}", text.at(object), title(object)));
-                continue;
-            }
-            has_policies = true;
-            SHAPE.check(text, object)?;
-            let policy = Policy { text, object, title: title(object) };
-            let listed = object.get("specs").map_or(&[][..], Node::items);
-            for spec in object.get("spec").into_iter().chain(listed) {
-                policy.import(spec, &mut sides, draft);
-            }
+    for (text, object) in policies(texts, &KIND, draft)? {
+        SHAPE.check(text, object)?;
+        let policy = Policy { text, object, title: title(object) };
+        let listed = object.get("specs").map_or(&[][..], Node::items);
+        for spec in object.get("spec").into_iter().chain(listed) {
+            policy.import(spec, &mut sides, draft);
         }
     }
-    match (has_policies, texts.first()) {
-        (false, Some(text)) => {
-            let remedy = "name what `kubectl get cnp,ccnp -A -o yaml` writes";
-            Err(Failure::new(text.name(), "no CiliumNetworkPolicy", remedy))
-        }
-        _ => {
-            sides.write(draft);
-            Ok(())
-        }
-    }
+    sides.write(draft);
+    Ok(())
 }
+
+const KIND: Kind = Kind {
+    is_policy,
+    none: ("no CiliumNetworkPolicy", "name what `kubectl get cnp,ccnp -A -o yaml` writes"),
+};
 
 fn is_policy(object: &Node) -> bool {
     let kind = object.get("kind").and_then(Node::text);
