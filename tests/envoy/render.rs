@@ -5,6 +5,8 @@
 mod samples;
 #[path = "render/table.rs"]
 mod table;
+#[path = "render/watched.rs"]
+mod watched;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -25,18 +27,29 @@ use serde_json::{Value, json};
 use table::Table;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
+use watched::{
+    a_rendered_folder_is_taken_while_envoy_runs, no_request_passes_while_a_folder_is_replaced,
+};
 
-/// How many policies have their routes compared with their rules.
+/// How many policies have their routes compared with their rules, and run in one Envoy of each version.
 const POLICIES: usize = 200;
-/// How many of them run in one Envoy of each version.
-const RUNNING: usize = 20;
+/// How many of them are called at once.
+const BATCH: usize = 20;
 /// How many verdicts and connections must be compared there, at least.
-const COMPARED: usize = 300;
+const COMPARED: usize = 1_000;
 
 on_each_envoy![
     a_rendered_gateway_decides_as_the_tool_explains,
     tls_that_the_gateway_starts_is_verified,
+    a_caller_is_who_the_certificate_says,
+    a_rendered_folder_is_taken_while_envoy_runs,
+    no_request_passes_while_a_folder_is_replaced,
 ];
+
+#[test]
+fn a_folder_says_what_the_file_says() {
+    watched::a_folder_says_what_the_file_says();
+}
 
 /// Neither wider than what allow rules name, nor narrower.
 #[test]
@@ -189,27 +202,37 @@ async fn a_rendered_gateway_decides_as_the_tool_explains(testbed: &Testbed) -> R
     let http = http_service().await?;
     let tls = Upstream::start().await?;
     let description = description(0, Ipv4Addr::LOCALHOST.into(), [http.port(), tls.address.port()]);
-    let samples = samples(RUNNING, 24);
+    let samples = samples(POLICIES, 8);
     let trees = samples.iter().map(|sample| rendered(&sample.policy, &description));
     let trees = trees.collect::<Result<Vec<_>>>()?;
     let gateway = testbed.start(&together(&trees)?).await?;
 
     let mut statuses = BTreeMap::new();
-    for (number, sample) in samples.iter().enumerate() {
-        // A policy without routes of HTTP has no listener for it.
-        let Ok(address) = gateway.listener(&format!("egress-{number}")) else { continue };
-        // At once, as Envoy keeps each connection open for a while.
-        let calls = sample.requests.iter().enumerate().map(|(at, request)| {
-            let call = request.call().header("user-agent", &format!("{number}/{at}"));
-            tokio::spawn(async move { call.verbatim(address).await })
-        });
-        for (at, call) in calls.collect::<Vec<_>>().into_iter().enumerate() {
-            let status = call.await??.split(' ').nth(1).unwrap_or_default().to_owned();
-            statuses.insert(format!("{number}/{at}"), status);
+    let numbered: Vec<_> = samples.iter().enumerate().collect();
+    for batch in numbered.chunks(BATCH) {
+        let mut calls = Vec::new();
+        let mut connections = Vec::new();
+        for (number, sample) in batch {
+            // A policy without routes of HTTP has no listener for it.
+            let Ok(address) = gateway.listener(&format!("egress-{number}")) else { continue };
+            // At once, as Envoy keeps each connection open for a while.
+            calls.extend(sample.requests.iter().enumerate().map(|(at, request)| {
+                let agent = format!("{number}/{at}");
+                let call = request.call().header("user-agent", &agent);
+                tokio::spawn(async move { (agent, call.verbatim(address).await) })
+            }));
+            connections.push((number, address));
         }
-        let last = format!("/last/{number}");
-        Call::get("a.test").path(&last).http1(address).await?;
-        gateway.access_log(&last).await?;
+        for call in calls {
+            let (agent, answer) = call.await?;
+            let status = answer?.split(' ').nth(1).unwrap_or_default().to_owned();
+            statuses.insert(agent, status);
+        }
+        for (number, address) in connections {
+            let last = format!("/last/{number}");
+            Call::get("a.test").path(&last).http1(address).await?;
+            gateway.access_log(&last).await?;
+        }
     }
     let lines = gateway.access_log_after(0);
     let records = lines.iter().filter_map(|line| serde_json::from_str(line).ok());
@@ -291,6 +314,56 @@ async fn tls_that_the_gateway_starts_is_verified(testbed: &Testbed) -> Result<()
         ensure!(answer.status == status, "{host}: {} {}", answer.status, answer.body);
     }
     ensure!(service.requests() == 1, "{} requests", service.requests());
+    Ok(())
+}
+
+async fn a_caller_is_who_the_certificate_says(testbed: &Testbed) -> Result<()> {
+    let (mesh, other) = (Authority::new(&["gateway.test"])?, Authority::new(&["gateway.test"])?);
+    let server = mesh.server()?;
+    let folder = tempfile::tempdir()?;
+    let file = |name: &str, text: String| -> Result<_> {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text)?;
+        Ok(path)
+    };
+    let mut description = samples::gateway(json!([
+        {"way": "http", "targetPort": http_service().await?.port(), "endpoints": ["127.0.0.1"]},
+    ]));
+    description["spec"]["envoy"] = json!({"mutualTls": {
+        "serverCertificate": file("server.pem", server.certificate_pem())?,
+        "privateKey": file("server.key", server.key_pem())?,
+        "caCertificates": file("callers.pem", mesh.certificate_pem())?,
+    }});
+    let caller = "cluster.local/ns/payments/sa/checkout";
+    let policy = json!({
+        "policy": "callers",
+        "rules": [{
+            "id": "a",
+            "action": "allow",
+            "from": [{"principals": [caller]}],
+            "to": [{"hosts": ["a.test"]}],
+        }],
+    });
+    let gateway = testbed.start(&together(&[rendered(&policy, &description)?])?).await?;
+    gateway.ensure_nothing_is_deprecated()?;
+    let address = gateway.listener("egress-0")?;
+    let call = async |authority: &Authority, name: &str, path: &str| {
+        let caller = authority.caller(&format!("spiffe://{name}"))?;
+        // The gateway's own certificate is of the first authority, whoever calls.
+        Call::get("a.test").path(path).tls(address, &mesh, "gateway.test", Some(&caller)).await
+    };
+    for (path, name, decision) in
+        [("/1", caller, "allow"), ("/2", "cluster.local/ns/payments/sa/other", "deny")]
+    {
+        call(&mesh, name, path).await?;
+        let record = gateway.access_log(path).await?;
+        ensure!(record["egress_decision"] == decision, "{record}");
+        ensure!(record["source_principal"] == format!("spiffe://{name}"), "{record}");
+    }
+    ensure!(call(&other, caller, "/3").await.is_err(), "a certificate of another authority");
+    let anonymous = Call::get("a.test").tls(address, &mesh, "gateway.test", None).await;
+    ensure!(anonymous.is_err(), "no certificate");
+    ensure!(Call::get("a.test").http1(address).await.is_err(), "no TLS");
     Ok(())
 }
 

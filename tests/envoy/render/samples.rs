@@ -2,7 +2,8 @@
 //! left of one when all but hosts and ports is taken away, decided by the library.
 
 use std::net::IpAddr;
-use std::process::Command;
+use std::path::Path;
+use std::process::{Command, Output};
 
 use anyhow::{Result, ensure};
 use arbitrary::Unstructured;
@@ -226,8 +227,20 @@ fn is_allowed(policy: &Value, host: &str, port: u16) -> bool {
     config.policy.decide(&request).verdict.action == Action::Allow
 }
 
-/// What `render envoy` makes of a policy and a description.
+/// What `render envoy` makes of a policy and a description, in one file.
 pub fn rendered(policy: &Value, description: &Value) -> Result<Value> {
+    let output = render(policy, description, Path::new("-"))?;
+    // 1: something has no route, which is told.
+    ensure!(
+        output.status.code().is_some_and(|code| code < 2),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(serde_saphyr::from_str(std::str::from_utf8(&output.stdout)?)?)
+}
+
+/// Runs `render envoy` with this output.
+pub fn render(policy: &Value, description: &Value, to: &Path) -> Result<Output> {
     let directory = tempfile::tempdir()?;
     let file = |name: &str, value: &Value| -> Result<_> {
         let path = directory.path().join(name);
@@ -236,17 +249,7 @@ pub fn rendered(policy: &Value, description: &Value) -> Result<Value> {
     };
     let policy = file("policy.json", policy)?;
     let gateway = file("gateway.json", description)?;
-    let output = Command::new(kit::tool())
-        .args(["render", "envoy"])
-        .arg(policy)
-        .arg("--gateway")
-        .arg(gateway)
-        .output()?;
-    // 1: something has no route, which is told.
-    ensure!(
-        output.status.code().is_some_and(|code| code < 2),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    Ok(serde_saphyr::from_str(std::str::from_utf8(&output.stdout)?)?)
+    let mut tool = Command::new(kit::tool());
+    tool.args(["render", "envoy"]).arg(policy).arg("--gateway").arg(gateway).arg("-o").arg(to);
+    Ok(tool.output()?)
 }

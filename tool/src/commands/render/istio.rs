@@ -1,12 +1,11 @@
 //! `render istio`: a gateway for Istio, as files for `kubectl apply -k`.
 
+use super::folder::{earlier, failed, is_replaceable, of_somebody_else};
 use super::{Inputs, Request};
 use crate::console::{Console, Format, GOOD, NAME, counted, styled};
 use crate::diagnostics::{self, Diagnostic};
 use crate::failure::{Failure, Outcome};
-use crate::finding::Finding;
-use crate::render::gateway::GatewayFile;
-use crate::render::istio::{self, File, IstioError, MARK, MAX_OBJECT, Rendering};
+use crate::render::istio::{self, File, MARK, MAX_OBJECT, Rendering};
 use serde_json::json;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -44,10 +43,8 @@ pub(super) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure
 
 fn write(args: &Args, request: &Request<'_>, console: &mut Console) -> Result<Outcome, Failure> {
     let Request { config, policy, description, gateway, plan, .. } = request;
-    let rendering = istio::render(config, policy, gateway, plan).map_err(|errors| {
-        let errors = errors.into_iter().map(|error| placed(error, description)).collect();
-        description.refused(errors, console)
-    })?;
+    let rendering = istio::render(config, policy, gateway, plan)
+        .map_err(|errors| description.refused(errors, console))?;
     let large = istio::largest(&rendering.files);
     if let Some((path, bytes)) = large.filter(|(_, bytes)| *bytes > MAX_OBJECT) {
         let place = args.output.join(path).display().to_string();
@@ -60,6 +57,7 @@ fn write(args: &Args, request: &Request<'_>, console: &mut Console) -> Result<Ou
     let folder = Folder { path: &args.output, files: &rendering.files };
     folder.write()?;
     let mut outcome = request.tell(console);
+    request.tell_unused(&["envoy"], "an Envoy without a control plane", console);
     for loss in &rendering.losses {
         let diagnostic = Diagnostic::of_istio(loss);
         console.note(format_args!("{}\n", diagnostics::one(request.file.document(), &diagnostic)));
@@ -67,15 +65,6 @@ fn write(args: &Args, request: &Request<'_>, console: &mut Console) -> Result<Ou
     }
     tell(args, request, (&rendering, large.is_some()), console)?;
     Ok(outcome)
-}
-
-/// An error about a setting, which has a path alone, at that setting.
-fn placed(error: Finding<IstioError>, description: &GatewayFile) -> Finding<IstioError> {
-    let root = description.document().and_then(|document| document.roots().first());
-    let keys = error.path.strip_prefix("$.").filter(|_| error.span.is_empty());
-    let node = keys.and_then(|keys| keys.split('.').try_fold(root?, |node, key| node.get(key)));
-    let span = node.map_or(error.span, |node| node.span.clone());
-    Finding { span, ..error }
 }
 
 /// Says what was written, and what to do with it.
@@ -141,16 +130,12 @@ impl Folder<'_> {
     fn write(&self) -> Result<(), Failure> {
         for name in self.files.iter().map(|file| file.path).chain(LISTS) {
             let path = self.path.join(name);
-            if !is_replaceable(&path)? {
-                return Err(failure(
-                    &path,
-                    "a file that was not written by `render istio`",
-                    "move it, or name another folder",
-                ));
+            if !is_replaceable(&path, MARK)? {
+                return Err(of_somebody_else(&path, "render istio"));
             }
         }
         for folder in ["", "hosts", "workloads"] {
-            for stale in earlier(&self.path.join(folder))? {
+            for stale in earlier(&self.path.join(folder), MARK)? {
                 fs::remove_file(&stale).map_err(|error| failed(&stale, &error))?;
             }
         }
@@ -162,38 +147,4 @@ impl Folder<'_> {
         }
         Ok(())
     }
-}
-
-/// Whether a file is none yet, or one of an earlier render.
-fn is_replaceable(path: &Path) -> Result<bool, Failure> {
-    match fs::read(path) {
-        Ok(bytes) => Ok(bytes.starts_with(MARK.as_bytes())),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(true),
-        Err(error) => Err(failed(path, &error)),
-    }
-}
-
-/// The files of an earlier render in a folder.
-fn earlier(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(failed(folder, &error)),
-    };
-    let mut files = Vec::new();
-    for entry in entries {
-        let path = entry.map_err(|error| failed(folder, &error))?.path();
-        if path.is_file() && is_replaceable(&path)? {
-            files.push(path);
-        }
-    }
-    Ok(files)
-}
-
-fn failed(path: &Path, error: &std::io::Error) -> Failure {
-    failure(path, error.to_string(), "name another folder")
-}
-
-fn failure(path: &Path, problem: impl Into<String>, remedy: &str) -> Failure {
-    Failure::new(path.display().to_string(), problem, remedy)
 }

@@ -1,6 +1,7 @@
 //! `render`: the configuration of proxies, of a policy and the description of a gateway.
 
 mod envoy;
+mod folder;
 mod istio;
 mod plan;
 
@@ -129,10 +130,21 @@ impl GatewayFile {
         };
         let count = counted(errors.len() as u64, "error");
         for error in errors {
-            let error = Diagnostic::error(error);
+            let error = Diagnostic::error(self.placed(error));
             console.note(format_args!("{}\n", diagnostics::one(document, &error)));
         }
         Failure::new(document.name(), count, "see above")
+    }
+}
+
+impl GatewayFile {
+    /// An error about a setting, which has a path alone, at that setting.
+    fn placed<K>(&self, error: Finding<K>) -> Finding<K> {
+        let root = self.document().and_then(|document| document.roots().first());
+        let keys = error.path.strip_prefix("$.").filter(|_| error.span.is_empty());
+        let node = keys.and_then(|keys| keys.split('.').try_fold(root?, |node, key| node.get(key)));
+        let span = node.map_or(error.span, |node| node.span.clone());
+        Finding { span, ..error }
     }
 }
 
@@ -144,6 +156,20 @@ impl Request<'_> {
             console.note(format_args!("{}\n", diagnostics::one(self.file.document(), diagnostic)));
         }
         outcome(&self.plan.obstacles)
+    }
+
+    /// Tells which of these settings are there, and are for another kind of proxy alone.
+    fn tell_unused(&self, keys: &[&str], whose: &str, console: &mut Console) {
+        let root = self.description.document().and_then(|document| document.roots().first());
+        let spec = root.and_then(|root| root.get("spec"));
+        let is_there = |key: &&&str| spec.is_some_and(|spec| spec.get(key).is_some());
+        let unused: Vec<_> =
+            keys.iter().filter(is_there).map(|key| format!("`spec.{key}`")).collect();
+        if !unused.is_empty() {
+            let unused = unused.join(", ");
+            console
+                .note(format_args!("note: without effect here, as only {whose} has it: {unused}"));
+        }
     }
 }
 

@@ -7,13 +7,26 @@ use std::fmt::Write as _;
 
 /// The name of a route's cluster, as Istio has it. Its port is the one that callers dial, which the policy
 /// judges; it may dial another.
+///
+/// One that begins TLS has another name than one that does not. Else a route to it could lead to the other while
+/// a configuration changes in parts, and a request would leave in the clear.
 pub(super) fn name(route: &Route<'_>) -> String {
-    format!("outbound|{}||{}", route.port, route.host.text())
+    let subset = match route.way.kind {
+        WayKind::Originate => route.way.kind.as_str(),
+        WayKind::Http | WayKind::Passthrough => "",
+    };
+    format!("outbound|{}|{subset}|{}", route.port, route.host.text())
+}
+
+/// What was said already, and has a name in the same file.
+pub(super) struct Said {
+    pub(super) protocol: bool,
+    pub(super) cache: bool,
 }
 
 /// The cluster of a route: what stands in its name's place is looked up, unless its endpoints are known.
 /// The first for HTTP has what all of them say.
-pub(super) fn of(route: &Route<'_>, has_protocol: &mut bool) -> String {
+pub(super) fn of(route: &Route<'_>, said: &mut Said) -> String {
     let cluster = quoted(&name(route));
     let addresses = match (route.way.endpoints.as_slice(), route.host.form) {
         ([], HostForm::Address(address)) => vec![address.to_string()],
@@ -21,7 +34,7 @@ pub(super) fn of(route: &Route<'_>, has_protocol: &mut bool) -> String {
     };
     let mut text = format!("  - name: {cluster}\n");
     if route.is_looked_up() {
-        text.push_str(DYNAMIC);
+        text.push_str(&dynamic(said));
     } else if addresses.is_empty() {
         text.push_str(LOOKED_UP);
         text.push_str(&load_assignment(&cluster, &[route.host.name.to_string()], route));
@@ -37,8 +50,8 @@ pub(super) fn of(route: &Route<'_>, has_protocol: &mut bool) -> String {
         }
         WayKind::Originate if route.host.is_wildcard() => text.push_str(PROTOCOL_WITH_NAMES),
         WayKind::Http | WayKind::Originate => {
-            text.push_str(if *has_protocol { SAME_PROTOCOL } else { PROTOCOL });
-            *has_protocol = true;
+            text.push_str(if said.protocol { SAME_PROTOCOL } else { PROTOCOL });
+            said.protocol = true;
         }
     }
     if route.way.kind == WayKind::Originate {
@@ -76,18 +89,21 @@ const DYNAMIC: &str = r#"    lb_policy: CLUSTER_PROVIDED
       name: envoy.clusters.dynamic_forward_proxy
       typed_config:
         "@type": type.googleapis.com/envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig
-        dns_cache_config: *dns_cache
 "#;
 
-/// The wildcards of TLS that is passed on. Their names are looked up by another filter, and so is the port.
-pub(super) fn wildcards(has_cache: bool) -> String {
-    let cache = if has_cache {
-        "        dns_cache_config: *dns_cache\n"
+fn dynamic(said: &mut Said) -> String {
+    let cache = if said.cache {
+        "*dns_cache"
     } else {
-        "        dns_cache_config: &dns_cache {name: egress, dns_lookup_family: V4_PREFERRED}\n"
+        "&dns_cache {name: egress, dns_lookup_family: V4_PREFERRED}"
     };
-    let dynamic = DYNAMIC.replace("        dns_cache_config: *dns_cache\n", cache);
-    format!("  - name: {WILDCARDS}\n{dynamic}")
+    said.cache = true;
+    format!("{DYNAMIC}        dns_cache_config: {cache}\n")
+}
+
+/// The wildcards of TLS that is passed on. Their names are looked up by another filter, and so is the port.
+pub(super) fn wildcards(said: &mut Said) -> String {
+    format!("  - name: {WILDCARDS}\n{}", dynamic(said))
 }
 
 /// The name of the cluster for [`wildcards`].

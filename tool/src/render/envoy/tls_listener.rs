@@ -1,6 +1,7 @@
 //! Listeners for TLS that is passed on, one for each port that callers dial.
 
-use super::{CONNECTIONS, TLS, clusters};
+use super::plugins::{Plugin, Plugins};
+use super::{CHAIN, CONNECTIONS, TLS, clusters};
 use crate::render::gateway::Gateway;
 use crate::render::plan::{HostForm, Route};
 use crate::render::template::{fill, quoted, socket};
@@ -39,8 +40,8 @@ pub(super) fn listeners<'r>(
 }
 
 impl TlsListener<'_> {
-    /// `values` are those of the whole file; the policy stands in it once.
-    pub(super) fn text(&self, values: &[(&str, &str)], has_policy: bool) -> String {
+    /// `values` are those of the whole configuration.
+    pub(super) fn text(&self, values: &[(&str, &str)], plugins: &mut Plugins<'_>) -> String {
         let port = self.port.to_string();
         let address = self.address.map(socket).unwrap_or_default();
         let name = format!("egress_tls_{port}");
@@ -48,24 +49,22 @@ impl TlsListener<'_> {
             443 => quoted("connections"),
             port => quoted(&format!("connections:{port}")),
         };
-        let policy = values.iter().find(|(name, _)| *name == "policy").map_or("", |(_, it)| it);
-        let configuration = match has_policy {
-            true => "configuration: *policy".to_owned(),
-            false => fill(CONFIGURATION, &[values, &[("policy", policy)]].concat()),
+        let file = format!("connections-{port}");
+        let plugin = Plugin {
+            kind: "envoy.extensions.filters.network.wasm.v3.Wasm",
+            template: CONNECTIONS,
+            filter: &format!("egress-warden-{file}"),
+            file: &file,
         };
-        let own = [
-            ("address", &*address),
-            ("name", &name),
-            ("port", &port),
-            ("root_id", &root_id),
-            ("configuration", &configuration),
-        ];
+        let own = [("address", &*address), ("name", &name), ("port", &port), ("root_id", &root_id)];
         let values = [values, &own].concat();
+        let (filter, plugin) = plugins.place(&plugin, &values);
+        let values = [&values[..], &[("filter", filter), ("plugin", &plugin)]].concat();
         let mut text = fill(TLS, &values);
         for (index, chain) in self.chains().iter().enumerate() {
             text.push_str(&chain.head);
             if index == 0 {
-                text.push_str(&fill(CONNECTIONS, &values));
+                text.push_str(&fill(CHAIN, &values));
             } else {
                 let _ = writeln!(text, "      - *connections_{port}\n      - *guard_{port}");
             }
@@ -137,14 +136,6 @@ fn tcp_proxy(cluster: &str) -> String {
     let cluster = quoted(cluster);
     fill(TCP_PROXY, &[("cluster", &*cluster)])
 }
-
-const CONFIGURATION: &str = "\
-# The policy @revision@, one rule a line.
-configuration: &policy
-  \"@type\": type.googleapis.com/google.protobuf.StringValue
-  value: |
-    @policy@
-";
 
 const BY_NAME: &str = r#"      - name: envoy.filters.network.set_filter_state
         typed_config:

@@ -131,6 +131,18 @@ pub(crate) struct EnvoySettings<'d> {
     pub(crate) tls: SocketAddr,
     /// The file of the module.
     pub(crate) module: &'d str,
+    /// Absent where the listener for HTTP speaks no TLS, and callers are unknown.
+    pub(crate) mutual_tls: Option<MutualTls<'d>>,
+}
+
+/// Files for TLS with callers that have certificates.
+#[derive(Debug)]
+pub(crate) struct MutualTls<'d> {
+    /// The gateway's own certificate, with its key.
+    pub(crate) certificate: &'d str,
+    pub(crate) key: &'d str,
+    /// Whose certificates callers may have.
+    pub(crate) authorities: &'d str,
 }
 
 /// The hosts of a way; exact names are found by their text.
@@ -186,6 +198,7 @@ impl Default for EnvoySettings<'_> {
             http: local(15011),
             tls: local(15031),
             module: "target/egress_warden.wasm",
+            mutual_tls: None,
         }
     }
 }
@@ -527,7 +540,7 @@ fn envoy<'d>(
     entry: Entry<'d>,
     settings: &mut EnvoySettings<'d>,
 ) -> Option<()> {
-    let object = reader.object(entry, &["admin", "http", "tls", "module"])?;
+    let object = reader.object(entry, &["admin", "http", "tls", "module", "mutualTls"])?;
     let mut taken: Vec<(&'static str, SocketAddr)> = Vec::new();
     for (key, socket) in
         [("admin", &mut settings.admin), ("http", &mut settings.http), ("tls", &mut settings.tls)]
@@ -545,12 +558,25 @@ fn envoy<'d>(
         }
         taken.push((key, *socket));
     }
-    let is_path = |text: &str| !text.is_empty() && is_printable(text);
     let module = object.get("module").and_then(|entry| {
-        reader.parsed(&entry, |it| is_path(it).then_some(it), GatewayError::FilePath)
+        reader.parsed(&entry, |it| is_file_path(it).then_some(it), GatewayError::FilePath)
     });
     settings.module = module.unwrap_or(settings.module);
+    settings.mutual_tls = object.get("mutualTls").and_then(|entry| mutual_tls(reader, entry));
     Some(())
+}
+
+fn mutual_tls<'d>(reader: &mut Reader, entry: Entry<'d>) -> Option<MutualTls<'d>> {
+    let known = &["serverCertificate", "privateKey", "caCertificates"];
+    let object = reader.object(entry, known)?;
+    let mut file = |key, example| {
+        let entry = reader.required(&object, key, example)?;
+        reader.parsed(&entry, |it| is_file_path(it).then_some(it), GatewayError::FilePath)
+    };
+    let certificate = file("serverCertificate", "serverCertificate: /etc/envoy/gateway.pem");
+    let key = file("privateKey", "privateKey: /etc/envoy/gateway.key");
+    let authorities = file("caCertificates", "caCertificates: /etc/envoy/callers.pem");
+    Some(MutualTls { certificate: certificate?, key: key?, authorities: authorities? })
 }
 
 /// The name of an object that is part of a host's name: a label of DNS (RFC 1123).
@@ -571,6 +597,11 @@ fn is_dns_label(text: &str) -> bool {
         && !text.starts_with('-')
         && !text.ends_with('-')
         && text.bytes().all(is_inner)
+}
+
+/// Whether a text may be the path of a file, also below Envoy's working directory.
+fn is_file_path(text: &str) -> bool {
+    !text.is_empty() && is_printable(text)
 }
 
 /// Whether a text means the same in every notation.
