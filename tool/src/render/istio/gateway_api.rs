@@ -5,11 +5,11 @@ use super::install::{SECRETS, proxy_config, variables};
 use super::ways::{self, tls_to_service};
 use super::{
     File, Finding, Gateway, Host, IstioError, Mesh, Plan, Route, WayKind, at, documents,
-    has_tls_route_v1, is_http, names, object_head, service, service_name,
+    has_tls_route_v1, is_http, names, service, service_name,
 };
 use crate::policy_text::quoted;
 use crate::render::template::fill;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 const GATEWAY: &str = include_str!("gateway_api.yaml");
@@ -77,7 +77,7 @@ pub(super) fn errors_of(gateway: &Gateway<'_>, plan: &Plan<'_>) -> Vec<Finding<I
     if gateway.name.len() > max {
         errors.push(at("$.metadata.name", IstioError::LongName { max }));
     }
-    let ports: std::collections::BTreeSet<_> = plan.routes.iter().map(|route| route.port).collect();
+    let ports: BTreeSet<_> = plan.routes.iter().map(|route| route.port).collect();
     if ports.len() > MAX_LISTENERS {
         let count = ports.len();
         errors.push(at("$.spec.ways", IstioError::ManyPorts { count, max: MAX_LISTENERS }));
@@ -94,7 +94,6 @@ fn gateway(mesh: &Mesh<'_>) -> String {
     );
     let has_variables = !variables.is_empty();
     let values = [
-        ("name", mesh.gateway.name),
         ("head", &*mesh.head("gateway.networking.k8s.io/v1", "Gateway", mesh.gateway.name)),
         ("proxy_config", proxy_config()),
         ("parameters", if has_variables { &*parameters } else { "" }),
@@ -123,10 +122,14 @@ data:
             @variables@
 ";
 
+/// The ports that callers dial, and whether they speak HTTP there.
+fn ports(mesh: &Mesh<'_>) -> BTreeMap<u16, bool> {
+    mesh.routes().map(|route| (route.port, is_http(route))).collect()
+}
+
 /// One listener for each port: hosts are told apart by routes.
 fn listeners(mesh: &Mesh<'_>) -> String {
-    let mut ports: BTreeMap<u16, bool> =
-        mesh.routes().map(|route| (route.port, is_http(route))).collect();
+    let mut ports = ports(mesh);
     if ports.is_empty() {
         // A Gateway has a listener, and this one refuses everything.
         ports.insert(80, true);
@@ -142,7 +145,7 @@ fn listener(port: u16, is_http: bool) -> String {
     format!("{}-{port}", if is_http { "http" } else { "tls" })
 }
 
-/// From every sidecar to the gateway: where the hosts's port leads.
+/// From every sidecar to the gateway: where a port of the host leads.
 fn leg_to_gateway(mesh: &Mesh<'_>, host: &Host<'_>, route: &Route<'_>) -> String {
     let (port, service) = (route.port, quoted(&service_name(mesh.gateway.name)));
     let mut text = leg(mesh, host, route, "to-gateway");
@@ -197,8 +200,6 @@ fn hostnames(host: &Host<'_>) -> String {
 
 /// The TLS from a sidecar to the gateway. A route knows no subset, so one rule is for all hosts.
 fn to_gateway(mesh: &Mesh<'_>) -> String {
-    let ports: BTreeMap<u16, bool> =
-        mesh.routes().map(|route| (route.port, is_http(route))).collect();
     let name = mesh.own("-from-sidecars");
     let mut text = mesh.head("networking.istio.io/v1", "DestinationRule", &name);
     let _ = write!(
@@ -206,7 +207,7 @@ fn to_gateway(mesh: &Mesh<'_>) -> String {
         "spec:\n  host: {}\n  trafficPolicy:\n    portLevelSettings:\n",
         quoted(&service(mesh))
     );
-    for (port, is_http) in ports {
+    for (port, is_http) in ports(mesh) {
         let mode = if is_http { "ISTIO_MUTUAL" } else { "DISABLE" };
         let _ = writeln!(text, "    - port: {{number: {port}}}\n      tls:\n        mode: {mode}");
     }
@@ -237,8 +238,7 @@ fn to_service(mesh: &Mesh<'_>, host: &Host<'_>) -> String {
 /// What keeps every other proxy from the external service.
 fn closed(mesh: &Mesh<'_>, host: &Host<'_>) -> String {
     let name = names::label(format!("gateway-only-{}", host.name));
-    let mut text =
-        object_head("networking.istio.io/v1", "DestinationRule", &name, mesh.gateway.namespace);
+    let mut text = mesh.head("networking.istio.io/v1", "DestinationRule", &name);
     let _ = writeln!(text, "spec:\n  host: {}\n  exportTo: [\"*\"]", quoted(&host.host.text()));
     text.push_str(CLOSED);
     text
