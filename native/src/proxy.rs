@@ -159,5 +159,12 @@ impl HttpProxy for RunningProxy<'_, '_> {
 
 /// The key is that of the module for Proxy-Wasm, so that guard and access log are the same.
 fn set_filter_state(request: &Request<'_>, key: &str, value: &[u8]) -> bool {
-    request.set_filter_state(["wasm.", key].concat().as_bytes(), value)
+    const PREFIX: &[u8] = b"wasm.";
+    // Longer than any key with its prefix.
+    let mut name = [0; 64];
+    let length = PREFIX.len().saturating_add(key.len());
+    for (to, from) in name.iter_mut().zip(PREFIX.iter().chain(key.as_bytes())) {
+        *to = *from;
+    }
+    name.get(..length).is_some_and(|name| request.set_filter_state(name, value))
 }

@@ -11,7 +11,7 @@ use egress_warden::counters::OF_REQUESTS;
 use egress_warden::filter::{Filter, Judged};
 use egress_warden::load;
 use egress_warden::place::Place;
-use egress_warden::policy::Action;
+use egress_warden::policy::{Action, Reason};
 use egress_warden::proxy::Flow;
 use std::cell::Cell;
 
@@ -102,6 +102,7 @@ impl Plugin for Requests {
         self.strike(Callback::RequestHeaders);
         if self.is_misplaced(request) {
             log::error!("this is a waypoint: give the filter the name `{WAYPOINT}`");
+            self.count(request, Reason::ProxyError.as_str());
             refuse(Some(stream), request, PROXY_ERROR_DETAILS);
             return Status::Stop;
         }
@@ -145,10 +146,7 @@ impl Plugin for Requests {
     }
 
     fn on_panic(&self, stream: Option<&Stream>, request: &mut Request<'_>) {
-        let [verdicts, ..] = self.families;
-        if let Some(verdicts) = verdicts {
-            request.increment(verdicts, [Action::Deny.as_str(), PANIC]);
-        }
+        self.count(request, PANIC);
         refuse(stream, request, PANIC_DETAILS);
     }
 
@@ -172,6 +170,14 @@ impl Requests {
         stream: &'a Stream,
     ) -> RunningProxy<'a, 'r> {
         RunningProxy::new(request, &self.families, &self.revision, &stream.is_answered)
+    }
+
+    /// Counts a refusal that the filter does not know of.
+    fn count(&self, request: &Request<'_>, reason: &str) {
+        let [verdicts, ..] = self.families;
+        if let Some(verdicts) = verdicts {
+            request.increment(verdicts, [Action::Deny.as_str(), reason]);
+        }
     }
 
     /// Writes what the filter wanted. If Envoy does not take it, the request goes no further: it would leave

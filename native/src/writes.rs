@@ -19,15 +19,23 @@ struct Operation {
 impl Writes {
     /// One value in the place of every entry of the name.
     pub(crate) fn set(&mut self, name: &[u8], value: &[u8]) {
-        self.operations.push(Operation { name: name.len(), value: Some(value.len()) });
-        self.bytes.extend_from_slice(name);
-        self.bytes.extend_from_slice(value);
+        self.push(name, Some(value));
     }
 
     /// No entry of the name.
     pub(crate) fn remove(&mut self, name: &[u8]) {
-        self.operations.push(Operation { name: name.len(), value: None });
+        self.push(name, None);
+    }
+
+    fn push(&mut self, name: &[u8], value: Option<&[u8]>) {
+        // Room for what most policies write, so that it grows no second time.
+        if self.operations.is_empty() {
+            self.operations.reserve(8);
+            self.bytes.reserve(256);
+        }
+        self.operations.push(Operation { name: name.len(), value: value.map(<[u8]>::len) });
         self.bytes.extend_from_slice(name);
+        self.bytes.extend_from_slice(value.unwrap_or_default());
     }
 
     /// Each name, with its value; one without a value is to be removed.

@@ -27,6 +27,7 @@ macro_rules! on_each_native {
 on_each_native![
     counters_have_labels,
     another_name_of_the_filter_is_refused,
+    a_waypoint_that_was_not_named_so_lets_nothing_pass,
     a_configuration_of_a_route_is_refused,
     a_configuration_that_panics_is_refused,
     a_panic_at_any_callback_of_a_request_refuses_it,
@@ -77,6 +78,31 @@ async fn another_name_of_the_filter_is_refused(testbed: &Testbed) -> Result<()> 
     let refusal =
         "filter name `egress-warden:waypoints` refused: write `egress-warden`, or at a waypoint";
     ensure!(lines.contains(refusal), "{lines}");
+    Ok(())
+}
+
+async fn a_waypoint_that_was_not_named_so_lets_nothing_pass(testbed: &Testbed) -> Result<()> {
+    let mut bootstrap = Bootstrap::gateway()?;
+    let filters = connection_manager(&mut bootstrap)["http_filters"].as_array_mut();
+    filters.context("filters")?.insert(
+        0,
+        json!({
+            "name": "what-a-waypoint-knows",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.filters.http.set_filter_state.v3.Config",
+                "on_request_headers": [{
+                    "object_key": "io.istio.peer_principal",
+                    "factory_key": "envoy.string",
+                    "format_string": {"text_format_source": {"inline_string": "-"}},
+                }],
+            },
+        }),
+    );
+    let (gateway, external) = testbed.gateway(bootstrap).await?;
+    let record = send(&gateway, "/misplaced").await?;
+    assert_eq!(record["response_code_details"], "egress_denied[proxy_error]");
+    assert_eq!(external.counter("http.external.downstream_cx_total").await?, 0);
+    gateway.error_log("this is a waypoint: give the filter the name").await?;
     Ok(())
 }
 

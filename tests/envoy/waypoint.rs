@@ -13,12 +13,14 @@ use envoy_kit::bootstrap::Bootstrap;
 use envoy_kit::call::Call;
 use envoy_kit::certificates::Authority;
 use envoy_kit::hbone::{WAYPOINT, Workload};
-use envoy_kit::on_each_envoy;
 use envoy_kit::process::Envoy;
 use envoy_kit::testbed::Testbed;
 use envoy_kit::waypoint::{Destination, HBONE};
+use envoy_kit::{on_each_envoy, on_each_shell};
 
-on_each_envoy![
+// Writes of the native library change no route.
+on_each_envoy![a_route_that_changes_after_the_verdict_leads_nowhere];
+on_each_shell![
     the_address_chooses_the_route_and_the_certificate_is_filter_state,
     the_certificate_of_the_tunnel_is_the_caller,
     two_names_or_none_are_no_caller,
@@ -35,7 +37,6 @@ on_each_envoy![
     the_record_and_the_stamps_name_the_caller,
     nothing_leaves_without_the_filter,
     what_is_not_http_does_not_leave,
-    a_route_that_changes_after_the_verdict_leads_nowhere,
     a_bad_update_leaves_the_old_policy_deciding,
     connections_are_judged_by_what_was_dialled,
 ];

@@ -31,6 +31,9 @@ impl Shell {
     pub fn apply(self, bootstrap: &mut Bootstrap) {
         let variables = self.apply_to(&mut bootstrap.tree);
         bootstrap.environment.extend(variables);
+        if bootstrap.name == "waypoint" {
+            name_for_waypoint(&mut bootstrap.tree);
+        }
     }
 
     /// The same of any part of a configuration; the variables that the filter's environment has to have.
@@ -92,6 +95,20 @@ fn make_native(value: &mut Value, variables: &mut Vec<(String, String)>) {
             fields.values_mut().for_each(|field| make_native(field, variables));
         }
         Value::Array(items) => items.iter_mut().for_each(|item| make_native(item, variables)),
+        _ => {}
+    }
+}
+
+/// A module learns from Envoy that it runs in a waypoint, the library from its name.
+fn name_for_waypoint(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            if let Some(name) = fields.get_mut("filter_name").filter(|it| **it == "egress-warden") {
+                *name = json!("egress-warden:waypoint");
+            }
+            fields.values_mut().for_each(name_for_waypoint);
+        }
+        Value::Array(items) => items.iter_mut().for_each(name_for_waypoint),
         _ => {}
     }
 }
