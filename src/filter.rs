@@ -16,7 +16,9 @@ use crate::policy::{
 };
 use crate::proxy::{Downstream, Failed, Flow, Proxy};
 use crate::record::{Details, Record};
-use crate::stamp::{MAX_REQUEST_ID, ORIGINAL_URL, Operation, Placeholder, Values};
+use crate::stamp::{
+    Concerned, MAX_REQUEST_ID, ORIGINAL_URL, Operation, Placeholder, Stamps, Values,
+};
 use crate::token::header_value;
 use std::cell::OnceCell;
 use std::sync::Arc;
@@ -35,6 +37,10 @@ pub trait HttpProxy: Proxy {
     fn request_headers(&self) -> Result<Self::Headers<'_>, Failed>;
     /// Replaces a request header, all its entries, by one value.
     fn set_request_header(&self, name: &[u8], value: &[u8]) -> Result<(), Failed>;
+    /// The same for a header that has no entry, which a proxy may do at less cost.
+    fn add_request_header(&self, name: &[u8], value: &[u8]) -> Result<(), Failed> {
+        self.set_request_header(name, value)
+    }
     /// Removes every entry of a request header.
     fn remove_request_header(&self, name: &[u8]) -> Result<(), Failed>;
     /// The request's trailers, while they are passing.
@@ -91,7 +97,8 @@ impl Filter {
     /// Decides one request, leaves its record, and stamps or answers it.
     pub fn on_request_headers(&self, proxy: &impl HttpProxy) -> Judged {
         let headers = proxy.request_headers();
-        let message = headers.as_ref().map(Message::read).unwrap_or_default();
+        let message = headers.as_ref().map(|headers| Message::read(headers, &self.config.stamps));
+        let message = message.unwrap_or_default();
         let connection = Downstream::new(proxy, self.place);
         let cluster = self.cluster(proxy);
         let request = self.request(proxy, &message, &connection, &cluster);
@@ -108,7 +115,7 @@ impl Filter {
             port: request.port(),
         };
         let decision = match &headers {
-            Ok(headers) => stream.release(self.config.policy.decide(&request), headers),
+            Ok(_) => stream.release(self.config.policy.decide(&request)),
             Err(Failed) => Decision::proxy_error(),
         };
         let record = stream.record(decision);
@@ -129,7 +136,7 @@ impl Filter {
     /// How the policy judges the same request, with all that it looks at. Nothing is written.
     pub fn trace(&self, proxy: &impl HttpProxy) -> Result<Trace, Failed> {
         let headers = proxy.request_headers()?;
-        let message = Message::read(&headers);
+        let message = Message::read(&headers, &self.config.stamps);
         let connection = Downstream::new(proxy, self.place);
         let cluster = self.cluster(proxy);
         Ok(self.config.policy.trace(&self.request(proxy, &message, &connection, &cluster)))
@@ -243,8 +250,8 @@ impl<'a, P: HttpProxy, H: Headers> Stream<'a, P, H> {
 
     /// Prepares an allowed request to pass. If this fails, the request is refused: it would leave with
     /// headers that its caller forged, or by a way that was not judged, with the verdict `allow`.
-    fn release(&self, decision: Decision, headers: &H) -> Decision {
-        let is_ready = |()| self.write_stamps(decision, headers).is_ok();
+    fn release(&self, decision: Decision) -> Decision {
+        let is_ready = |()| self.write_stamps(decision).is_ok();
         match decision.verdict.action {
             Action::Allow if !self.bind_cluster().is_ok_and(is_ready) => Decision::proxy_error(),
             Action::Allow | Action::Deny => decision,
@@ -265,12 +272,11 @@ impl<'a, P: HttpProxy, H: Headers> Stream<'a, P, H> {
         }
     }
 
-    fn write_stamps(&self, decision: Decision, headers: &H) -> Result<(), Failed> {
+    fn write_stamps(&self, decision: Decision) -> Result<(), Failed> {
         let stamps = &self.config.stamps;
         let rule = decision.verdict.rule;
-        let reads_principal = [Placeholder::Principal, Placeholder::Namespace]
-            .into_iter()
-            .any(|placeholder| stamps.uses(rule, placeholder));
+        let uses = |placeholder| stamps.uses(rule, placeholder);
+        let reads_principal = uses(Placeholder::Principal) || uses(Placeholder::Namespace);
         let principal = reads_principal.then(|| self.message.principal(self.connection)).flatten();
         let values = Values {
             rule: self.record(decision).rule(),
@@ -281,13 +287,15 @@ impl<'a, P: HttpProxy, H: Headers> Stream<'a, P, H> {
             request_id: self
                 .message
                 .request_id
-                .filter(|id| id.len() <= MAX_REQUEST_ID)
+                .filter(|id| id.len() <= MAX_REQUEST_ID && uses(Placeholder::RequestId))
                 .and_then(header_value),
         };
-        let mut operations = stamps.operations(rule, headers, &values, self.is_redirected()?);
+        let mut operations =
+            stamps.operations(rule, &self.message.concerned, &values, self.is_redirected()?);
         operations.try_for_each(|operation| match operation {
             Operation::Remove(name) => self.proxy.remove_request_header(name),
             Operation::Set(name, value) => self.proxy.set_request_header(name.as_bytes(), &value),
+            Operation::Add(name, value) => self.proxy.add_request_header(name.as_bytes(), &value),
         })
     }
 
@@ -362,6 +370,7 @@ struct Message<'a, H> {
     /// The values of `:protocol` and of every `upgrade`.
     protocols: Vec<&'a [u8]>,
     is_grpc: bool,
+    concerned: Concerned<'a>,
     headers: Option<&'a H>,
     /// Whether `x-forwarded-client-cert` names several URIs of one certificate, once that was asked.
     has_several_uris: OnceCell<bool>,
@@ -377,6 +386,7 @@ impl<H> Default for Message<'_, H> {
             has_original_url: false,
             protocols: Vec::new(),
             is_grpc: false,
+            concerned: Concerned::default(),
             headers: None,
             has_several_uris: OnceCell::new(),
         }
@@ -384,7 +394,7 @@ impl<H> Default for Message<'_, H> {
 }
 
 impl<'a, H: Headers> Message<'a, H> {
-    fn read(headers: &'a H) -> Self {
+    fn read(headers: &'a H, stamps: &Stamps) -> Self {
         let mut message = Self { headers: Some(headers), ..Self::default() };
         for (name, value) in headers.iter() {
             match name {
@@ -397,6 +407,7 @@ impl<'a, H: Headers> Message<'a, H> {
                 b"content-type" => message.is_grpc |= is_grpc(value),
                 _ => {}
             }
+            stamps.note(&mut message.concerned, name, value);
         }
         message
     }

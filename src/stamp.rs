@@ -83,6 +83,15 @@ struct Governed {
     lengths: u64,
 }
 
+/// The headers of a request that stamps may concern, found while all of them are read.
+#[derive(Debug, Default)]
+pub struct Concerned<'a> {
+    /// Those that have a number, under this name or any alias.
+    numbered: Vec<(u32, &'a [u8])>,
+    /// The values of every `connection`.
+    connections: Vec<&'a [u8]>,
+}
+
 /// What becomes of a header that a caller sends, as bits.
 type Fate = u32;
 
@@ -129,6 +138,8 @@ pub enum Operation<'a> {
     Remove(&'a [u8]),
     /// The value replaces every entry of this name.
     Set(&'a str, Cow<'a, [u8]>),
+    /// The value becomes the only entry of this name, which has none: what the caller sent under it is removed before.
+    Add(&'a str, Cow<'a, [u8]>),
 }
 
 /// Longest `x-request-id` that a value may hold, in bytes: a caller may choose it, and a policy may
@@ -193,29 +204,39 @@ impl Stamps {
         self.may_be_carried
     }
 
+    /// Takes note of one header of a request.
+    #[inline]
+    pub fn note<'a>(&self, concerned: &mut Concerned<'a>, name: &'a [u8], value: &'a [u8]) {
+        if let Some(number) = self.governed.number(name) {
+            concerned.numbered.push((number, name));
+        }
+        if name == b"connection" {
+            concerned.connections.push(value);
+        }
+    }
+
     /// What to write to the headers of a request for which `rule` is named: removals first. Of a
     /// redirected one, whatever any rule may have set for the host before is removed.
     pub fn operations<'a>(
         &'a self,
         rule: Option<usize>,
-        headers: &'a impl Headers,
+        headers: &Concerned<'a>,
         values: &Values<'a>,
         is_redirected: bool,
     ) -> impl Iterator<Item = Operation<'a>> {
         let mut removed = Vec::new();
         let mut seen = KeyTable::default();
-        let mut names_connection = false;
         let removing = REMOVED | SET | if is_redirected { CARRIED } else { 0 };
-        for (name, _) in headers.iter() {
-            if self.governed.fate(rule, name) & removing != 0 && is_new(&mut seen, name) {
+        for &(number, name) in &headers.numbered {
+            if self.governed.fate_of_number(rule, number) & removing != 0 && is_new(&mut seen, name)
+            {
                 removed.push(name);
             }
-            names_connection |= name == b"connection";
         }
-        let connection = names_connection.then(|| self.connection(rule, headers)).flatten();
+        let connection = self.connection(rule, &headers.connections);
         let values = *values;
         let sets = self.set_for(rule).filter_map(move |(name, template)| {
-            Some(Operation::Set(name.as_str(), template.render(&values)?))
+            Some(Operation::Add(name.as_str(), template.render(&values)?))
         });
         removed.into_iter().map(Operation::Remove).chain(connection).chain(sets)
     }
@@ -235,10 +256,11 @@ impl Stamps {
     }
 
     /// The new `Connection` if it names a stamped header, which the next hop would drop.
-    fn connection(&self, rule: Option<usize>, headers: &impl Headers) -> Option<Operation<'_>> {
-        let values = headers.iter().filter(|(name, _)| *name == b"connection");
-        let tokens =
-            values.flat_map(|(_, value)| value.split(|&byte| byte == b',')).map(<[u8]>::trim_ascii);
+    fn connection<'a>(&self, rule: Option<usize>, values: &[&[u8]]) -> Option<Operation<'a>> {
+        let tokens = values
+            .iter()
+            .flat_map(|value| value.split(|&byte| byte == b','))
+            .map(<[u8]>::trim_ascii);
         let mut names_stamp = false;
         let mut kept = Vec::new();
         for token in tokens.filter(|token| !token.is_empty()) {
@@ -299,13 +321,16 @@ impl Governed {
 
     /// What becomes of a header, under this name or any alias, where `rule` is named.
     fn fate(&self, rule: Option<usize>, name: &[u8]) -> Fate {
-        self.number(name).map_or(0, |number| {
-            let everywhere = self.everywhere.get(number as usize).copied().unwrap_or_default();
-            everywhere | self.under_rule(rule, number)
-        })
+        self.number(name).map_or(0, |number| self.fate_of_number(rule, number))
+    }
+
+    fn fate_of_number(&self, rule: Option<usize>, number: u32) -> Fate {
+        let everywhere = self.everywhere.get(number as usize).copied().unwrap_or_default();
+        everywhere | self.under_rule(rule, number)
     }
 
     /// The number of a name, by any of its aliases.
+    #[inline]
     fn number(&self, name: &[u8]) -> Option<u32> {
         let is_as_long = self.lengths & length_bit(name) != 0;
         is_as_long.then(|| self.numbers.get(&fold(name))).flatten()
@@ -405,11 +430,22 @@ fn fold(name: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
-fn folded(byte: u8) -> u8 {
-    match byte.is_ascii_alphanumeric() {
-        true => byte.to_ascii_lowercase(),
-        false => b'-',
+/// What [`fold`] makes of each byte.
+#[expect(clippy::indexing_slicing, reason = "an index that is wrong fails the build")]
+const FOLDED: [u8; 256] = {
+    let mut table = [b'-'; 256];
+    let mut byte = 0_u8;
+    while byte < u8::MAX {
+        byte += 1;
+        if byte.is_ascii_alphanumeric() {
+            table[byte as usize] = byte.to_ascii_lowercase();
+        }
     }
+    table
+};
+
+fn folded(byte: u8) -> u8 {
+    FOLDED.get(usize::from(byte)).copied().unwrap_or(b'-')
 }
 
 /// A header value with placeholders.
@@ -675,9 +711,16 @@ mod tests {
         let map = headers(pairs);
         let mut left: Vec<(Vec<u8>, Vec<u8>)> =
             map.iter().map(|(n, v)| (n.to_vec(), v.to_vec())).collect();
-        for operation in stamps.operations(rule, &map, &VALUES, is_redirected) {
+        let mut concerned = Concerned::default();
+        map.iter().for_each(|(name, value)| stamps.note(&mut concerned, name, value));
+        for operation in stamps.operations(rule, &concerned, &VALUES, is_redirected) {
             match operation {
                 Operation::Remove(name) => left.retain(|(other, _)| other != name),
+                Operation::Add(name, value) => {
+                    let is_alias = |other: &[u8]| fold(other) == fold(name.as_bytes());
+                    assert!(!left.iter().any(|(other, _)| is_alias(other)), "{name} is there");
+                    left.push((name.into(), value.into_owned()));
+                }
                 Operation::Set(name, value) => {
                     left.retain(|(other, _)| other != name.as_bytes());
                     left.push((name.into(), value.into_owned()));

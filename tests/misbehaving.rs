@@ -173,11 +173,12 @@ fn a_configuration_of_another_size_than_announced_is_read_as_far_as_it_is_there<
 }
 
 /// The calls without which nobody can say that the request may pass, and carries our stamps only.
-const NEEDED: [&str; 6] = [
+const NEEDED: [&str; 7] = [
     "proxy_get_header_map_pairs",
     "proxy_get_property",
     "proxy_set_property",
     "proxy_get_current_time_nanoseconds",
+    "proxy_add_header_map_value",
     "proxy_replace_header_map_value",
     "proxy_remove_header_map_value",
 ];
@@ -467,10 +468,13 @@ fn a_header_that_is_not_written_refuses_the_request<G: Guest>(worker: &mut Worke
         }
     }
     let root = configure(worker, strict());
-    for header in ["x-egress-team", "x-org", "connection"] {
-        let calls = Calls::About("proxy_replace_header_map_value", header);
+    for (call, header) in [
+        ("proxy_add_header_map_value", "x-egress-team"),
+        ("proxy_add_header_map_value", "x-org"),
+        ("proxy_replace_header_map_value", "connection"),
+    ] {
         for error in errors() {
-            worker.misbehave(calls, error.clone());
+            worker.misbehave(Calls::About(call, header), error.clone());
             let outcome = worker.send(root, request());
             assert_proxy_error(&outcome, &format!("{header}: {error:?}"));
             let line = outcome.lines.iter().find(|line| line.level == Level::Error);
@@ -493,7 +497,7 @@ fn headers_are_read_and_written_or_the_request_refused_in_monitor_mode_too<G: Gu
     assert!(outcome.passed, "monitor mode refuses nothing");
     assert_eq!(outcome.headers.values("x-egress-team"), [b"payments"]);
 
-    for calls in ["get_header_map_pairs", "replace_header_map_value", "remove_header_map_value"] {
+    for calls in ["get_header_map_pairs", "add_header_map_value", "remove_header_map_value"] {
         let import = IMPORTS.iter().find(|import| import.ends_with(calls)).expect("an import");
         for error in errors() {
             worker.misbehave(Calls::Of(import), error.clone());

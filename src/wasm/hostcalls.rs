@@ -98,6 +98,20 @@ pub(super) fn replace_request_header(name: &[u8], value: &[u8]) -> Result<(), St
     })
 }
 
+/// Adds an entry under `name`, beside those that are there.
+pub(super) fn add_request_header(name: &[u8], value: &[u8]) -> Result<(), Status> {
+    // SAFETY: the host reads two slices that outlive the call.
+    check(unsafe {
+        proxy_add_header_map_value(
+            MapType::HttpRequestHeaders as u32,
+            name.as_ptr(),
+            name.len(),
+            value.as_ptr(),
+            value.len(),
+        )
+    })
+}
+
 /// Removes every entry under `name`.
 pub(super) fn remove_request_header(name: &[u8]) -> Result<(), Status> {
     remove(MapType::HttpRequestHeaders, name)
@@ -257,6 +271,13 @@ unsafe extern "C" {
     ) -> u32;
     fn proxy_get_header_map_pairs(map_type: u32, data: *mut *mut u8, size: *mut usize) -> u32;
     fn proxy_replace_header_map_value(
+        map_type: u32,
+        key_data: *const u8,
+        key_size: usize,
+        value_data: *const u8,
+        value_size: usize,
+    ) -> u32;
+    fn proxy_add_header_map_value(
         map_type: u32,
         key_data: *const u8,
         key_size: usize,

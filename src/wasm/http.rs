@@ -85,6 +85,10 @@ impl HttpProxy for RunningProxy<'_> {
         hostcalls::replace_request_header(name, value).map_err(|status| not_written(name, status))
     }
 
+    fn add_request_header(&self, name: &[u8], value: &[u8]) -> Result<(), Failed> {
+        hostcalls::add_request_header(name, value).map_err(|status| not_written(name, status))
+    }
+
     fn remove_request_header(&self, name: &[u8]) -> Result<(), Failed> {
         hostcalls::remove_request_header(name).map_err(|status| not_written(name, status))
     }
