@@ -224,6 +224,7 @@ bench_in_envoy() {
   need_rust
   need_python
   build_module
+  build_native
   install_envoy "$(newest_envoy)"
   cargo bench --package egress-warden-benches --bench "$1" -- "${@:2}"
 }

@@ -16,6 +16,7 @@ use envoy_kit::bootstrap::Bootstrap;
 use envoy_kit::call::{Call, seen};
 use envoy_kit::certificates::Authority;
 use envoy_kit::process::Envoy;
+use envoy_kit::shell::Shell;
 use envoy_kit::testbed::Testbed;
 
 /// What the gateway logs beside the fields of the reference path and those of the verdict.
@@ -140,7 +141,9 @@ impl Running {
         ensure!(said == expected, "{said} fields say something in {record:#}");
         match (&self.setup.way, self.setup.is_refused) {
             (_, true) => says("egress_decision", "deny")?,
-            (Way::Warden(_) | Way::GuardedWarden(_), false) => says("egress_decision", "allow")?,
+            (Way::Warden(_) | Way::NativeWarden(_) | Way::GuardedWarden(_), false) => {
+                says("egress_decision", "allow")?
+            }
             (Way::Record, false) => {}
             (_, false) => says("egress_decision", "allowed")?,
         }
@@ -179,6 +182,11 @@ fn install(setup: &Setup, bootstrap: &mut Bootstrap, empty_filter: &Path) -> Res
     let native = match &setup.way {
         Way::Warden(policy) | Way::GuardedWarden(policy) => {
             return bootstrap.set_policy(policy.clone());
+        }
+        Way::NativeWarden(policy) => {
+            bootstrap.set_policy(policy.clone())?;
+            Shell::Native.apply(bootstrap);
+            return Ok(());
         }
         Way::EmptyFilter => {
             let filters = filters(bootstrap)?;

@@ -31,6 +31,8 @@ pub(crate) enum Way {
         hosts: usize,
     },
     Warden(Value),
+    /// The same as a dynamic module of Envoy, without Proxy-Wasm.
+    NativeWarden(Value),
     /// With the guard behind it, as it is shipped.
     GuardedWarden(Value),
 }
@@ -83,7 +85,7 @@ impl Setup {
         match &self.way {
             Way::Nothing | Way::Record | Way::EmptyFilter | Way::Lists { .. } => 0,
             Way::NativeTrio { .. } | Way::ListsTrio { .. } => 3,
-            Way::Warden(policy) | Way::GuardedWarden(policy) => {
+            Way::Warden(policy) | Way::NativeWarden(policy) | Way::GuardedWarden(policy) => {
                 policy["stamp"]["set"].as_object().map_or(0, Map::len)
             }
         }
@@ -111,11 +113,20 @@ pub(crate) fn all() -> Vec<Setup> {
     );
     let mut one_stamp = hosts(10_000);
     one_stamp["stamp"]["set"] = json!({policy::TEAM.0: policy::TEAM.1});
-    let one_stamp =
-        Setup::new("one-stamp", "the same with one stamp", Way::Warden(one_stamp), 10_000);
+    let one_stamp = Setup::new(
+        "one-stamp",
+        "egress-warden, 10,000 hosts, one stamp",
+        Way::Warden(one_stamp),
+        10_000,
+    );
     let mut no_stamp = hosts(10_000);
     no_stamp["stamp"]["set"] = json!({});
-    let no_stamp = Setup::new("no-stamp", "the same without", Way::Warden(no_stamp), 10_000);
+    let no_stamp = Setup::new(
+        "no-stamp",
+        "egress-warden, 10,000 hosts, no stamp",
+        Way::Warden(no_stamp),
+        10_000,
+    );
     let wildcards = Setup::new(
         "wildcards",
         "egress-warden, 10,000 wildcards",
@@ -157,6 +168,12 @@ pub(crate) fn all() -> Vec<Setup> {
         Setup::new("empty", "an empty Wasm filter", Way::EmptyFilter, 10_000),
         native("native-10000", "native trio, 10,000 hosts", 10_000),
         warden("warden-10000", "egress-warden, 10,000 hosts, three stamps", 10_000),
+        Setup::new(
+            "module-10000",
+            "egress-warden as a dynamic module, 10,000 hosts, three stamps",
+            Way::NativeWarden(hosts(10_000)),
+            10_000,
+        ),
         one_stamp,
         no_stamp,
         guarded,

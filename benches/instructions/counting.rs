@@ -35,6 +35,7 @@ impl Schedule {
             ("record", 0),
             ("empty", 0),
             ("native-10000", 0),
+            ("module-10000", 0),
             ("warden-10000", 0),
             ("one-stamp", 0),
             ("no-stamp", 0),
@@ -42,6 +43,7 @@ impl Schedule {
             ("denied", 0),
             ("denied-unlogged", 0),
             ("native-10000", MORE_HEADERS),
+            ("module-10000", MORE_HEADERS),
             ("warden-10000", MORE_HEADERS),
             ("warden-1", 0),
             ("warden-100", 0),
@@ -57,12 +59,18 @@ impl Schedule {
         folder: "",
     };
     pub(crate) const QUICK: Self = Self {
-        counted: &[("native-10000", 0), ("warden-10000", 0), ("warden-100", 0), ("lists-100", 0)],
+        counted: &[
+            ("native-10000", 0),
+            ("module-10000", 0),
+            ("warden-10000", 0),
+            ("warden-100", 0),
+            ("lists-100", 0),
+        ],
         folder: "/quick",
         ..Self::FULL
     };
     pub(crate) const SMOKE: Self = Self {
-        counted: &[("native-10000", 0), ("warden-10000", 0)],
+        counted: &[("native-10000", 0), ("warden-10000", 0), ("module-10000", 0)],
         warm_up: 200,
         rounds: 1,
         requests: 200,
