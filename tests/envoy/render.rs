@@ -97,14 +97,17 @@ fn many_hosts_are_rendered_in_a_short_form_and_always_the_same() {
 /// But for what is told here: a file that is shipped also has a host that the mesh knows and no rule allows,
 /// and none where a stand-in is missing; the port in `Host` has no meaning there.
 #[test]
-fn the_shipped_gateway_is_what_is_rendered_for_its_policy() {
-    let read = |path: &str| -> Value {
-        let text = std::fs::read_to_string(format!("{}/{path}", kit::REPOSITORY)).expect(path);
-        serde_saphyr::from_str(&text).expect(path)
-    };
-    let mut shipped = read("envoy/gateway.yaml");
-    let policy = read("envoy/policy.yaml");
-    let mut tree = rendered(&policy, &read("envoy/local-gateway.yaml")).expect("a configuration");
+fn the_shipped_gateways_are_what_is_rendered_for_their_policy() {
+    let description = read("envoy/local-gateway.yaml");
+    assert_rendered("envoy/gateway.yaml", &description);
+    let mut native = description;
+    native["spec"]["envoy"] = json!({"native": "target/libegress_warden.so"});
+    assert_rendered("envoy/native/gateway.yaml", &native);
+}
+
+fn assert_rendered(file: &str, description: &Value) {
+    let mut shipped = read(file);
+    let mut tree = rendered(&read("envoy/policy.yaml"), description).expect("a configuration");
     let shipped_routes = take_routes(&mut shipped);
     let mut routes = take_routes(&mut tree);
     assert_eq!(without_tls(&tree), shipped["static_resources"]["listeners"]);
@@ -131,9 +134,7 @@ fn the_shipped_gateway_is_what_is_rendered_for_its_policy() {
 /// The same of TLS. Named hosts have a chain each there; here they share one.
 #[test]
 fn the_shipped_gateway_for_tls_is_what_is_rendered_for_its_policy() {
-    let path = format!("{}/envoy/gateway-tls.yaml", kit::REPOSITORY);
-    let text = std::fs::read_to_string(path).expect("a file");
-    let mut shipped: Value = serde_saphyr::from_str(&text).expect("YAML");
+    let mut shipped = read("envoy/gateway-tls.yaml");
     let shipped_listener = &mut shipped["static_resources"]["listeners"][0];
     let chains = shipped_listener["filter_chains"].take();
     let policy = &chains[0]["filters"][0]["typed_config"]["config"]["configuration"]["value"];
@@ -178,11 +179,20 @@ fn the_shipped_gateway_for_tls_is_what_is_rendered_for_its_policy() {
     }
 }
 
+/// A file of the repository.
+fn read(path: &str) -> Value {
+    let text = std::fs::read_to_string(format!("{}/{path}", kit::REPOSITORY)).expect(path);
+    serde_saphyr::from_str(&text).expect(path)
+}
+
 /// Takes the routes of the first listener out, and reads its policy.
 fn take_routes(tree: &mut Value) -> Value {
     let manager = &mut tree["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0];
-    let policy = &mut manager["typed_config"]["http_filters"][0]["typed_config"]["config"]["configuration"]
-        ["value"];
+    let filter = &mut manager["typed_config"]["http_filters"][0]["typed_config"];
+    let policy = match filter.get("filter_config").is_some() {
+        true => &mut filter["filter_config"]["value"],
+        false => &mut filter["config"]["configuration"]["value"],
+    };
     *policy = serde_json::from_str(policy.as_str().expect("text")).expect("JSON");
     manager["typed_config"]["route_config"].take()
 }

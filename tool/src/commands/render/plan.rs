@@ -121,6 +121,7 @@ fn gateway_json(gateway: &Gateway<'_>) -> Value {
             "http": envoy.http,
             "tls": envoy.tls,
             "module": envoy.module,
+            "native": envoy.native,
         },
     })
 }

@@ -33,6 +33,7 @@ const DYNAMIC_FORWARD_PROXY: &str = include_str!("dynamic_forward_proxy.yaml");
 const TLS: &str = include_str!("tls.yaml");
 const CHAIN: &str = include_str!("chain.yaml");
 const REQUESTS: &str = include_str!("requests.yaml");
+const REQUESTS_NATIVE: &str = include_str!("requests_native.yaml");
 const CONNECTIONS: &str = include_str!("connections.yaml");
 const MUTUAL_TLS: &str = include_str!("mutual_tls.yaml");
 const HEADER: &str = include_str!("header.yaml");
@@ -252,6 +253,33 @@ impl CallersUnknown {
     }
 }
 
+/// The filter of requests in Proxy-Wasm, and what its guard is for.
+const OF_MODULE: Plugin<'static> = Plugin {
+    kind: "envoy.extensions.filters.http.wasm.v3.Wasm",
+    template: REQUESTS,
+    key: "configuration",
+    filter: "egress-warden",
+    file: "requests",
+};
+const GUARD_OF_MODULE: &str = "\
+# The guard. If the VM of a worker fails to start or to configure, Envoy runs that worker without the Wasm
+# filter and reports nothing, whatever the failure policy. This native filter lets a request pass only if
+# the filter allowed it, and only by the judged way. A caller cannot set filter state.
+";
+
+/// The same of the native library.
+const OF_LIBRARY: Plugin<'static> = Plugin {
+    kind: "envoy.extensions.filters.http.dynamic_modules.v3.DynamicModuleFilter",
+    template: REQUESTS_NATIVE,
+    key: "filter_config",
+    filter: "egress-warden",
+    file: "requests",
+};
+const GUARD_OF_LIBRARY: &str = "\
+# The guard: a filter of Envoy's own that lets a request pass only if egress-warden allowed it, and only by
+# the judged way. If egress-warden is taken away, nothing passes. A caller cannot set filter state.
+";
+
 /// The listener for HTTP. `values` are those of the whole configuration.
 fn http_listener(
     routes: &[&Route<'_>],
@@ -259,13 +287,14 @@ fn http_listener(
     plugins: &mut Plugins<'_>,
     values: &[(&str, &str)],
 ) -> String {
-    let plugin = Plugin {
-        kind: "envoy.extensions.filters.http.wasm.v3.Wasm",
-        template: REQUESTS,
-        filter: "egress-warden",
-        file: "requests",
+    let native = gateway.envoy.native.map(quoted);
+    let (plugin, guard_is_for) = match &native {
+        Some(_) => (OF_LIBRARY, GUARD_OF_LIBRARY),
+        None => (OF_MODULE, GUARD_OF_MODULE),
     };
-    let (_, plugin) = plugins.place(&plugin, values);
+    let file = native.as_deref().map(|file| ("native", file));
+    let values = [values, file.as_slice()].concat();
+    let (_, plugin) = plugins.place(&plugin, &values);
     let address = socket(gateway.envoy.http);
     let hosts = virtual_hosts(routes);
     let is_dynamic = routes.iter().any(|route| route.is_looked_up());
@@ -274,13 +303,14 @@ fn http_listener(
     let transport_socket = tls.map(transport_socket).unwrap_or_default();
     let own = [
         ("plugin", &*plugin),
+        ("guard_is_for", guard_is_for),
         ("address", &address),
         ("virtual_hosts", &hosts),
         ("dynamic_forward_proxy", proxy),
         ("listener_filters", if tls.is_some() { LISTENER_FILTERS } else { "" }),
         ("transport_socket", &transport_socket),
     ];
-    fill(HTTP, &[values, &own].concat())
+    fill(HTTP, &[&values[..], &own].concat())
 }
 
 /// Callers with certificates.

@@ -18,6 +18,8 @@ pub(super) struct Plugin<'p> {
     pub(super) kind: &'static str,
     /// The configuration.
     pub(super) template: &'static str,
+    /// The key of the policy in it.
+    pub(super) key: &'static str,
     /// The filter's name where its plugin comes by itself. No two filters of an Envoy may have one name.
     pub(super) filter: &'p str,
     /// What its folder is called.
@@ -32,8 +34,8 @@ impl Plugins<'_> {
         values: &[(&str, &str)],
     ) -> (&'p str, String) {
         let configuration = match self {
-            Self::InPlace { has_policy: true } => "configuration: *policy".to_owned(),
-            _ => fill(CONFIGURATION, values),
+            Self::InPlace { has_policy: true } => format!("{}: *policy", plugin.key),
+            _ => fill(CONFIGURATION, &[values, &[("key", plugin.key)]].concat()),
         };
         let own = [("configuration", &*configuration)];
         let text = fill(plugin.template, &[values, &own].concat());
@@ -57,7 +59,7 @@ impl Plugins<'_> {
 
 const CONFIGURATION: &str = "\
 # The policy @revision@, one rule a line.
-configuration: &policy
+@key@: &policy
   \"@type\": type.googleapis.com/google.protobuf.StringValue
   value: |
     @policy@

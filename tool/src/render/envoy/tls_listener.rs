@@ -53,6 +53,7 @@ impl TlsListener<'_> {
         let plugin = Plugin {
             kind: "envoy.extensions.filters.network.wasm.v3.Wasm",
             template: CONNECTIONS,
+            key: "configuration",
             filter: &format!("egress-warden-{file}"),
             file: &file,
         };

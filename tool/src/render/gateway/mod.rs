@@ -131,6 +131,8 @@ pub(crate) struct EnvoySettings<'d> {
     pub(crate) tls: SocketAddr,
     /// The file of the module.
     pub(crate) module: &'d str,
+    /// The file of the native library; absent: the module judges requests too.
+    pub(crate) native: Option<&'d str>,
     /// Absent where the listener for HTTP speaks no TLS, and callers are unknown.
     pub(crate) mutual_tls: Option<MutualTls<'d>>,
 }
@@ -198,6 +200,7 @@ impl Default for EnvoySettings<'_> {
             http: local(15011),
             tls: local(15031),
             module: "target/egress_warden.wasm",
+            native: None,
             mutual_tls: None,
         }
     }
@@ -540,7 +543,8 @@ fn envoy<'d>(
     entry: Entry<'d>,
     settings: &mut EnvoySettings<'d>,
 ) -> Option<()> {
-    let object = reader.object(entry, &["admin", "http", "tls", "module", "mutualTls"])?;
+    let known = &["admin", "http", "tls", "module", "native", "mutualTls"];
+    let object = reader.object(entry, known)?;
     let mut taken: Vec<(&'static str, SocketAddr)> = Vec::new();
     for (key, socket) in
         [("admin", &mut settings.admin), ("http", &mut settings.http), ("tls", &mut settings.tls)]
@@ -558,10 +562,12 @@ fn envoy<'d>(
         }
         taken.push((key, *socket));
     }
-    let module = object.get("module").and_then(|entry| {
+    let mut file = |key| {
+        let entry = object.get(key)?;
         reader.parsed(&entry, |it| is_file_path(it).then_some(it), GatewayError::FilePath)
-    });
-    settings.module = module.unwrap_or(settings.module);
+    };
+    settings.module = file("module").unwrap_or(settings.module);
+    settings.native = file("native");
     settings.mutual_tls = object.get("mutualTls").and_then(|entry| mutual_tls(reader, entry));
     Some(())
 }
