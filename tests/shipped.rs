@@ -17,6 +17,9 @@ use serde_json::{Map, Value, json};
 /// The configurations of the local set-up.
 const CONFIGURATIONS: [&str; 4] = ["sidecar", "gateway", "gateway-tls", "external"];
 
+/// That with the native library, which needs a newer Envoy than the others.
+const NATIVE: &str = "envoy/native/gateway.yaml";
+
 /// Those that are services in `docker-compose.yaml`, under the same names. Nothing there speaks the TLS that
 /// `gateway-tls` is for.
 const SERVICES: [&str; 3] = ["sidecar", "gateway", "external"];
@@ -67,6 +70,12 @@ fn every_envoy_accepts_every_configuration() {
             validate_with_envoy(version, &["--disable-hot-restart", "--config-path", &file]);
         }
     }
+}
+
+#[test]
+fn envoy_accepts_the_configuration_of_the_native_library() {
+    let arguments = ["--disable-hot-restart", "--config-path", NATIVE];
+    validate_with_envoy(envoys::newest(), &arguments);
 }
 
 /// The command of the README's "In a real Envoy", and the same for hosts that are looked up.
@@ -159,10 +168,13 @@ fn every_manifest_fits_the_schema_of_its_kind() {
     let expected = [
         "Deployment",
         "DestinationRule",
+        "EnvoyExtensionPolicy",
         "EnvoyFilter",
+        "EnvoyProxy",
         "Gateway",
         "Namespace",
         "NetworkPolicy",
+        "SecurityPolicy",
         "Service",
         "ServiceAccount",
         "ServiceEntry",
@@ -174,6 +186,109 @@ fn every_manifest_fits_the_schema_of_its_kind() {
         "WasmPlugin",
     ];
     assert_eq!(kinds, expected.map(str::to_owned).into());
+}
+
+/// In the place of the module, and nothing else.
+#[test]
+fn the_native_gateway_is_the_gateway_but_for_the_filter() {
+    let mut native = document(&repository().join(NATIVE));
+    let mut wasm = gateway();
+    let [of_native, of_wasm] = [&native, &wasm].map(|it| filter(it, "egress-warden").clone());
+    let text = of_native["filter_config"]["value"].as_str().expect("a text");
+    let policy: Value = serde_json::from_str(text).expect("JSON");
+    assert_eq!(policy, document(&envoy("policy.yaml")));
+    assert_eq!(of_native["filter_name"], of_wasm["config"]["name"]);
+    for gateway in [&mut native, &mut wasm] {
+        *gateway.pointer_mut(FIRST_FILTER).expect("a filter") = Value::Null;
+    }
+    assert_eq!(native, wasm);
+}
+
+/// In the place of the plugin, with its policy: between other patches and the guard, where the pod has the library.
+#[test]
+fn the_native_filter_of_istio_is_the_plugin_in_another_form() {
+    let native = |file: &str| document(&repository().join("envoy/native/istio").join(file));
+    let plugin = document(&istio("traffic-extension.yaml"));
+    let guard = document(&istio("guard.yaml"));
+    let manifest = native("filter.yaml");
+    assert_eq!(manifest["metadata"], plugin["metadata"]);
+    let [spec, guards] = [&manifest, &guard].map(|it| &it["spec"]);
+    assert_eq!(spec["workloadSelector"]["labels"], plugin["spec"]["selector"]["matchLabels"]);
+    assert!((1..100).contains(&spec["priority"].as_i64().expect("a number")));
+    assert_eq!(guards["priority"], 100);
+    let [patch, of_guard] = [spec, guards].map(|it| &it["configPatches"][0]);
+    assert_eq!((&patch["applyTo"], &patch["match"]), (&of_guard["applyTo"], &of_guard["match"]));
+    assert_eq!(patch["patch"]["operation"], of_guard["patch"]["operation"]);
+    let config = &patch["patch"]["value"]["typed_config"];
+    assert_eq!(
+        config["@type"],
+        filter(&document(&repository().join(NATIVE)), "egress-warden")["@type"]
+    );
+    assert_eq!(config["filter_config"]["value"], plugin["spec"]["wasm"]["pluginConfig"]);
+
+    let values = native("gateway-values.yaml");
+    let mount = &values["volumeMounts"][0];
+    assert_eq!(values["env"]["ENVOY_DYNAMIC_MODULES_SEARCH_PATH"], mount["mountPath"]);
+    assert_eq!(values["volumes"][0]["name"], mount["name"]);
+    assert_eq!(config["dynamic_module_config"], json!({"name": "egress_warden"}));
+
+    let steps = native("kustomization.yaml");
+    assert_eq!(steps["resources"], json!(["../../istio", "filter.yaml"]));
+    let target = json!({"kind": plugin["kind"], "name": plugin["metadata"]["name"]});
+    assert_eq!(steps["patches"][0]["target"], target);
+    let deleted = &parse(steps["patches"][0]["patch"].as_str().expect("a text"))[0];
+    assert_eq!(deleted["$patch"], "delete");
+    for field in ["apiVersion", "kind", "metadata"] {
+        assert_eq!(deleted[field], plugin[field]);
+    }
+}
+
+/// The pod has the library where it is registered, and the filter and its guard are for all of the gateway's routes.
+#[test]
+fn everything_of_envoy_gateway_names_the_gateway() {
+    let folder = "envoy/native/envoy-gateway";
+    let expected = ["EnvoyProxy", "Gateway", "SecurityPolicy", "EnvoyExtensionPolicy"];
+    assert_eq!(kinds_of(folder, &kustomization(folder)), expected);
+    assert_eq!(kustomization(folder)["sortOptions"], json!({"order": "fifo"}));
+    let of = |file: &str| document(&repository().join(folder).join(file));
+    let [proxy, gateway, guard, filter] =
+        ["envoy-proxy.yaml", "gateway.yaml", "guard.yaml", "filter.yaml"].map(of);
+    let name = &gateway["metadata"]["name"];
+    let target = json!([{"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": name}]);
+    for manifest in [&guard, &filter] {
+        assert_eq!(manifest["spec"]["targetRefs"], target);
+        assert_eq!(manifest["metadata"]["namespace"], gateway["metadata"]["namespace"]);
+    }
+    let parameters = &gateway["spec"]["infrastructure"]["parametersRef"];
+    assert_eq!(
+        (&parameters["kind"], &parameters["name"]),
+        (&proxy["kind"], &proxy["metadata"]["name"])
+    );
+    // Who may write a policy for a route of his own takes the filter away from it.
+    for listener in gateway["spec"]["listeners"].as_array().expect("listeners") {
+        assert_eq!(listener["allowedRoutes"], json!({"namespaces": {"from": "Same"}}));
+    }
+
+    let module = &filter["spec"]["dynamicModule"][0];
+    assert_eq!(module["filterName"], "egress-warden");
+    let policy = module["config"].to_string();
+    egress_warden::config::read(policy.as_bytes()).expect("a policy");
+    let registered = &proxy["spec"]["dynamicModules"][0];
+    assert_eq!(registered["name"], module["name"]);
+    let path = registered["source"]["local"]["path"].as_str().expect("a path");
+    let deployment = &proxy["spec"]["provider"]["kubernetes"]["envoyDeployment"];
+    let mounts = [&deployment["container"], &deployment["initContainers"][0]]
+        .map(|container| &container["volumeMounts"][0]);
+    for mount in mounts {
+        let folder = mount["mountPath"].as_str().expect("a path");
+        assert_eq!(path, format!("{folder}/libegress_warden.so"));
+        assert_eq!(mount["name"], deployment["pod"]["volumes"][0]["name"]);
+    }
+    let format = &proxy["spec"]["telemetry"]["accessLog"]["settings"][0]["format"];
+    let mut fields = access_log(&document(&envoy("gateway.yaml"))).clone();
+    // RBAC of a route has no such prefix.
+    fields.as_object_mut().expect("fields").remove("guard");
+    assert_eq!(format["json"], fields);
 }
 
 #[test]
@@ -765,7 +880,9 @@ fn kinds_of(folder: &str, kustomization: &Value) -> Vec<String> {
 /// Runs Envoy's own check, which starts the module and configures it with the policy.
 fn validate_with_envoy(version: &str, arguments: &[&str]) {
     let envoy = repository().join(format!("target/envoy/{version}/bin/envoy"));
-    for needed in [&envoy, &repository().join("target/egress_warden.wasm")] {
+    let [module, library] = ["target/egress_warden.wasm", "target/libegress_warden.so"]
+        .map(|file| repository().join(file));
+    for needed in [&envoy, &module, &library] {
         assert!(
             needed.exists(),
             "{} is missing: run `./build.sh test`, which brings it",
@@ -815,8 +932,8 @@ fn errors_of(schemas: &CustomResources, manifest: &Value) -> Vec<String> {
     errors.map(|error| format!("{}: {error}", error.instance_path())).collect()
 }
 
-/// The folders of `envoy/istio/` with manifests.
-const FOLDERS: [&str; 9] = [
+/// The folders with manifests.
+const FOLDERS: [&str; 11] = [
     "envoy/istio",
     "envoy/istio/admission",
     "envoy/istio/sample",
@@ -826,9 +943,11 @@ const FOLDERS: [&str; 9] = [
     "envoy/istio/ambient",
     "envoy/istio/ambient/workloads",
     "envoy/istio/ambient/hosts",
+    "envoy/native/istio",
+    "envoy/native/envoy-gateway",
 ];
 
-/// The files of `envoy/istio/` that are applied to a cluster. The others are lists of them, and values for Istio's Helm
+/// The files that are applied to a cluster. The others are lists of them, and values for Istio's Helm
 /// charts.
 fn manifests() -> Vec<PathBuf> {
     let mut files = Vec::new();
@@ -873,6 +992,10 @@ impl Way {
 fn gateway() -> Value {
     document(&envoy("gateway.yaml"))
 }
+
+/// The first HTTP filter of a gateway, egress-warden.
+const FIRST_FILTER: &str =
+    "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters/0";
 
 /// The filters of each chain of `gateway-tls.yaml`.
 fn chains(gateway: &Value) -> Vec<&[Value]> {

@@ -1,5 +1,5 @@
-//! The schemas of what manifests may say: those of Istio's custom resources, and of what stands beside
-//! them.
+//! The schemas of what manifests may say: those of Istio's and of Envoy Gateway's custom resources, and of
+//! what stands beside them.
 
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ impl CustomResources {
     /// Reads the definitions from `tests/data/`.
     pub fn load() -> Self {
         let mut schemas = BTreeMap::new();
-        let files = ["istio-crds.yaml", "kubernetes.yaml"];
+        let files = ["istio-crds.yaml", "kubernetes.yaml", "envoy-gateway.yaml"];
         for definition in files.iter().flat_map(|file| definitions(file)) {
             let spec = &definition["spec"];
             let group = spec["group"].as_str().expect("a group");
