@@ -64,10 +64,12 @@ print_help() {
 ./build.sh native         builds the filter as an Envoy dynamic module, target/libegress_warden.so
 ./build.sh tool           builds the command-line tool, target/release/egress-warden
 ./build.sh image          builds the module and writes it to target/image, as images for a registry and for an engine
-./build.sh release        writes all that a release has to target/release-files: module, tool, images, schema, bills of
-                          materials and checksums
+./build.sh release        writes all that a release has to target/release-files: module, native library, tool, images,
+                          schema, bills of materials and checksums
 ./build.sh demo           walks the reference path on real Envoys, says what was expected and what came
 ./build.sh demo --keep    leaves them up afterwards, with curl lines to play with
+./build.sh demo --native [--keep]
+                          the same with the native library deciding on requests
 ./build.sh test           runs every test, lints included, on two versions of Envoy
 ./build.sh test --all-envoys
                           the same, on every version that is supported
@@ -158,17 +160,23 @@ write_images() {
 }
 
 release() {
+  local host
+  host=$(rustc --print host-tuple)
   build_module
+  build_native
   build_tool
   install_crate cargo-cyclonedx cargo-cyclonedx "$CARGO_CYCLONEDX" --debug
   rm -rf "$RELEASE"
   mkdir -p "$RELEASE"
   cp "$MODULE" "$NAMED_MODULE" "$RELEASE"
-  cp "$TOOL" "$RELEASE/egress-warden-$(rustc --print host-tuple)"
+  # One for each architecture.
+  cp "$NATIVE" "$RELEASE/libegress_warden-$host.so"
+  cp "$TOOL" "$RELEASE/egress-warden-$host"
   write_images "$RELEASE/image"
   "$TOOL" schema >"$RELEASE/policy.schema.json"
   write_bill_of_materials . wasm32-wasip1 "$RELEASE/egress_warden.wasm.cdx.json"
-  write_bill_of_materials tool "$(rustc --print host-tuple)" "$RELEASE/egress-warden.cdx.json"
+  write_bill_of_materials native "$host" "$RELEASE/libegress_warden.so.cdx.json"
+  write_bill_of_materials tool "$host" "$RELEASE/egress-warden.cdx.json"
   (
     cd "$RELEASE"
     find . -type f ! -name SHA256SUMS -printf '%P\n' | LC_ALL=C sort | xargs sha256sum >SHA256SUMS
@@ -198,11 +206,19 @@ copy_sources() {
 }
 
 demo() {
-  [[ $# == 0 || $* == --keep ]] || fail "\`demo\` knows --keep, and nothing else"
+  local flag is_native=
+  for flag in "$@"; do
+    case $flag in
+      --keep) ;;
+      --native) is_native=yes ;;
+      *) fail "\`demo\` knows --native and --keep, and nothing else" ;;
+    esac
+  done
   need_rust
   need_python
-  echo "Building the module, installing Envoy $(newest_envoy) and building the demo: minutes the first time, then seconds."
+  echo "Building the filter, installing Envoy $(newest_envoy) and building the demo: minutes the first time, then seconds."
   build_module
+  [[ -z $is_native ]] || build_native
   install_envoy "$(newest_envoy)"
   # Cargo's process becomes the demo's, so that a signal sent to this one reaches it.
   exec cargo run --quiet --package egress-warden-envoy-tests --example demo -- "$@"
@@ -294,6 +310,7 @@ run_tests() {
   step "tests in V8" cargo test "${IN_V8[@]}"
   step "tests, native" cargo test --workspace
   step "demo" walk_and_stop_demo
+  step "demo, native" "$BASH" build.sh demo --native
   step "containers" try_containers
   step "benchmarks" try_benchmarks
   step "soak" soak 40000

@@ -15,14 +15,16 @@ use envoy_kit::bootstrap::Bootstrap;
 use envoy_kit::call::{Answer, Call};
 use envoy_kit::certificates::Authority;
 use envoy_kit::process::Envoy;
+use envoy_kit::shell::Shell;
 use envoy_kit::testbed::{Mesh, Testbed};
 use envoy_kit::tls_service::TlsService;
 use kit::envoys;
 
 /// Walks the path; fails where anything differs from what is expected.
 pub(crate) fn main() -> ExitCode {
-    let keep = std::env::args().any(|argument| argument == "--keep");
-    match run(keep) {
+    let is_asked = |flag: &str| std::env::args().any(|argument| argument == flag);
+    let shell = if is_asked("--native") { Shell::Native } else { Shell::Wasm };
+    match run(shell, is_asked("--keep")) {
         Ok(0) => ExitCode::SUCCESS,
         Ok(differences) => {
             println!("\n{differences} of what came is not what was expected.");
@@ -41,14 +43,16 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-fn run(keep: bool) -> Result<usize> {
-    let testbed = Testbed::new(envoys::newest())?;
+fn run(shell: Shell, keep: bool) -> Result<usize> {
+    let testbed = Testbed::new(envoys::newest())?.with(shell);
+    // The native library does not judge connections.
+    let testbed_of_tls = Testbed::new(envoys::newest())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let walked = runtime.block_on(async {
         let mesh = start(&testbed).await?;
-        let passthrough = Passthrough::start(&testbed).await?;
+        let passthrough = Passthrough::start(&testbed_of_tls).await?;
         let waypoint = Waypoint::start(&testbed, &mesh.external).await?;
-        let mut walk = Walk::new(&mesh, &passthrough, &waypoint)?;
+        let mut walk = Walk::new(shell, &mesh, &passthrough, &waypoint)?;
         let walked = walk.all_steps().await;
         // Whoever keeps it up may just be trying a change.
         if keep {
@@ -60,7 +64,7 @@ fn run(keep: bool) -> Result<usize> {
         walked.map(|()| walk.differences)
     });
     if !matches!(walked, Ok(0)) {
-        println!("\n{}", testbed.logs());
+        println!("\n{}{}", testbed.logs(), testbed_of_tls.logs());
     }
     walked
 }
@@ -68,8 +72,11 @@ fn run(keep: bool) -> Result<usize> {
 /// On the ports that the files name, which the README and the files' comments speak of; on free
 /// ones where somebody else has one of them.
 async fn start(testbed: &Testbed) -> Result<Mesh> {
-    let [sidecar, gateway, external] =
-        [Bootstrap::sidecar()?, Bootstrap::gateway()?, Bootstrap::external()?];
+    let gateway = match testbed.shell() {
+        Shell::Wasm => Bootstrap::gateway()?,
+        Shell::Native => Bootstrap::native_gateway()?,
+    };
+    let [sidecar, external] = [Bootstrap::sidecar()?, Bootstrap::external()?];
     if ![&sidecar, &gateway, &external].iter().all(|bootstrap| bootstrap.ports_are_free()) {
         return testbed.mesh(gateway).await;
     }
@@ -113,6 +120,7 @@ impl Passthrough {
 
 /// The walk along the path, and how often it did not go as expected.
 struct Walk<'a> {
+    shell: Shell,
     mesh: &'a Mesh,
     passthrough: &'a Passthrough,
     waypoint: &'a Waypoint,
@@ -122,8 +130,14 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    fn new(mesh: &'a Mesh, passthrough: &'a Passthrough, waypoint: &'a Waypoint) -> Result<Self> {
+    fn new(
+        shell: Shell,
+        mesh: &'a Mesh,
+        passthrough: &'a Passthrough,
+        waypoint: &'a Waypoint,
+    ) -> Result<Self> {
         Ok(Self {
+            shell,
             mesh,
             passthrough,
             waypoint,
@@ -134,7 +148,11 @@ impl<'a> Walk<'a> {
     }
 
     async fn all_steps(&mut self) -> Result<()> {
-        println!("The reference path on Envoy {}", envoys::newest());
+        let form = match self.shell {
+            Shell::Wasm => "the module in each Envoy that decides",
+            Shell::Native => "the native library decides on requests, the module on connections",
+        };
+        println!("The reference path on Envoy {}: {form}", envoys::newest());
         println!(
             "workload -> sidecar {}, {} -> egress gateway {} -> external service {}",
             self.allow_any,
