@@ -29,8 +29,6 @@ impl Waypoint {
     pub(crate) async fn start(testbed: &Testbed, external: &Envoy) -> Result<Self> {
         let authority = Authority::new(&[WAYPOINT])?;
         let mut gateway = Bootstrap::gateway()?;
-        // The native library is told by this name where it stands; the module finds out.
-        gateway.set_name("egress-warden:waypoint")?;
         gateway.set_policy(json!({
             "policy": "local-waypoint",
             "rules": [{

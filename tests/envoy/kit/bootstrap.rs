@@ -126,23 +126,12 @@ impl Bootstrap {
 
     /// Gives the filter another policy.
     pub fn set_policy(&mut self, policy: Value) -> Result<()> {
-        self.plugin()?["configuration"]["value"] = policy.to_string().into();
-        Ok(())
-    }
-
-    /// Gives the plugin another name; in its native form it is the filter's.
-    pub fn set_name(&mut self, name: &str) -> Result<()> {
-        self.plugin()?["name"] = name.into();
-        Ok(())
-    }
-
-    /// The plugin of the filter.
-    fn plugin(&mut self) -> Result<&mut Value> {
         let name = self.name;
         let filter = elements(&mut self.connection_manager()["http_filters"])
             .find(|filter| filter["name"] == "egress-warden")
             .with_context(|| format!("{name}.yaml has no filter `egress-warden`"))?;
-        Ok(&mut filter["typed_config"]["config"])
+        filter["typed_config"]["config"]["configuration"]["value"] = policy.to_string().into();
+        Ok(())
     }
 
     /// Sends every host the way of the first virtual host.
