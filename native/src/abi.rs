@@ -203,6 +203,20 @@ impl Request<'_> {
         self.write(part, name, Slice::of(value))
     }
 
+    /// Adds an entry under `name`; false where Envoy has no such map.
+    #[must_use]
+    pub(crate) fn add(&mut self, part: Part, name: &[u8], value: &[u8]) -> bool {
+        // SAFETY: as in `write`.
+        unsafe {
+            envoy_dynamic_module_callback_http_add_header(
+                self.filter,
+                part as u32,
+                Slice::of(name),
+                Slice::of(value),
+            )
+        }
+    }
+
     /// Removes every entry under `name`; false where Envoy has no such map.
     #[must_use]
     pub(crate) fn remove(&mut self, part: Part, name: &[u8]) -> bool {
@@ -377,6 +391,12 @@ unsafe extern "C" {
         filter: *mut c_void,
         header_type: u32,
         headers: *mut Entry,
+    ) -> bool;
+    fn envoy_dynamic_module_callback_http_add_header(
+        filter: *mut c_void,
+        header_type: u32,
+        key: Slice,
+        value: Slice,
     ) -> bool;
     fn envoy_dynamic_module_callback_http_set_header(
         filter: *mut c_void,

@@ -2,7 +2,7 @@
 
 use crate::abi::{self, Attribute, FamilyId, Lent, Part, Reply, Request};
 use crate::redirect::{self, Revision, SeveralPolicies};
-use crate::writes::Writes;
+use crate::writes::{Write, Writes};
 use egress_warden::counters::Counter;
 use egress_warden::filter::{HttpProxy, LocalResponse};
 use egress_warden::proxy::{Failed, Proxy};
@@ -115,12 +115,17 @@ impl HttpProxy for RunningProxy<'_, '_> {
     }
 
     fn set_request_header(&self, name: &[u8], value: &[u8]) -> Result<(), Failed> {
-        self.writes.borrow_mut().set(name, value);
+        self.writes.borrow_mut().push(Write::Set, name, value);
+        Ok(())
+    }
+
+    fn add_request_header(&self, name: &[u8], value: &[u8]) -> Result<(), Failed> {
+        self.writes.borrow_mut().push(Write::Add, name, value);
         Ok(())
     }
 
     fn remove_request_header(&self, name: &[u8]) -> Result<(), Failed> {
-        self.writes.borrow_mut().remove(name);
+        self.writes.borrow_mut().push(Write::Remove, name, b"");
         Ok(())
     }
 

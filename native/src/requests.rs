@@ -6,7 +6,7 @@ use crate::fault::{Callback, Fault};
 use crate::logger;
 use crate::proxy::{Families, RunningProxy};
 use crate::redirect::{self, Pass, Revision};
-use crate::writes::Writes;
+use crate::writes::{Write, Writes};
 use egress_warden::counters::OF_REQUESTS;
 use egress_warden::filter::{Filter, Judged};
 use egress_warden::load;
@@ -189,10 +189,11 @@ impl Requests {
         request: &mut Request<'_>,
         part: Part,
     ) -> Status {
-        for (name, value) in writes.iter() {
-            let is_written = match value {
-                Some(value) => request.set(part, name, value),
-                None => request.remove(part, name),
+        for (write, name, value) in writes.iter() {
+            let is_written = match write {
+                Write::Set => request.set(part, name, value),
+                Write::Add => request.add(part, name, value),
+                Write::Remove => request.remove(part, name),
             };
             if !is_written {
                 log::error!("the proxy does not write the request's `{}`", name.escape_ascii());

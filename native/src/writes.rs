@@ -9,45 +9,46 @@ pub(crate) struct Writes {
     bytes: Vec<u8>,
 }
 
+/// What is done to a name.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Write {
+    /// One value takes the place of every entry.
+    Set,
+    /// A value is added: there is no entry.
+    Add,
+    /// Every entry goes.
+    Remove,
+}
+
 #[derive(Debug)]
 struct Operation {
+    write: Write,
     name: usize,
-    /// None: every entry of the name is removed.
-    value: Option<usize>,
+    value: usize,
 }
 
 impl Writes {
-    /// One value in the place of every entry of the name.
-    pub(crate) fn set(&mut self, name: &[u8], value: &[u8]) {
-        self.push(name, Some(value));
-    }
-
-    /// No entry of the name.
-    pub(crate) fn remove(&mut self, name: &[u8]) {
-        self.push(name, None);
-    }
-
-    fn push(&mut self, name: &[u8], value: Option<&[u8]>) {
+    /// The value of a removal is empty.
+    pub(crate) fn push(&mut self, write: Write, name: &[u8], value: &[u8]) {
         // Room for what most policies write, so that it grows no second time.
         if self.operations.is_empty() {
             self.operations.reserve(8);
             self.bytes.reserve(256);
         }
-        self.operations.push(Operation { name: name.len(), value: value.map(<[u8]>::len) });
+        self.operations.push(Operation { write, name: name.len(), value: value.len() });
         self.bytes.extend_from_slice(name);
-        self.bytes.extend_from_slice(value.unwrap_or_default());
+        self.bytes.extend_from_slice(value);
     }
 
-    /// Each name, with its value; one without a value is to be removed.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+    /// Each, with its name and value.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Write, &[u8], &[u8])> {
         let mut rest = &self.bytes[..];
         let mut next = move |length| {
             let (bytes, others) = rest.split_at_checked(length).unwrap_or((rest, &[]));
             rest = others;
             bytes
         };
-        self.operations
-            .iter()
-            .map(move |operation| (next(operation.name), operation.value.map(&mut next)))
+        let operations = self.operations.iter();
+        operations.map(move |it| (it.write, next(it.name), next(it.value)))
     }
 }
