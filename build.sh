@@ -261,8 +261,11 @@ run_fuzz_targets() {
 # Starts from the committed seeds; what is found meanwhile stays under target/. Without sanitizers the pinned toolchain
 # will do, where it may use the compiler's flags for coverage: there is no unsafe code to sanitize.
 run_fuzz_target() {
+  local profile=(--release)
+  # Optimised, the targets take minutes more to build and run three to five times as often.
+  (($2 >= 30)) || profile=(--dev)
   mkdir -p "target/fuzz/corpus/$1" "target/fuzz/artifacts/$1"
-  RUSTC_BOOTSTRAP=1 target/tools/bin/cargo-fuzz run "$1" --fuzz-dir tests/fuzz --target-dir target/fuzz \
+  RUSTC_BOOTSTRAP=1 target/tools/bin/cargo-fuzz run "$1" --fuzz-dir tests/fuzz --target-dir target/fuzz "${profile[@]}" \
     --sanitizer none "target/fuzz/corpus/$1" "tests/fuzz/corpus/$1" -- \
     -max_total_time="$2" -artifact_prefix="target/fuzz/artifacts/$1/" -print_final_stats=1 -verbosity=0
 }
@@ -308,7 +311,8 @@ run_tests() {
   done
   step "the runner for V8" install_test_runner
   step "tests in V8" cargo test "${IN_V8[@]}"
-  step "tests, native" cargo test --workspace
+  # Most of the tests on Envoys wait most of the time.
+  step "tests, native" env RUST_TEST_THREADS=$((3 * $(nproc))) cargo test --workspace
   step "demo" walk_and_stop_demo
   step "demo, native" "$BASH" build.sh demo --native
   step "containers" try_containers

@@ -11,6 +11,7 @@ use envoy_kit::on_each_shell;
 use envoy_kit::testbed::Testbed;
 use envoy_kit::wire::lane::Lane;
 use envoy_kit::wire::verdict;
+use futures_util::future::try_join_all;
 
 on_each_shell![every_vector_comes_out_as_it_must];
 
@@ -27,10 +28,12 @@ async fn every_vector_comes_out_as_it_must(testbed: &Testbed) -> Result<()> {
     gateway.bind_free_ports();
     let gateway = testbed.start(&gateway).await?;
 
-    let mut exchanges = Vec::new();
-    for (lane, opening) in lanes.iter().zip(&openings) {
-        exchanges.extend(lane.send_all(gateway.listener(&opening.listener)?).await?);
-    }
+    // Each has a listener and an upstream of its own.
+    let sending = lanes
+        .iter()
+        .zip(&openings)
+        .map(async |(lane, opening)| lane.send_all(gateway.listener(&opening.listener)?).await);
+    let exchanges: Vec<_> = try_join_all(sending).await?.into_iter().flatten().collect();
     // Records are written in the order of their requests: once the last is there, all are.
     let mut failures = Vec::new();
     for (lane, opening) in lanes.iter().zip(&openings) {
