@@ -24,6 +24,9 @@ macro_rules! on_each_native {
     )+};
 }
 
+#[path = "native/set_up.rs"]
+mod set_up;
+
 on_each_native![
     counters_have_labels,
     another_name_of_the_filter_is_refused,

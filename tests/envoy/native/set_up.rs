@@ -60,7 +60,7 @@ async fn the_filter_and_the_guard_of_envoy_gateway_decide(testbed: &Testbed) -> 
     for (host, path, status, details) in [
         ("api.example.com", "/v1/charges", 301, "via_upstream"),
         ("api.example.com", "/v1/admin", 403, "egress_denied[default]"),
-        ("other.example", "/v1/filter-is-off", 403, "rbac_access_denied_matched_policy[none]"),
+        ("other.example", "/v1/filter-is-off", 403, "rbac_access_denied_matched_policy[default]"),
     ] {
         let answer = Call::get(host).path(path).http1(egress).await?;
         ensure!(answer.status == status, "{host}{path}: {}", answer.status);
@@ -75,7 +75,10 @@ fn guard() -> Result<Value> {
     let authorization = &manifest("native/envoy-gateway/guard.yaml")?["spec"]["authorization"];
     assert_eq!(authorization["defaultAction"], "Deny");
     let rule = &authorization["rules"][0];
-    assert_eq!((&rule["action"], &rule["name"]), (&json!("Allow"), &json!("egress-warden-allowed")));
+    assert_eq!(
+        (&rule["action"], &rule["name"]),
+        (&json!("Allow"), &json!("egress-warden-allowed"))
+    );
     assert_eq!(rule["cel"], "filter_state['wasm.egress_decision'] == b'allow'");
     // In base64, as bytes are in JSON.
     let allow = json!({"const_expr": {"bytes_value": "YWxsb3c="}});
