@@ -20,6 +20,50 @@ on_each_envoy![
     a_refused_update_of_the_plugin_is_found,
 ];
 
+#[test]
+fn the_native_gateway_is_what_it_must_be_and_sabotage_is_found() {
+    envoy_kit::versions::run_native(kit::envoys::asked_for(), async |testbed: &Testbed| {
+        let running = Running::start(testbed, Bootstrap::native_gateway()?).await?;
+        let told = running.verify_dump(&running.dump)?;
+        assert_eq!(kinds(&told), ["route-not-allowed"]);
+        assert_eq!(told["modules"], json!(["target/libegress_warden.so"]));
+        running.finds(testbed, SABOTAGES_OF_THE_LIBRARY)?;
+
+        // As Istio has it: the library by its name, the policy as an object, which Envoy gives to it as text.
+        let policy: Value = serde_json::from_str(&running.policy)?;
+        let mut dump = running.dump.clone();
+        let config = &mut filters(&mut dump)[0]["typed_config"];
+        config["dynamic_module_config"] = json!({"name": "egress_warden"});
+        config["filter_config"] =
+            json!({"@type": "type.googleapis.com/google.protobuf.Struct", "value": policy});
+        let told = running.verify_dump(&dump)?;
+        assert_eq!(kinds(&told), ["route-not-allowed"]);
+        assert_eq!(told["modules"], json!(["libegress_warden.so"]));
+        Ok(())
+    });
+}
+
+const SABOTAGES_OF_THE_LIBRARY: &[Sabotage] = &[
+    ("the filter is gone", "filter-missing", "put egress-warden", |it| remove(it, "egress-warden")),
+    ("the filter stands twice", "filter-twice", "keep one", |it| {
+        let filters = filters(it);
+        filters.insert(0, filters[0].clone());
+    }),
+    ("another library beside it", "modules-differ", "the same module", |it| {
+        let filters = filters(it);
+        let mut other = filters[0].clone();
+        other["typed_config"]["dynamic_module_config"] = json!({"name": "other"});
+        filters.insert(0, other);
+    }),
+    ("another policy", "policy-differs", "apply the policy", |it| {
+        let policy = &mut filters(it)[0]["typed_config"]["filter_config"]["value"];
+        *policy = json!(policy.as_str().expect("a text").replace("/admin*", "/root*"));
+    }),
+    ("the guard is gone", "guard-missing", "right before the router", |it| {
+        remove(it, "egress-warden-guard");
+    }),
+];
+
 const TYPE: &str = "type.googleapis.com/envoy.extensions";
 
 async fn the_shipped_gateway_is_what_it_must_be_and_each_sabotage_is_found(
@@ -231,7 +275,9 @@ fn policy_of(gateway: &Bootstrap) -> Result<String> {
     let of_requests = chain["filters"][0]["typed_config"]["http_filters"].as_array();
     let filters = of_requests.or(chain["filters"].as_array()).context("filters")?;
     let own = filters.iter().find(|it| it["name"] == "egress-warden").context("the filter")?;
-    let text = own.pointer("/typed_config/config/configuration/value").and_then(Value::as_str);
+    let text = ["config/configuration", "filter_config"]
+        .iter()
+        .find_map(|place| own.pointer(&format!("/typed_config/{place}/value"))?.as_str());
     Ok(text.context("a policy")?.to_owned())
 }
 

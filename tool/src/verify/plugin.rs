@@ -3,10 +3,13 @@
 use super::proxy::{Chain, End, Filter, Stack};
 use super::tree::{Fields, Typed};
 use serde_json::Value;
+use std::borrow::Cow;
 
 /// The types of the filters, of requests and of connections.
 const WASM: [&str; 2] =
     ["envoy.extensions.filters.http.wasm.v3.Wasm", "envoy.extensions.filters.network.wasm.v3.Wasm"];
+/// The type of the filter of requests in its native form.
+const NATIVE: &str = "envoy.extensions.filters.http.dynamic_modules.v3.DynamicModuleFilter";
 const RBAC: [&str; 2] =
     ["envoy.extensions.filters.http.rbac.v3.RBAC", "envoy.extensions.filters.network.rbac.v3.RBAC"];
 /// What the names of the filters hold in everything that is shipped, and what those of the guards do.
@@ -16,30 +19,47 @@ const GUARD: &str = "egress-warden-guard";
 /// The plugin of a filter that is egress-warden.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Plugin<'d> {
+    /// Of a native one that of the filter, which has no plugin within.
     config: &'d Value,
+    is_native: bool,
 }
 
 impl<'d> Plugin<'d> {
-    /// The plugin of a filter, if it is egress-warden: a Wasm filter whose configuration has the key `policy`, or whose
-    /// name, or plugin's name, says `egress-warden`.
+    /// The plugin of a filter, if it is egress-warden: a Wasm filter or a dynamic module whose configuration has the key
+    /// `policy`, or whose name, or plugin's name, says `egress-warden`.
     pub(super) fn of(filter: &Filter<'d>) -> Option<Self> {
         filter.typed.and_then(|typed| Self::of_typed(typed, filter.name))
     }
 
     /// The same of a configuration that has no filter's entry.
     pub(super) fn of_typed(typed: Typed<'d>, name: &str) -> Option<Self> {
-        let config = typed.value.field("config").filter(|_| WASM.contains(&typed.kind))?;
-        let plugin = Self { config };
-        let is_named =
-            [name, config.text("name").unwrap_or_default()].iter().any(|it| it.contains(NAME));
-        (is_named || plugin.text().is_some_and(has_policy)).then_some(plugin)
+        let is_native = typed.kind == NATIVE;
+        let config = match is_native {
+            true => typed.value,
+            false => typed.value.field("config").filter(|_| WASM.contains(&typed.kind))?,
+        };
+        let plugin = Self { config, is_native };
+        let own = config.text(if is_native { "filter_name" } else { "name" }).unwrap_or_default();
+        let is_named = [name, own].iter().any(|it| it.contains(NAME));
+        (is_named || plugin.text().is_some_and(|it| has_policy(&it))).then_some(plugin)
     }
 
-    /// The policy's text.
-    pub(super) fn text(self) -> Option<&'d str> {
-        let configuration = self.config.field("configuration").and_then(Typed::of)?;
-        let is_text = configuration.kind == "google.protobuf.StringValue";
-        configuration.value.text("value").filter(|_| is_text)
+    /// Whether it is a dynamic module.
+    pub(super) fn is_native(self) -> bool {
+        self.is_native
+    }
+
+    /// The policy's text. A dynamic module gets a Struct as text, too.
+    pub(super) fn text(self) -> Option<Cow<'d, str>> {
+        let key = if self.is_native { "filter_config" } else { "configuration" };
+        let configuration = self.config.field(key).and_then(Typed::of)?;
+        match configuration.kind {
+            "google.protobuf.StringValue" => configuration.value.text("value").map(Cow::Borrowed),
+            "google.protobuf.Struct" if self.is_native => {
+                configuration.value.field("value").map(|it| it.to_string().into())
+            }
+            _ => None,
+        }
     }
 
     pub(super) fn root_id(self) -> &'d str {
@@ -61,7 +81,16 @@ impl<'d> Plugin<'d> {
 
     /// Where the module comes from, with its hash where that is said.
     pub(super) fn module(self) -> Option<String> {
-        let code = self.config.below(&["vm_config", "code"])?;
+        let code = match self.is_native {
+            true => {
+                let library = self.config.field("dynamic_module_config")?;
+                if let Some(name) = library.text("name").filter(|name| !name.is_empty()) {
+                    return Some(format!("lib{name}.so"));
+                }
+                library.field("module")?
+            }
+            false => self.config.below(&["vm_config", "code"])?,
+        };
         if let Some(remote) = code.field("remote") {
             let uri =
                 remote.below(&["http_uri", "uri"]).and_then(Value::as_str).unwrap_or("no URL");

@@ -13,7 +13,7 @@ use crate::verify::tree::{Fields, Typed, shown};
 use crate::verify::ways::{has_udp_proxy, leads_by_name};
 use egress_warden::config;
 use egress_warden::root_id::Connections;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 /// Every chain has the filter once.
 pub(super) fn present(subject: &Subject<'_, '_>, report: &mut Report) {
@@ -170,6 +170,8 @@ const EFFECTS: [(&str, Effect); 33] = [
 pub(super) fn plugins(subject: &Subject<'_, '_>, report: &mut Report) {
     // Many chains have one text.
     let mut read = HashMap::new();
+    // A library beside a module is no other version: the library judges no connections.
+    let mut files = [BTreeSet::new(), BTreeSet::new()];
     for (stack, is_of_connections) in subject.carried.stacks() {
         for filter in &stack.filters {
             let Some(plugin) = Plugin::of(filter) else { continue };
@@ -177,7 +179,7 @@ pub(super) fn plugins(subject: &Subject<'_, '_>, report: &mut Report) {
             entry(filter, &place, report);
             closed(plugin, is_of_connections, &place, report);
             let text = plugin.text();
-            let running = read.entry(text).or_insert_with(|| revision(text));
+            let running = read.entry(text.clone()).or_insert_with(|| revision(text.as_deref()));
             match running {
                 Ok(running) => {
                     report.configured.insert(running.clone());
@@ -189,9 +191,12 @@ pub(super) fn plugins(subject: &Subject<'_, '_>, report: &mut Report) {
                 }
                 Err(why) => report.say(&POLICY_INVALID, &place, why.clone()),
             }
-            report.modules.extend(plugin.module().map(|module| shown(&module)));
+            let [of_module, of_library] = &mut files;
+            let files = if plugin.is_native() { of_library } else { of_module };
+            files.extend(plugin.module().map(|module| shown(&module)));
             for name in plugin.variables_with_values() {
-                if text.is_some_and(|text| text.contains(&format!("{{secret:{name}}}"))) {
+                if text.as_deref().is_some_and(|text| text.contains(&format!("{{secret:{name}}}")))
+                {
                     let problem = format!(
                         "the value of the secret `{}` is in the configuration",
                         shown(name)
@@ -201,9 +206,12 @@ pub(super) fn plugins(subject: &Subject<'_, '_>, report: &mut Report) {
             }
         }
     }
-    if report.modules.len() > 1 {
-        let problem = format!("{} modules run side by side", report.modules.len());
-        report.say(&MODULES_DIFFER, "filters", problem);
+    for files in files {
+        if files.len() > 1 {
+            let problem = format!("{} modules run side by side", files.len());
+            report.say(&MODULES_DIFFER, "filters", problem);
+        }
+        report.modules.extend(files);
     }
     if !subject.proxy.has_part("EcdsConfigDump")
         && subject
