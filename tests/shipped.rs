@@ -104,6 +104,23 @@ fn every_envoy_accepts_what_is_rendered_as_the_readme_says() {
     }
 }
 
+/// The command of the page about the library.
+#[test]
+fn envoy_accepts_what_is_rendered_with_the_native_library() {
+    const COMMAND: &str =
+        "egress-warden render envoy envoy/two-hosts.yaml --gateway envoy/native/local-gateway.yaml";
+    let page = std::fs::read_to_string(repository().join("docs/native.md")).expect("a page");
+    assert!(page.contains(&format!("$ {COMMAND} > target/mine.yaml")));
+    let mut tool = Command::new(kit::tool());
+    let output = tool.current_dir(repository()).args(COMMAND.split(' ').skip(1)).output();
+    let text = String::from_utf8(output.expect("the tool runs").stdout).expect("UTF-8");
+    assert!(text.contains("target/libegress_warden.so"), "{text}");
+    let file = tempfile::NamedTempFile::with_suffix(".yaml").expect("a file");
+    std::fs::write(file.path(), text).expect("a file");
+    let path = file.path().to_str().expect("UTF-8");
+    validate_with_envoy(envoys::newest(), &["--disable-hot-restart", "--config-path", path]);
+}
+
 #[test]
 fn docker_compose_runs_the_very_same_configurations() {
     let services = services_as_written();
