@@ -9,6 +9,7 @@ const LISTED: &str = "h%d.example.com";
 const UNDER_WILDCARD: &str = "a.b.h%d.example.com";
 /// Where a list is walked, all of it is walked for this one, as for one that is refused.
 const LAST: &str = "h9999.example.com";
+const LAST_OF_100: &str = "h99.example.com";
 const UNLISTED: &str = "u%d.example.com";
 
 /// What the gateway runs before the router.
@@ -144,6 +145,11 @@ pub(crate) fn all() -> Vec<Setup> {
         "AuthorizationPolicy lists, 10,000 hosts, asked for the last one",
         10_000,
     );
+    let short_lists_last = lists(
+        "lists-100-last",
+        "AuthorizationPolicy lists, 100 hosts, asked for the last one",
+        100,
+    );
     let one_rule = Setup::new(
         "one-rule",
         "mutual TLS, egress-warden, one rule with principals",
@@ -185,6 +191,7 @@ pub(crate) fn all() -> Vec<Setup> {
         warden("warden-1000", "egress-warden, 1,000 hosts", 1_000),
         warden("warden-100", "egress-warden, 100 hosts", 100),
         lists("lists-100", "AuthorizationPolicy lists, 100 hosts", 100),
+        Setup { asked: (LAST_OF_100, 1), ..short_lists_last },
         lists_trio,
         lists("lists-1000", "AuthorizationPolicy lists, 1,000 hosts", 1_000),
         lists("lists-10000", "AuthorizationPolicy lists, 10,000 hosts", 10_000),

@@ -49,6 +49,7 @@ impl Schedule {
             ("warden-100", 0),
             ("warden-100000", 0),
             ("lists-100", 0),
+            ("lists-100-last", 0),
             ("lists-10000", 0),
             ("lists-10000-last", 0),
         ],
@@ -65,6 +66,7 @@ impl Schedule {
             ("warden-10000", 0),
             ("warden-100", 0),
             ("lists-100", 0),
+            ("lists-100-last", 0),
         ],
         folder: "/quick",
         ..Self::FULL

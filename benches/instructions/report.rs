@@ -18,7 +18,7 @@ pub(crate) struct Report {
 
 /// What must not cost more than what else, and the goal of their ratio. The guard is left out on both
 /// sides.
-const GOALS: [(&str, Counted, Counted, f64); 6] = [
+const GOALS: [(&str, Counted, Counted, f64); 7] = [
     (
         "whole job in a dynamic module / native trio, 10,000 hosts",
         ("module-10000", 0),
@@ -39,6 +39,12 @@ const GOALS: [(&str, Counted, Counted, f64); 6] = [
         1.12,
     ),
     ("whole job / AuthorizationPolicy list, 100 hosts", ("warden-100", 0), ("lists-100", 0), 0.85),
+    (
+        "whole job / AuthorizationPolicy list, the last of 100 hosts",
+        ("warden-100", 0),
+        ("lists-100-last", 0),
+        0.85,
+    ),
     ("100,000 hosts / 1 host", ("warden-100000", 0), ("warden-1", 0), 1.01),
 ];
 
