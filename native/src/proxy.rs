@@ -152,13 +152,14 @@ impl HttpProxy for RunningProxy<'_, '_> {
         let grpc_status = response.grpc_status.map(|status| status.to_string());
         let grpc_status = grpc_status.as_deref().map(|status| ("grpc-status", status));
         let headers: Vec<_> = response.headers.iter().copied().chain(grpc_status).collect();
+        // Before: where a response has begun, Envoy ends the stream during the call.
+        self.is_answered.set(true);
         self.request.reply(&Reply {
             status: response.status,
             headers: &headers,
             body: response.body,
             details: response.details,
         });
-        self.is_answered.set(true);
     }
 }
 

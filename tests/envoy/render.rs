@@ -17,6 +17,7 @@ use envoy_kit::call::Call;
 use envoy_kit::certificates::Authority;
 use envoy_kit::explained::KEYS;
 use envoy_kit::on_each_envoy;
+use envoy_kit::shell::Shell;
 use envoy_kit::testbed::Testbed;
 use envoy_kit::tls::caller::Caller;
 use envoy_kit::tls::hello::Hello;
@@ -29,6 +30,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use watched::{
     a_rendered_folder_is_taken_while_envoy_runs, no_request_passes_while_a_folder_is_replaced,
+    no_stamp_leaves_by_the_way_before,
 };
 
 /// How many policies have their routes compared with their rules, and run in one Envoy of each version.
@@ -44,7 +46,14 @@ on_each_envoy![
     a_caller_is_who_the_certificate_says,
     a_rendered_folder_is_taken_while_envoy_runs,
     no_request_passes_while_a_folder_is_replaced,
+    no_stamp_leaves_by_the_way_before,
 ];
+
+#[test]
+fn module_and_library_take_turns_in_a_folder() {
+    let versions = Shell::Native.versions(kit::envoys::asked_for());
+    envoy_kit::versions::run(versions, watched::module_and_library_take_turns);
+}
 
 #[test]
 fn a_folder_says_what_the_file_says() {

@@ -16,6 +16,8 @@ use envoy_kit::tls::hello::Hello;
 use envoy_kit::tls::upstream::Upstream;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 
 use crate::http_service;
 use crate::samples::{description, render, rendered, samples};
@@ -186,6 +188,100 @@ pub async fn no_request_passes_while_a_folder_is_replaced(testbed: &Testbed) -> 
         }
         ensure!(render.await??.status.success());
         gateway.render(&open)?;
+    }
+    Ok(())
+}
+
+/// A credential that comes with another way out does not leave by the way before.
+pub async fn no_stamp_leaves_by_the_way_before(testbed: &Testbed) -> Result<()> {
+    let mut gateway = Gateway::new().await?;
+    let service = service_that_tells_stamps().await?;
+    let clear = json!([{"way": "http", "targetPort": service.port(), "endpoints": ["127.0.0.1"]}]);
+    // Nobody speaks TLS there.
+    let tls =
+        json!([{"way": "originate", "targetPort": service.port(), "endpoints": ["127.0.0.1"]}]);
+    let plain = policy("plain", "a.test");
+    let mut stamped = policy("stamped", "a.test");
+    stamped["rules"][0]["stamp"] = json!({"set": {"x-key": "secret"}});
+    gateway.description["spec"]["ways"] = clear.clone();
+    gateway.render(&plain)?;
+    let envoy = gateway.start(testbed).await?;
+    for _ in 0..FLIPS {
+        soon(async || {
+            ensure!(gateway.status("a.test", "/", &envoy).await? == 200);
+            Ok(())
+        })
+        .await?;
+        gateway.description["spec"]["ways"] = tls.clone();
+        let render = {
+            let (stamped, description) = (stamped.clone(), gateway.description.clone());
+            let folder = gateway.folder.path().to_owned();
+            tokio::task::spawn_blocking(move || render(&stamped, &description, &folder))
+        };
+        let started = Instant::now();
+        let mut status = 0;
+        while status != 503 || !render.is_finished() {
+            ensure!(started.elapsed() < PATIENCE, "{status}");
+            status = gateway.status("a.test", "/", &envoy).await?;
+            ensure!(status != STAMPED, "the stamp left in clear");
+        }
+        ensure!(render.await??.status.success());
+        gateway.description["spec"]["ways"] = clear.clone();
+        gateway.render(&plain)?;
+    }
+    Ok(())
+}
+
+/// The status by which a service says that it was sent a stamp.
+const STAMPED: u16 = 418;
+
+async fn service_that_tells_stamps() -> Result<SocketAddr> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let address = listener.local_addr()?;
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut request = [0; 1 << 14];
+                while let Ok(length @ 1..) = stream.read(&mut request).await {
+                    let is_stamped = request[..length].windows(5).any(|it| it == b"x-key");
+                    let status = if is_stamped { STAMPED } else { 200 };
+                    let answer = format!("HTTP/1.1 {status} \r\ncontent-length: 0\r\n\r\n");
+                    let _ = stream.write_all(answer.as_bytes()).await;
+                }
+            });
+        }
+    });
+    Ok(address)
+}
+
+/// While the listener before drains, neither is taken for the other, and the policy in force is the last.
+pub async fn module_and_library_take_turns(testbed: &Testbed) -> Result<()> {
+    let mut gateway = Gateway::new().await?;
+    gateway.description["spec"]["ways"].as_array_mut().context("ways")?.truncate(1);
+    gateway.render(&policy("first", "a.test"))?;
+    let envoy = gateway.start(testbed).await?;
+    let library = format!("{}/target/libegress_warden.so", kit::REPOSITORY);
+    for (number, native) in [Some(&library), None, Some(&library)].into_iter().enumerate() {
+        // Each closes a path that was open before, and opens its own.
+        let (open, closed) = (format!("/{number}"), format!("/{}", number.wrapping_sub(1)));
+        let mut policy = policy("turns", "a.test");
+        policy["rules"][0]["to"][0]["paths"] = json!([open]);
+        match native {
+            Some(library) => gateway.description["spec"]["envoy"]["native"] = json!(library),
+            None => {
+                let settings = gateway.description["spec"]["envoy"].as_object_mut();
+                settings.context("settings")?.remove("native");
+            }
+        }
+        ensure!(gateway.render(&policy)?.status.success());
+        soon(async || {
+            let status = gateway.status("a.test", &open, &envoy).await?;
+            ensure!(status == 200, "{status} for {open}, native: {native:?}");
+            let status = gateway.status("a.test", &closed, &envoy).await?;
+            ensure!(status == 403, "{status} for {closed}, native: {native:?}");
+            Ok(())
+        })
+        .await?;
     }
     Ok(())
 }

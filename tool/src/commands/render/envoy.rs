@@ -4,7 +4,7 @@ use super::folder::{earlier, failed, failure, is_replaceable, of_somebody_else};
 use super::{Inputs, Request};
 use crate::console::{Console, Format, GOOD, NAME, counted, styled};
 use crate::failure::{Failure, Outcome};
-use crate::render::envoy::{self, BOOTSTRAP, File, MARK};
+use crate::render::envoy::{self, BOOTSTRAP, CLUSTERS, File, MARK, without_gone};
 use serde_json::json;
 use std::fs;
 use std::io::ErrorKind;
@@ -182,7 +182,12 @@ impl Folder<'_> {
         let bootstrap = fs::read_to_string(self.path.join(BOOTSTRAP)).ok();
         let is_same = |file: &File| bootstrap.as_ref().is_none_or(|old| *old == file.text);
         let needs_restart = self.files.iter().any(|it| it.path == BOOTSTRAP && !is_same(it));
-        let mut moves = Vec::with_capacity(self.files.len());
+        let mut moves = Vec::with_capacity(self.files.len() + 1);
+        if let Some(rest) = self.clusters_without_gone() {
+            let (from, to) = (staged.join("clusters"), self.path.join(CLUSTERS));
+            fs::write(&from, rest).map_err(|error| failed(&from, &error))?;
+            moves.push((from, to));
+        }
         for (number, file) in self.files.iter().enumerate() {
             let (from, to) = (staged.join(number.to_string()), self.path.join(&file.path));
             fs::write(&from, &file.text).map_err(|error| failed(&from, &error))?;
@@ -200,6 +205,14 @@ impl Folder<'_> {
             }
         }
         Ok(needs_restart)
+    }
+
+    /// What goes before the new policy. A policy may stamp a credential for a host that is reached by TLS now:
+    /// a route by which it was reached in clear must not lead there any more.
+    fn clusters_without_gone(&self) -> Option<String> {
+        let earlier = fs::read_to_string(self.path.join(CLUSTERS)).ok()?;
+        let later = self.files.iter().find(|file| file.path == CLUSTERS)?;
+        without_gone(&earlier, &later.text)
     }
 
     /// The files of plugins, of this render and of earlier ones.

@@ -3,8 +3,10 @@
 //! Each file has a folder of its own, as Envoy reads a file anew whenever one is moved into its folder: so the
 //! order in which files are moved is the one in which Envoy takes them, and it never asks for one that is gone.
 
+use crate::document::{Document, Node};
 use crate::render::template::{fill, quoted};
 use sha2::{Digest as _, Sha256};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 /// A file begins so, but for the bootstrap with what it is for.
@@ -61,8 +63,26 @@ pub(super) fn listeners(resources: &[String]) -> File {
     File::new(LISTENERS.to_owned(), resources, LISTENER)
 }
 
-const CLUSTERS: &str = "clusters/clusters.yaml";
+/// Where the clusters are, in the folder.
+pub(crate) const CLUSTERS: &str = "clusters/clusters.yaml";
 const LISTENERS: &str = "listeners/listeners.yaml";
+
+/// The text of the clusters of an earlier render, without those that the later one lacks; none where it lacks
+/// none. What cannot be read counts as lacking.
+pub(crate) fn without_gone(earlier: &str, later: &str) -> Option<String> {
+    let [earlier, later] = [earlier, later].map(|text| {
+        let document = Document::of_text(CLUSTERS.to_owned(), text.to_owned(), false);
+        let resources = document.roots().first().and_then(|root| root.get("resources"));
+        resources.map(|it| it.items().to_vec()).unwrap_or_default()
+    });
+    let name = |cluster: &Node| cluster.get("name").and_then(Node::text).map(str::to_owned);
+    let names: BTreeSet<_> = later.iter().map(name).collect();
+    let kept: Vec<_> = earlier.iter().filter(|it| names.contains(&name(it))).collect();
+    (kept.len() < earlier.len()).then(|| {
+        let kept: Vec<_> = kept.into_iter().map(Node::to_json).collect();
+        format!("{MARK}until the next is there\nresources: [{}]\n", kept.join(", "))
+    })
+}
 
 /// What starts an Envoy on the folder. It says nothing about the policy, so that it stays as it is.
 pub(super) fn bootstrap(folder: &str, name: &str, admin: &str) -> File {

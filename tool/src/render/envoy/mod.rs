@@ -12,7 +12,7 @@ mod files;
 mod plugins;
 mod tls_listener;
 
-pub(crate) use files::{BOOTSTRAP, File, MARK};
+pub(crate) use files::{BOOTSTRAP, CLUSTERS, File, MARK, without_gone};
 
 use super::gateway::{Dataplane, Gateway, MutualTls, WayKind};
 use super::plan::{Plan, Route};
@@ -272,8 +272,9 @@ const OF_LIBRARY: Plugin<'static> = Plugin {
     kind: "envoy.extensions.filters.http.dynamic_modules.v3.DynamicModuleFilter",
     template: REQUESTS_NATIVE,
     key: "filter_config",
-    filter: "egress-warden",
-    file: "requests",
+    // Not the module's: while listeners drain, Envoy would take the one for the other, and refuse it.
+    filter: "egress-warden-native",
+    file: "requests-native",
 };
 const GUARD_OF_LIBRARY: &str = "\
 # The guard: a filter of Envoy's own that lets a request pass only if egress-warden allowed it, and only by
@@ -294,7 +295,7 @@ fn http_listener(
     };
     let file = native.as_deref().map(|file| ("native", file));
     let values = [values, file.as_slice()].concat();
-    let (_, plugin) = plugins.place(&plugin, &values);
+    let (filter, plugin) = plugins.place(&plugin, &values);
     let address = socket(gateway.envoy.http);
     let hosts = virtual_hosts(routes);
     let is_dynamic = routes.iter().any(|route| route.is_looked_up());
@@ -302,6 +303,7 @@ fn http_listener(
     let tls = gateway.envoy.mutual_tls.as_ref();
     let transport_socket = tls.map(transport_socket).unwrap_or_default();
     let own = [
+        ("filter", filter),
         ("plugin", &*plugin),
         ("guard_is_for", guard_is_for),
         ("address", &address),
