@@ -204,6 +204,15 @@ impl Stamps {
         self.may_be_carried
     }
 
+    /// Whether a request that Envoy redirects may carry a header of this name that a rule set for the host before.
+    pub fn is_carried(&self, name: &[u8]) -> bool {
+        let fate = self
+            .governed
+            .number(name)
+            .and_then(|number| self.governed.everywhere.get(usize::try_from(number).ok()?));
+        fate.is_some_and(|fate| fate & CARRIED != 0)
+    }
+
     /// Takes note of one header of a request.
     #[inline]
     pub fn note<'a>(&self, concerned: &mut Concerned<'a>, name: &'a [u8], value: &'a [u8]) {

@@ -2,13 +2,15 @@
 //!
 //! The second pass is a stream of its own, on the same thread. It begins while the first still stands (Envoy
 //! 1.40), or when the first has just ended (1.38 and 1.39). Filter state that a module sets does not outlive
-//! the first. But the second has the very headers of the first: where they lie in Envoy's memory names the
-//! request. This is kept where a policy's stamps could pass for the caller's own headers. Elsewhere the header
+//! the first. But the second has the very headers of the first: a stamp that it may carry on to another host
+//! lies at the same place in Envoy's memory, with the same value. Where another request's header happens to lie
+//! there, it has that value too, and loses nothing but what it could not tell from a stamp. Elsewhere the header
 //! that Envoy adds to a redirect is enough, and the policies of the streams that stand now and of the one that
 //! ended last: if there are several, it is unknown which of them the request passed.
 
+use crate::writes::{Write, Writes};
 use egress_warden::header_map::Headers;
-use egress_warden::stamp::ORIGINAL_URL;
+use egress_warden::stamp::{ORIGINAL_URL, Stamps};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,7 +26,7 @@ thread_local! {
 struct Standing {
     /// How many there are of each policy.
     policies: Vec<(Revision, usize)>,
-    /// Those that were let pass, by the place of their headers.
+    /// Those that were let pass with a stamp that may be carried, by its place.
     passes: BTreeMap<usize, Passed>,
     numbers: u64,
     /// The policy of the one that ended last.
@@ -37,11 +39,11 @@ struct Passed {
     revision: Revision,
     /// Of the stream.
     number: u64,
-    /// The request's id. Memory of a request that is over may be another's soon.
-    id: Box<[u8]>,
+    /// The stamp's value. Memory of a request that is over may be another's soon.
+    value: Box<[u8]>,
 }
 
-/// What a stream has to give back when it ends: the place of its headers, and its number.
+/// What a stream has to give back when it ends: the place of its stamp, and its number.
 #[derive(Debug, Default)]
 pub(crate) struct Pass(Cell<Option<(usize, u64)>>);
 
@@ -50,13 +52,24 @@ pub(crate) fn begin(revision: &Revision) {
     STANDING.with_borrow_mut(|standing| standing.count(revision));
 }
 
-/// It was let pass, with these headers.
-pub(crate) fn let_pass(pass: &Pass, revision: &Revision, headers: &impl Headers) {
-    if let Some((place, id)) = place(headers) {
+/// It was let pass, with these headers, some of which were written.
+pub(crate) fn let_pass(
+    pass: &Pass,
+    revision: &Revision,
+    stamps: &Stamps,
+    writes: &Writes,
+    headers: &impl Headers,
+) {
+    let is_written =
+        |name| writes.iter().any(|(write, it, _)| write != Write::Remove && it == name);
+    let mut carried =
+        headers.iter().filter(|&(name, _)| stamps.is_carried(name) && is_written(name));
+    if let Some((_, value)) = carried.next() {
+        let place = value.as_ptr().addr();
         STANDING.with_borrow_mut(|standing| {
             standing.numbers = standing.numbers.wrapping_add(1);
             let number = standing.numbers;
-            let passed = Passed { revision: Arc::clone(revision), number, id: id.into() };
+            let passed = Passed { revision: Arc::clone(revision), number, value: value.into() };
             standing.passes.insert(place, passed);
             pass.0.set(Some((place, number)));
         });
@@ -85,7 +98,7 @@ pub(crate) fn policy_before(
     own: &Revision,
 ) -> Result<Option<Revision>, SeveralPolicies> {
     STANDING.with_borrow(|standing| {
-        if let Some(passed) = place(headers).and_then(|(place, id)| standing.passed(place, id)) {
+        if let Some(passed) = headers.iter().find_map(|(_, value)| standing.passed(value)) {
             return Ok(Some(Arc::clone(&passed.revision)));
         }
         if headers.iter().all(|(name, _)| name != ORIGINAL_URL.as_bytes()) {
@@ -114,11 +127,12 @@ impl Standing {
         }
     }
 
-    /// The first pass of a request whose headers lie here, with this id.
-    fn passed(&self, place: usize, id: &[u8]) -> Option<&Passed> {
+    /// The first pass of a request that has this value.
+    fn passed(&self, value: &[u8]) -> Option<&Passed> {
+        let place = value.as_ptr().addr();
         let ended = self.last_pass.as_ref().filter(|(other, _)| *other == place);
         let passed = self.passes.get(&place).or(ended.map(|(_, passed)| passed));
-        passed.filter(|passed| *passed.id == *id)
+        passed.filter(|passed| *passed.value == *value)
     }
 
     fn count(&mut self, revision: &Revision) {
@@ -136,11 +150,4 @@ impl Standing {
             *count > 0
         });
     }
-}
-
-/// Where a request's headers lie, the address of one that stays as it is from pass to pass: its id. Two
-/// requests may have the same id, not at the same address.
-fn place(headers: &impl Headers) -> Option<(usize, &[u8])> {
-    let (_, id) = headers.iter().find(|(name, _)| *name == b"x-request-id")?;
-    Some((id.as_ptr().addr(), id))
 }

@@ -115,11 +115,12 @@ impl Plugin for Requests {
             Flow::Stop => Status::Stop,
         };
         stream.status.set(status);
+        let stamps = &self.filter.config().stamps;
         if status == Status::Continue
-            && self.filter.config().stamps.may_be_carried()
+            && stamps.may_be_carried()
             && let Some(headers) = request.lend(Part::Headers)
         {
-            redirect::let_pass(&stream.pass, &self.revision, &headers);
+            redirect::let_pass(&stream.pass, &self.revision, stamps, &writes, &headers);
         }
         status
     }

@@ -10,7 +10,7 @@ pub(crate) struct Writes {
 }
 
 /// What is done to a name.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Write {
     /// One value takes the place of every entry.
     Set,
