@@ -422,14 +422,21 @@ fn together(trees: &[Value]) -> Result<Bootstrap> {
 
 /// Answers 200 to whatever it is sent.
 async fn http_service() -> Result<SocketAddr> {
+    service(|_| 200).await
+}
+
+/// Answers what it is sent by the status that this says.
+async fn service(status: fn(&[u8]) -> u16) -> Result<SocketAddr> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let address = listener.local_addr()?;
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             tokio::spawn(async move {
                 let mut request = [0; 1 << 14];
-                while stream.read(&mut request).await.is_ok_and(|count| count > 0) {
-                    let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+                while let Ok(length @ 1..) = stream.read(&mut request).await {
+                    let status = status(&request[..length]);
+                    let answer = format!("HTTP/1.1 {status} \r\ncontent-length: 0\r\n\r\n");
+                    let _ = stream.write_all(answer.as_bytes()).await;
                 }
             });
         }

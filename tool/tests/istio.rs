@@ -739,6 +739,20 @@ fn with_one_name(object: &Value) -> Value {
     object
 }
 
+/// What is rendered; none where the description is refused for ways that no sidecar can tell apart, or for
+/// addresses of one port alone. Any other refusal is an error.
+fn rendered_or_ambiguous(policy: &Value, gateway: &Value) -> Result<Option<Istio>, TestCaseError> {
+    match istio(&policy.to_string(), &gateway.to_string()) {
+        Ok(rendered) => Ok(Some(rendered)),
+        Err(errors) => {
+            let is_ambiguous =
+                |it: &str| it.contains("HTTP and TLS on port") || it.contains("other endpoints");
+            prop_assert!(errors.iter().all(|(_, it)| is_ambiguous(it)), "{errors:?}");
+            Ok(None)
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
 
@@ -747,14 +761,7 @@ proptest! {
     fn what_is_planned_has_its_whole_path_and_nothing_else_has(
         (policy, gateway) in (policies(), gateways())
     ) {
-        let rendered = match istio(&policy.to_string(), &gateway.to_string()) {
-            Ok(rendered) => rendered,
-            Err(errors) => {
-                // Ways that no sidecar can tell apart, and addresses of one port alone.
-                prop_assert!(errors.iter().all(|(_, it)| it.contains("HTTP and TLS on port") || it.contains("other endpoints")), "{errors:?}");
-                return Ok(());
-            }
-        };
+        let Some(rendered) = rendered_or_ambiguous(&policy, &gateway)? else { return Ok(()) };
         let unrouted: BTreeSet<_> = rendered
             .losses
             .iter()
@@ -787,13 +794,7 @@ proptest! {
     ) {
         gateway["spec"]["dataplane"] = json!("ambient");
         gateway["spec"].as_object_mut().expect("a spec").remove("ports");
-        let rendered = match istio(&policy.to_string(), &gateway.to_string()) {
-            Ok(rendered) => rendered,
-            Err(errors) => {
-                prop_assert!(errors.iter().all(|(_, it)| it.contains("HTTP and TLS on port") || it.contains("other endpoints")), "{errors:?}");
-                return Ok(());
-            }
-        };
+        let Some(rendered) = rendered_or_ambiguous(&policy, &gateway)? else { return Ok(()) };
         let has_loss = |kinds: &[&str], host: &str| {
             rendered.losses.iter().any(|(kind, it)| kinds.contains(&kind.as_str()) && it == host)
         };
@@ -868,13 +869,7 @@ proptest! {
     ) {
         gateway["spec"]["routes"] = json!("gateway-api");
         gateway["spec"].as_object_mut().expect("a spec").remove("ports");
-        let rendered = match istio(&policy.to_string(), &gateway.to_string()) {
-            Ok(rendered) => rendered,
-            Err(errors) => {
-                prop_assert!(errors.iter().all(|(_, it)| it.contains("HTTP and TLS on port") || it.contains("other endpoints")), "{errors:?}");
-                return Ok(());
-            }
-        };
+        let Some(rendered) = rendered_or_ambiguous(&policy, &gateway)? else { return Ok(()) };
         let unrouted: BTreeSet<_> = rendered
             .losses
             .iter()

@@ -16,11 +16,9 @@ use envoy_kit::tls::hello::Hello;
 use envoy_kit::tls::upstream::Upstream;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
 
-use crate::http_service;
 use crate::samples::{description, render, rendered, samples};
+use crate::{http_service, service};
 
 /// How long anything that surely comes may take on a machine with much else to do.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -174,19 +172,11 @@ pub async fn no_request_passes_while_a_folder_is_replaced(testbed: &Testbed) -> 
             Ok(())
         })
         .await?;
-        let render = {
-            let (closed, description) = (closed.clone(), gateway.description.clone());
-            let folder = gateway.folder.path().to_owned();
-            tokio::task::spawn_blocking(move || render(&closed, &description, &folder))
-        };
-        let started = Instant::now();
-        let mut status = 0;
-        while status != 403 || !render.is_finished() {
-            ensure!(started.elapsed() < PATIENCE, "{status}");
-            status = gateway.status("b.test", "/", &envoy).await?;
+        let replaced = gateway.replace_while_called(&closed, "b.test", 403, &envoy, |status| {
             ensure!(status != 200, "neither policy lets it pass, and it passed");
-        }
-        ensure!(render.await??.status.success());
+            Ok(())
+        });
+        replaced.await?;
         gateway.render(&open)?;
     }
     Ok(())
@@ -195,7 +185,11 @@ pub async fn no_request_passes_while_a_folder_is_replaced(testbed: &Testbed) -> 
 /// A credential that comes with another way out does not leave by the way before.
 pub async fn no_stamp_leaves_by_the_way_before(testbed: &Testbed) -> Result<()> {
     let mut gateway = Gateway::new().await?;
-    let service = service_that_tells_stamps().await?;
+    let service = service(|request| {
+        let is_stamped = request.windows(5).any(|it| it == b"x-key");
+        if is_stamped { STAMPED } else { 200 }
+    });
+    let service = service.await?;
     let clear = json!([{"way": "http", "targetPort": service.port(), "endpoints": ["127.0.0.1"]}]);
     // Nobody speaks TLS there.
     let tls =
@@ -213,19 +207,11 @@ pub async fn no_stamp_leaves_by_the_way_before(testbed: &Testbed) -> Result<()> 
         })
         .await?;
         gateway.description["spec"]["ways"] = tls.clone();
-        let render = {
-            let (stamped, description) = (stamped.clone(), gateway.description.clone());
-            let folder = gateway.folder.path().to_owned();
-            tokio::task::spawn_blocking(move || render(&stamped, &description, &folder))
-        };
-        let started = Instant::now();
-        let mut status = 0;
-        while status != 503 || !render.is_finished() {
-            ensure!(started.elapsed() < PATIENCE, "{status}");
-            status = gateway.status("a.test", "/", &envoy).await?;
+        let replaced = gateway.replace_while_called(&stamped, "a.test", 503, &envoy, |status| {
             ensure!(status != STAMPED, "the stamp left in clear");
-        }
-        ensure!(render.await??.status.success());
+            Ok(())
+        });
+        replaced.await?;
         gateway.description["spec"]["ways"] = clear.clone();
         gateway.render(&plain)?;
     }
@@ -234,25 +220,6 @@ pub async fn no_stamp_leaves_by_the_way_before(testbed: &Testbed) -> Result<()> 
 
 /// The status by which a service says that it was sent a stamp.
 const STAMPED: u16 = 418;
-
-async fn service_that_tells_stamps() -> Result<SocketAddr> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-    let address = listener.local_addr()?;
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            tokio::spawn(async move {
-                let mut request = [0; 1 << 14];
-                while let Ok(length @ 1..) = stream.read(&mut request).await {
-                    let is_stamped = request[..length].windows(5).any(|it| it == b"x-key");
-                    let status = if is_stamped { STAMPED } else { 200 };
-                    let answer = format!("HTTP/1.1 {status} \r\ncontent-length: 0\r\n\r\n");
-                    let _ = stream.write_all(answer.as_bytes()).await;
-                }
-            });
-        }
-    });
-    Ok(address)
-}
 
 /// While the listener before drains, neither is taken for the other, and the policy in force is the last.
 pub async fn module_and_library_take_turns(testbed: &Testbed) -> Result<()> {
@@ -323,6 +290,31 @@ impl Gateway {
 
     fn render(&self, policy: &Value) -> Result<Output> {
         render(policy, &self.description, self.folder.path())
+    }
+
+    /// Renders again, and calls a host until it answers as it must by then; `holds` is told each status.
+    async fn replace_while_called(
+        &self,
+        policy: &Value,
+        host: &str,
+        last: u16,
+        envoy: &Envoy,
+        holds: impl Fn(u16) -> Result<()>,
+    ) -> Result<()> {
+        let render = {
+            let (policy, description) = (policy.clone(), self.description.clone());
+            let folder = self.folder.path().to_owned();
+            tokio::task::spawn_blocking(move || render(&policy, &description, &folder))
+        };
+        let started = Instant::now();
+        let mut status = 0;
+        while status != last || !render.is_finished() {
+            ensure!(started.elapsed() < PATIENCE, "{status}");
+            status = self.status(host, "/", envoy).await?;
+            holds(status)?;
+        }
+        ensure!(render.await??.status.success());
+        Ok(())
     }
 
     async fn start(&self, testbed: &Testbed) -> Result<Envoy> {

@@ -177,8 +177,7 @@ impl Inputs<'_> {
         };
         Ok(Parts { listeners, clusters, files })
     }
-}
-impl Inputs<'_> {
+
     /// Everything that keeps this from being the configuration of an Envoy, each once for a way.
     fn errors(self, tls: &[TlsListener<'_>]) -> Vec<Finding<EnvoyError>> {
         let mut errors = Vec::new();

@@ -80,7 +80,7 @@ Before it, wait until the waypoint is ready. Delete in the opposite order: this 
 
 /// In the order in which they are applied. The guards are first: they refuse everything until the filter
 /// answers.
-const FIRST_FILES: [&str; 15] = [
+const FIRST_FILES: [&str; 17] = [
     "guard.yaml",
     "guard-connections.yaml",
     "traffic-extension.yaml",
@@ -94,20 +94,7 @@ const FIRST_FILES: [&str; 15] = [
     "destination-rules.yaml",
     "gateways.yaml",
     "virtual-services.yaml",
-    "sidecars.yaml",
-    "workloads.yaml",
-];
-/// The same of a gateway whose pods istiod starts.
-const FIRST_FILES_OF_GATEWAY_API: [&str; 13] = [
-    "guard.yaml",
-    "guard-connections.yaml",
-    "traffic-extension.yaml",
-    "traffic-extension-connections.yaml",
-    "wasm-plugin.yaml",
-    "wasm-plugin-connections.yaml",
-    "telemetry.yaml",
-    "network-policy.yaml",
-    "destination-rules.yaml",
+    // In their place, by the Gateway API.
     "gateway.yaml",
     "routes.yaml",
     "sidecars.yaml",
@@ -135,11 +122,9 @@ pub(super) fn write(mesh: &Mesh<'_>, files: &mut Vec<File>) {
     let values = [("server_side", server_side)];
     let (first, second, order): (&[&'static str], _, _) = match mesh.form() {
         Form::VirtualService => (&FIRST_FILES, [FIRST, SECOND], ORDER),
-        Form::GatewayApi => (
-            &FIRST_FILES_OF_GATEWAY_API,
-            [FIRST_OF_GATEWAY_API, SECOND_OF_GATEWAY_API],
-            ORDER_OF_GATEWAY_API,
-        ),
+        Form::GatewayApi => {
+            (&FIRST_FILES, [FIRST_OF_GATEWAY_API, SECOND_OF_GATEWAY_API], ORDER_OF_GATEWAY_API)
+        }
         Form::Waypoint => {
             (&FIRST_FILES_OF_AMBIENT, [FIRST_OF_AMBIENT, SECOND_OF_AMBIENT], ORDER_OF_AMBIENT)
         }
