@@ -92,6 +92,7 @@ pub(super) fn bootstrap(folder: &str, name: &str, admin: &str) -> File {
         ("path", &*path),
         ("name", name),
         ("admin", admin),
+        ("stats", super::STATS),
         ("clusters", &clusters),
         ("listeners", &listeners),
     ];

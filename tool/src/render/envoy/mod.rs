@@ -37,6 +37,7 @@ const REQUESTS_NATIVE: &str = include_str!("requests_native.yaml");
 const CONNECTIONS: &str = include_str!("connections.yaml");
 const MUTUAL_TLS: &str = include_str!("mutual_tls.yaml");
 const HEADER: &str = include_str!("header.yaml");
+const STATS: &str = include_str!("stats.yaml");
 
 /// Why a description is none for an Envoy without a control plane.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,8 +89,8 @@ pub(crate) fn bootstrap(inputs: Inputs<'_>) -> Result<String, Vec<Finding<EnvoyE
     let parts = inputs.parts(Plugins::InPlace { has_policy: false })?;
     let mut text = inputs.header();
     let admin = socket(inputs.gateway.envoy.admin);
-    let _ = writeln!(text, "admin:\n  address: {{socket_address: {admin}}}\n");
-    let _ = write!(text, "static_resources:\n  listeners:\n{}", parts.listeners.concat());
+    let _ = write!(text, "admin:\n  address: {{socket_address: {admin}}}\n\n{STATS}");
+    let _ = write!(text, "\nstatic_resources:\n  listeners:\n{}", parts.listeners.concat());
     match parts.clusters.is_empty() {
         true => text.push_str("\n  clusters: []\n"),
         false => {
