@@ -683,7 +683,8 @@ fn the_gateway_counts_refused_policies() {
     let values = document(&istio("gateway-values.yaml"));
     let annotation = values["podAnnotations"]["proxy.istio.io/config"].as_str().expect("a text");
     let matcher = &parse(annotation)[0]["proxyStatsMatcher"];
-    assert_eq!(matcher, &json!({"inclusionRegexps": [".*extension_config_discovery.*"]}));
+    let expected = [".*extension_config_discovery.*", ".*egress_warden.*"];
+    assert_eq!(matcher, &json!({ "inclusionRegexps": expected }));
 }
 
 /// Until the way through the gateway is there, a sidecar that knows a host dials it by itself.
