@@ -311,6 +311,7 @@ run_tests() {
   done
   step "the runner for V8" install_test_runner
   step "tests in V8" cargo test "${IN_V8[@]}"
+  command -v prometheus >/dev/null || skip "envoy/prometheus in a Prometheus, which is missing; install: prometheus"
   # Most of the tests on Envoys wait most of the time.
   step "tests, native" env RUST_TEST_THREADS=$((3 * $(nproc))) cargo test --workspace
   step "demo" walk_and_stop_demo

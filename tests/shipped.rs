@@ -687,6 +687,56 @@ fn the_gateway_counts_refused_policies() {
     assert_eq!(matcher, &json!({ "inclusionRegexps": expected }));
 }
 
+/// Each gateway gives Prometheus the same labels, also the one that the tool writes.
+#[test]
+fn every_gateway_has_the_same_labels_for_prometheus() {
+    let of_gateway = document(&envoy("gateway.yaml"))["stats_config"].clone();
+    let names = of_gateway["stats_tags"].as_array().expect("tags").iter().map(|it| &it["tag_name"]);
+    assert_eq!(names.collect::<Vec<_>>(), ["decision", "reason", "rule"]);
+    let tool = repository().join("tool/src/render/envoy/stats.yaml");
+    for path in [envoy("gateway-tls.yaml"), repository().join(NATIVE), tool] {
+        assert_eq!(document(&path)["stats_config"], of_gateway, "{}", path.display());
+    }
+}
+
+/// The rules for Prometheus do what their tests say.
+#[test]
+fn the_rules_for_prometheus_pass_their_tests() {
+    if Command::new("promtool").arg("--version").output().is_err() {
+        println!("skipped: no `promtool` on the path (Debian's package `prometheus` has it)");
+        return;
+    }
+    for arguments in [
+        &["check", "config", "prometheus.yaml"][..],
+        &["test", "rules", "rules.test.yaml", "rules.days.test.yaml"],
+    ] {
+        let promtool = Command::new("promtool")
+            .args(arguments)
+            .current_dir(envoy("prometheus"))
+            .output()
+            .expect("promtool");
+        let text = [promtool.stdout, promtool.stderr].concat();
+        assert!(promtool.status.success(), "{}", String::from_utf8_lossy(&text));
+    }
+}
+
+/// Each alert is tested, and is in the table of docs/metrics.md.
+#[test]
+fn every_alert_is_tested_and_documented() {
+    let page = std::fs::read_to_string(repository().join("docs/metrics.md")).expect("a page");
+    let tests = ["rules.test.yaml", "rules.days.test.yaml"]
+        .map(|name| std::fs::read_to_string(envoy("prometheus").join(name)).expect("tests"))
+        .concat();
+    let rules = document(&envoy("prometheus/rules.yaml"));
+    let groups = rules["groups"].as_array().expect("groups");
+    let rules = groups.iter().flat_map(|group| group["rules"].as_array().expect("rules"));
+    for rule in rules {
+        let name = rule["alert"].as_str().or(rule["record"].as_str()).expect("a name");
+        assert!(tests.contains(name), "{name} in the tests");
+        assert!(page.contains(&format!("`{name}`")), "{name} in docs/metrics.md");
+    }
+}
+
 /// Until the way through the gateway is there, a sidecar that knows a host dials it by itself.
 #[test]
 fn the_service_entries_are_applied_last_and_the_guard_first() {

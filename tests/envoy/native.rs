@@ -1,5 +1,4 @@
-//! What the native library does otherwise than the module, or alone: how it is loaded, its counters, and that
-//! no panic leaves it. `./build.sh test` builds it, and the one that panics on command.
+//! What the native library does otherwise than the module, or alone: how it is loaded, and that no panic leaves it. `./build.sh test` builds it, and the one that panics on command.
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
@@ -28,7 +27,6 @@ macro_rules! on_each_native {
 mod set_up;
 
 on_each_native![
-    counters_have_labels,
     another_name_of_the_filter_is_refused,
     a_waypoint_that_was_not_named_so_lets_nothing_pass,
     a_configuration_of_a_route_is_refused,
@@ -48,32 +46,6 @@ fn older_envoys_refuse_the_library() {
         ensure!(lines.contains("Failed to load dynamic module"), "{lines}");
         Ok(())
     });
-}
-
-async fn counters_have_labels(testbed: &Testbed) -> Result<()> {
-    let mut bootstrap = Bootstrap::gateway()?;
-    bootstrap.set_policy(json!({
-        "policy": "test",
-        "rules": [
-            {"id": "open", "action": "allow", "to": [{"hosts": ["allowed.example"]}]},
-            {"id": "closing", "action": "deny", "state": "dry-run", "to": [{"hosts": ["allowed.example"]}]},
-        ],
-    }))?;
-    let (gateway, _external) = testbed.gateway(bootstrap).await?;
-    let egress = gateway.listener("egress")?;
-    Call::get("allowed.example").http1(egress).await?;
-    Call::get("denied.example").http1(egress).await?;
-    let stats = Call::get("admin").path("/stats/prometheus").http1(gateway.admin()).await?.body;
-    for line in [
-        r#"requests{decision="allow",reason="rule"} 1"#,
-        r#"requests{decision="deny",reason="default"} 1"#,
-        r#"would{decision="deny"} 1"#,
-        r#"rule{rule="open",decision="allow"} 1"#,
-    ] {
-        let line = format!("envoy_dynamicmodulescustom_egress_warden_{line}");
-        ensure!(stats.lines().any(|it| it == line), "{line} in {stats}");
-    }
-    Ok(())
 }
 
 async fn another_name_of_the_filter_is_refused(testbed: &Testbed) -> Result<()> {

@@ -1,0 +1,362 @@
+//! What Prometheus gets of a gateway: labels in place of long names, a number of series that traffic does not move, and one set
+//! of names for the module, the native library, and an Envoy that Istio configures.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+
+use envoy_kit::bootstrap::Bootstrap;
+use envoy_kit::call::Call;
+use envoy_kit::process::Envoy;
+use envoy_kit::shell::Shell;
+use envoy_kit::testbed::Testbed;
+use envoy_kit::tls::caller::Caller;
+use envoy_kit::tls::hello::Hello;
+use envoy_kit::{on_each_envoy, on_each_shell, versions};
+
+/// How long Prometheus may take on a machine with much else to do.
+const PATIENCE: Duration = Duration::from_secs(120);
+const PAUSE: Duration = Duration::from_millis(500);
+
+on_each_shell![requests_have_labels_and_their_number_stays_bounded];
+on_each_envoy![connections_have_labels];
+
+#[test]
+fn prometheus_has_one_set_of_names() {
+    if Command::new("prometheus").arg("--version").output().is_err() {
+        println!("skipped: no `prometheus` on the path (Debian's package has it)");
+        return;
+    }
+    versions::run(vec![kit::envoys::newest().to_owned()], scrape);
+}
+
+async fn requests_have_labels_and_their_number_stays_bounded(testbed: &Testbed) -> Result<()> {
+    let mut bootstrap = Bootstrap::gateway()?;
+    bootstrap.set_policy(json!({
+        "policy": "test",
+        "rules": [
+            // The names of rules that a regular expression could take for something else.
+            {"id": "allow", "action": "allow", "to": [{"hosts": ["allowed.example"]}]},
+            {"id": "would", "action": "deny", "to": [{"hosts": ["allowed.example"], "paths": ["/no"]}]},
+            {"id": "closing", "action": "deny", "state": "dry-run", "to": [{"hosts": ["allowed.example"]}]},
+        ],
+    }))?;
+    let (gateway, _external) = testbed.gateway(bootstrap).await?;
+    let egress = gateway.listener("egress")?;
+    Call::get("allowed.example").http1(egress).await?;
+    Call::get("allowed.example").path("/no").http1(egress).await?;
+    Call::get("denied.example").http1(egress).await?;
+    let prefix = match testbed.shell() {
+        Shell::Wasm => "",
+        Shell::Native => "envoy_dynamicmodulescustom_",
+    };
+    let expected = [
+        (r#"requests{decision="allow",reason="rule"}"#, 1),
+        (r#"requests{decision="deny",reason="default"}"#, 1),
+        (r#"requests{decision="deny",reason="rule"}"#, 1),
+        (r#"rule{decision="allow",rule="allow"}"#, 1),
+        (r#"rule{decision="deny",rule="would"}"#, 1),
+        (r#"would{decision="deny"}"#, 1),
+    ];
+    let expected = expected.map(|(name, count)| (format!("{prefix}egress_warden_{name}"), count));
+    assert_eq!(exposed(&gateway).await?, BTreeMap::from(expected.clone()));
+
+    for number in 0..100 {
+        let host = format!("host{number}.example");
+        let call = Call::get(&host).path(&format!("/{number}")).header("user-agent", &host);
+        call.http1(egress).await?;
+    }
+    let after = exposed(&gateway).await?;
+    assert_eq!(
+        after.keys().collect::<Vec<_>>(),
+        expected.iter().map(|it| &it.0).collect::<Vec<_>>()
+    );
+    assert_eq!(after[&expected[1].0], 101);
+    Ok(())
+}
+
+async fn connections_have_labels(testbed: &Testbed) -> Result<()> {
+    let gateway = refusing_connections(testbed, Bootstrap::gateway_tls()?).await?;
+    let expected = [
+        (r#"connections{decision="deny",reason="default"}"#, 1),
+        (r#"connections{decision="deny",reason="rule"}"#, 1),
+        (r#"connections_rule{decision="deny",rule="no-legacy-api"}"#, 1),
+    ];
+    let expected = expected.map(|(name, count)| (format!("egress_warden_{name}"), count));
+    assert_eq!(exposed(&gateway).await?, BTreeMap::from(expected));
+    Ok(())
+}
+
+/// The counters of the filter as Envoy gives them to Prometheus, with their labels in the order of the alphabet.
+async fn exposed(gateway: &Envoy) -> Result<BTreeMap<String, u64>> {
+    let text = Call::get("admin").path("/stats/prometheus").http1(gateway.admin()).await?.body;
+    let ours = text.lines().filter(|line| {
+        line.trim_start_matches("envoy_dynamicmodulescustom_").starts_with("egress_warden_")
+    });
+    let counter = |line: &str| {
+        let (series, count) = line.rsplit_once(' ').context("a count")?;
+        let (name, labels) = series.split_once('{').context("labels")?;
+        let mut labels: Vec<_> = labels.trim_end_matches('}').split(',').collect();
+        labels.sort_unstable();
+        Ok((format!("{name}{{{}}}", labels.join(",")), count.parse()?))
+    };
+    ours.map(counter).collect()
+}
+
+/// The shipped configuration of Prometheus asks gateways of each kind; what it has of them afterwards.
+async fn scrape(testbed: &Testbed) -> Result<()> {
+    let native = Testbed::new(testbed.version())?.with(Shell::Native);
+    let folder = tempfile::tempdir()?;
+    let (module, _external) = counting(testbed, Bootstrap::gateway()?).await?;
+    let (in_istio, _external) = counting(testbed, as_istio(Bootstrap::gateway()?)?).await?;
+    let (library, _external) = counting(&native, Bootstrap::gateway()?).await?;
+    let (library_in_istio, _external) = counting(&native, as_istio(Bootstrap::gateway()?)?).await?;
+    let tls = refusing_connections(testbed, Bootstrap::gateway_tls()?).await?;
+    let tls_in_istio = refusing_connections(testbed, as_istio(Bootstrap::gateway_tls()?)?).await?;
+    let bad = with_a_bad_policy(testbed, Bootstrap::gateway()?, folder.path()).await?;
+    let bad_in_istio =
+        with_a_bad_policy(testbed, as_istio(Bootstrap::gateway()?)?, folder.path()).await?;
+
+    let guard = |listener, allowed| {
+        [("allowed", allowed), ("denied", 0)].map(|(result, count)| {
+            format!("egress_warden_guard_total listener={listener} result={result} {count}")
+        })
+    };
+    let requests = |rule: &str, legacy: &str| {
+        [
+            "egress_warden_requests_total decision=allow reason=rule 2".to_owned(),
+            "egress_warden_requests_total decision=deny reason=default 1".to_owned(),
+            "egress_warden_requests_total decision=deny reason=rule 1".to_owned(),
+            format!("egress_warden_rule_total decision=allow rule={rule} 2"),
+            format!("egress_warden_rule_total decision=deny rule={legacy} 1"),
+            "egress_warden_would_total decision=deny 1".to_owned(),
+        ]
+    };
+    let connections = |legacy: &str| {
+        [
+            "egress_warden_connections_guard_total result=allowed 0".to_owned(),
+            "egress_warden_connections_guard_total result=denied 0".to_owned(),
+            "egress_warden_connections_rule_total decision=deny rule=".to_owned() + legacy + " 1",
+            "egress_warden_connections_total decision=deny reason=default 1".to_owned(),
+            "egress_warden_connections_total decision=deny reason=rule 1".to_owned(),
+        ]
+    };
+    let refused = ["egress_warden_updates_rejected_total filter=egress_warden 1".to_owned()];
+    let exact = requests("shop-to-allowed", "no-legacy-api");
+    // Envoy's own tag takes `outbound_0` out of the name; Istio leaves it there.
+    let (port, whole) = ("0_0_0_80", "outbound_0_0_0_0_80");
+    let expected: [(&str, &Envoy, Vec<String>); 8] = [
+        ("module", &module, [&exact[..], &guard(port, 2)].concat()),
+        (
+            "in-istio",
+            &in_istio,
+            [&requests("shop_to_allowed", "no_legacy_api")[..], &guard(whole, 2)].concat(),
+        ),
+        ("library", &library, [&exact[..], &guard(port, 2)].concat()),
+        ("library-in-istio", &library_in_istio, [&exact[..], &guard(whole, 2)].concat()),
+        ("tls", &tls, connections("no-legacy-api").to_vec()),
+        ("tls-in-istio", &tls_in_istio, connections("no_legacy_api").to_vec()),
+        ("bad", &bad, [&refused[..], &guard(port, 0)].concat()),
+        ("bad-in-istio", &bad_in_istio, [&refused[..], &guard(whole, 0)].concat()),
+    ];
+    let targets = expected.each_ref().map(|(name, envoy, _)| (*name, envoy.admin()));
+    let prometheus = Prometheus::start(&targets, folder.path())?;
+    let expected: BTreeMap<_, BTreeSet<_>> = expected
+        .into_iter()
+        .map(|(name, _, series)| (name.to_owned(), series.into_iter().collect()))
+        .collect();
+    let started = Instant::now();
+    loop {
+        // It does not listen at once.
+        let found = prometheus.series().await;
+        if found.as_ref().is_ok_and(|found| *found == expected) {
+            break;
+        }
+        if started.elapsed() > PATIENCE {
+            assert_eq!(found?, expected);
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    // The rules that were loaded beside it can be evaluated.
+    let rules = prometheus.ask("/api/v1/rules").await?;
+    let groups = rules["data"]["groups"].as_array().context("groups")?;
+    let rules = groups.iter().flat_map(|group| group["rules"].as_array().into_iter().flatten());
+    let rules: Vec<_> = rules.collect();
+    ensure!(rules.len() > 10, "{rules:#?}");
+    ensure!(rules.iter().all(|rule| rule["health"] != "err"), "{rules:#?}");
+    Ok(())
+}
+
+/// A gateway that allowed two requests, one of which would be refused, and refused two.
+async fn counting(testbed: &Testbed, bootstrap: Bootstrap) -> Result<(Envoy, Envoy)> {
+    let (gateway, external) = testbed.gateway(bootstrap).await?;
+    let egress = gateway.listener("egress")?;
+    for call in [
+        Call::get("allowed.example"),
+        Call::new("DELETE", "allowed.example"),
+        Call::get("allowed.example").path("/legacy"),
+        Call::get("denied.example"),
+    ] {
+        call.http1(egress).await?;
+    }
+    Ok((gateway, external))
+}
+
+/// A gateway that refused two connections.
+async fn refusing_connections(testbed: &Testbed, mut bootstrap: Bootstrap) -> Result<Envoy> {
+    bootstrap.bind_free_ports();
+    let gateway = testbed.start(&bootstrap).await?;
+    for name in ["denied.example", "legacy.wild.example"] {
+        let mut caller = Caller::connect(gateway.listener("egress_tls")?).await?;
+        caller.exchange(&Hello::to(name).to_bytes()).await?;
+    }
+    Ok(gateway)
+}
+
+/// A gateway whose plugin is delivered by itself, with a policy that is refused.
+async fn with_a_bad_policy(
+    testbed: &Testbed,
+    mut bootstrap: Bootstrap,
+    folder: &Path,
+) -> Result<Envoy> {
+    bootstrap.set_policy(json!({"policy": "bad", "default": "nonsense"}))?;
+    let tree = bootstrap.tree_mut();
+    // What is configured by files needs a name.
+    tree["node"] = json!({"id": "bad", "cluster": "bad"});
+    let listener = &mut tree["static_resources"]["listeners"][0];
+    let filters = &mut listener["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"];
+    let filters = filters.as_array_mut().context("filters")?;
+    let filter = filters.iter_mut().find(|it| it["name"] == "egress-warden").context("filter")?;
+    let path = folder.join("plugin.json");
+    let mut resource =
+        json!({"@type": "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig"});
+    resource["name"] = filter["name"].take();
+    resource["typed_config"] = filter["typed_config"].take();
+    std::fs::write(&path, json!({"resources": [resource]}).to_string())?;
+    *filter = json!({
+        "name": "egress-warden",
+        "config_discovery": {
+            "config_source": {"path_config_source": {"path": path}, "resource_api_version": "V3"},
+            "type_urls": ["type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm"],
+        },
+    });
+    bootstrap.bind_free_ports();
+    testbed.start(&bootstrap).await
+}
+
+/// What Istio says about statistics in its own bootstrap, as far as it touches ours, with what gateway-values.yaml adds to it.
+fn as_istio(mut bootstrap: Bootstrap) -> Result<Bootstrap> {
+    let path = Path::new(kit::REPOSITORY).join("envoy/istio/gateway-values.yaml");
+    let values: Value = serde_saphyr::from_str(&std::fs::read_to_string(path)?)?;
+    let annotation = values["podAnnotations"]["proxy.istio.io/config"].as_str();
+    let annotation: Value = serde_saphyr::from_str(annotation.context("an annotation")?)?;
+    let kept = annotation["proxyStatsMatcher"]["inclusionRegexps"].as_array().context("a list")?;
+    let prefixes = [
+        "cluster_manager",
+        "listener_manager",
+        "server",
+        "cluster.xds-grpc",
+        "wasm",
+        "component",
+        "istio",
+    ];
+    let suffixes =
+        ["rbac.allowed", "rbac.denied", "shadow_allowed", "shadow_denied", "downstream_cx_active"];
+    let patterns: Vec<_> = prefixes
+        .iter()
+        .map(|it| json!({"prefix": it}))
+        .chain(suffixes.iter().map(|it| json!({"suffix": it})))
+        .chain(kept.iter().map(|it| json!({"safe_regex": {"regex": it}})))
+        .collect();
+    bootstrap.tree_mut()["stats_config"] = json!({
+        "use_all_default_tags": false,
+        "stats_tags": [
+            {"tag_name": "cluster_name", "regex": r"^cluster\.((.+?(\..+?\.svc\.cluster\.local)?)\.)"},
+            {"tag_name": "response_code", "regex": r"_rq(_(\d{3}))$"},
+            {"tag_name": "http_conn_manager_prefix", "regex": r"^http\.(((?:[_.[:digit:]]*|[_\[\]aAbBcCdDeEfF[:digit:]]*))\.)"},
+            {"tag_name": "authz_enforce_result", "regex": r"rbac(\.(allowed|denied))"},
+            {"tag_name": "authz_dry_run_result", "regex": r"(\.shadow_(allowed|denied))"},
+        ],
+        "stats_matcher": {"inclusion_list": {"patterns": patterns}},
+    });
+    Ok(bootstrap)
+}
+
+/// A Prometheus with the shipped configuration. It is killed when this value is dropped.
+struct Prometheus {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Prometheus {
+    /// It asks the targets, which get a label `target`, each second. What it writes goes to `folder`.
+    fn start(targets: &[(&str, SocketAddr)], folder: &Path) -> Result<Self> {
+        let shipped = Path::new(kit::REPOSITORY).join("envoy/prometheus");
+        let text = std::fs::read_to_string(shipped.join("prometheus.yaml"))?;
+        let mut config: Value = serde_saphyr::from_str(&text)?;
+        config["global"] = json!({"scrape_interval": "1s", "evaluation_interval": "1s"});
+        config["rule_files"] = json!([shipped.join("rules.yaml")]);
+        let targets = targets.iter().map(
+            |(name, address)| json!({"targets": [address.to_string()], "labels": {"target": name}}),
+        );
+        config["scrape_configs"][0]["static_configs"] = targets.collect();
+        let path = folder.join("prometheus.json");
+        std::fs::write(&path, config.to_string())?;
+        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        let child = Command::new("prometheus")
+            .arg(format!("--config.file={}", path.display()))
+            .arg(format!("--storage.tsdb.path={}", folder.join("data").display()))
+            .arg(format!("--web.listen-address={address}"))
+            .arg("--log.level=warn")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .context("start Prometheus")?;
+        Ok(Self { child, address })
+    }
+
+    async fn ask(&self, path: &str) -> Result<Value> {
+        Call::get("prometheus").path(path).http1(self.address).await?.json()
+    }
+
+    /// Of each target all series of ours: the name, the labels that the filter or the guard gave, and the value.
+    async fn series(&self) -> Result<BTreeMap<String, BTreeSet<String>>> {
+        // `{__name__=~"egress_warden_.+"}`
+        let answer =
+            self.ask("/api/v1/query?query=%7B__name__=~%22egress_warden_.%2B%22%7D").await?;
+        let mut series: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+        for sample in answer["data"]["result"].as_array().context("samples")? {
+            let labels = sample["metric"].as_object().context("labels")?;
+            let own = ["decision", "reason", "rule", "listener", "result", "filter"];
+            let of_scrape = ["__name__", "target", "job", "instance"];
+            let of_envoy =
+                ["envoy_http_conn_manager_prefix", "envoy_rbac_prefix", "authz_enforce_result"];
+            let mut text = labels["__name__"].as_str().context("a name")?.to_owned();
+            for (label, value) in labels {
+                if own.contains(&label.as_str()) {
+                    text += &format!(" {label}={}", value.as_str().context("a text")?);
+                } else {
+                    let known = of_scrape.iter().chain(&of_envoy).any(|it| it == label);
+                    ensure!(known, "the label {label} of {text}");
+                }
+            }
+            let value = sample["value"][1].as_str().context("a value")?;
+            let target = labels["target"].as_str().context("a target")?.to_owned();
+            series.entry(target).or_default().insert(format!("{text} {value}"));
+        }
+        Ok(series)
+    }
+}
+
+impl Drop for Prometheus {
+    fn drop(&mut self) {
+        // Either fails only where the process has ended by itself and is gone.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
