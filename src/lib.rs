@@ -29,6 +29,6 @@ pub mod record;
 pub mod root_id;
 pub mod stamp;
 pub mod time;
-mod token;
+pub mod token;
 #[cfg(any(target_os = "wasi", not(target_family = "wasm")))]
 mod wasm;

@@ -28,6 +28,8 @@ pub mod in_process;
 mod input;
 mod judgement;
 mod logs;
+#[cfg_attr(not(test), allow(dead_code, reason = "the commands that tell it come next"))]
+mod opening;
 mod policy_file;
 mod policy_text;
 mod public_suffix;

@@ -1,6 +1,7 @@
 //! Pieces of a policy that a command writes: its head, values in YAML, names and ids; and where it goes.
 
 use crate::console::{Console, Format, GOOD, NAME, counted, styled};
+use crate::document::is_text_when_plain;
 use crate::failure::Failure;
 use clap::ValueEnum;
 use egress_warden::config::{self, Config};
@@ -57,9 +58,9 @@ pub(crate) fn head(name: &str, mode: Mode, has_rules: bool) -> String {
     format!("policy: {name}\n{mode}default: deny\n{rules}\n")
 }
 
-/// A host where a list has it: one that starts with a letter is no other YAML value.
+/// A host where a list has it. `no` and `null` are names of hosts, and other values of YAML.
 pub(crate) fn host(host: &str) -> String {
-    match host.starts_with(|it: char| it.is_ascii_lowercase()) {
+    match host.starts_with(|it: char| it.is_ascii_lowercase()) && is_text_when_plain(host) {
         true => host.to_owned(),
         false => quoted(host),
     }
@@ -130,5 +131,24 @@ impl Ids {
 impl FromIterator<String> for Ids {
     fn from_iter<I: IntoIterator<Item = String>>(taken: I) -> Self {
         Self { taken: taken.into_iter().collect(), next: HashMap::new() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_that_would_be_another_value_of_yaml_is_quoted() {
+        for (text, expected) in [
+            ("api.stripe.com", "api.stripe.com"),
+            ("null", "\"null\""),
+            ("no", "\"no\""),
+            ("true", "\"true\""),
+            ("*.stripe.com", "\"*.stripe.com\""),
+            ("1.2.3.4", "\"1.2.3.4\""),
+        ] {
+            assert_eq!(host(text), expected);
+        }
     }
 }

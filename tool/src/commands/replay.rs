@@ -115,10 +115,6 @@ pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure
 /// Most kinds of difference that are told apart, so that a hostile log cannot fill the memory.
 const MAX_DIFFERENCES: usize = 10_000;
 
-/// The verdict of a log that has none of the filter, and shows that the mesh refused.
-const BY_MESH: LoggedVerdict<'static> =
-    LoggedVerdict { action: Action::Deny, rule: None, reason: "refused_by_mesh" };
-
 /// The totals of a log.
 #[derive(Debug, Default)]
 struct Totals {
@@ -172,16 +168,13 @@ impl Totals {
         if let Some(would) = decision.would {
             self.would.entry(key(would)).or_default().push(logged, place);
         }
-        let before = logged.verdict();
-        let is_denied = before.is_some_and(|verdict| verdict.action == Action::Deny);
-        let ending = logged.ending();
-        match ending {
+        let is_denied = logged.verdict().is_some_and(|it| it.action == Action::Deny);
+        match logged.ending() {
             Ending::Refused if !is_denied => self.logged.refused_otherwise += 1,
             Ending::Failed => self.logged.failed += 1,
             _ => {}
         }
-        let by_mesh = (ending == Ending::Refused).then_some(BY_MESH);
-        let Some(before) = before.or(by_mesh) else {
+        let Some(before) = logged.verdict_or_refusal() else {
             self.logged.none += 1;
             return;
         };
@@ -196,12 +189,8 @@ impl Totals {
         if logged.policy() == Some(&config.revision) && is_rerouted(&before, &request, policy) {
             self.rerouted.push(logged, place);
         }
-        let before = Judgement {
-            decision: before.action.as_str().into(),
-            reason: before.reason.into(),
-            rule: before.rule.map(Box::from),
-        };
-        self.differences.entry((before, key(verdict))).or_default().push(logged, place);
+        let difference = (Judgement::from(before), key(verdict));
+        self.differences.entry(difference).or_default().push(logged, place);
     }
 
     /// Adds what stands behind.

@@ -8,6 +8,7 @@ use super::names::{self, Name};
 use super::prefix::Prefix;
 use super::time;
 use super::unread::Problem;
+use crate::judgement::Judgement;
 use egress_warden::host::{Authority, Host};
 use egress_warden::policy::{Action, ClusterPort, Dialled, Reads, Reason, Request};
 use egress_warden::root_id::Connections;
@@ -85,6 +86,20 @@ pub(crate) struct LoggedVerdict<'a> {
     pub(crate) reason: &'a str,
 }
 
+impl From<LoggedVerdict<'_>> for Judgement {
+    fn from(verdict: LoggedVerdict<'_>) -> Self {
+        Self {
+            decision: verdict.action.as_str().into(),
+            reason: verdict.reason.into(),
+            rule: verdict.rule.map(Box::from),
+        }
+    }
+}
+
+/// The verdict of a log that has none of the filter, and shows that the mesh refused.
+const BY_MESH: LoggedVerdict<'static> =
+    LoggedVerdict { action: Action::Deny, rule: None, reason: "refused_by_mesh" };
+
 /// The filter's line cuts values at 1,024 bytes, at a character boundary: one that is no longer than
 /// this was not cut.
 const SURELY_WHOLE: usize = 1020;
@@ -107,11 +122,15 @@ pub(super) struct Fields<'a> {
     egress_decision: Field<'a>,
     egress_rule: Field<'a>,
     egress_reason: Field<'a>,
+    egress_would: Field<'a>,
+    egress_would_rule: Field<'a>,
     egress_would_reason: Field<'a>,
     egress_policy: Field<'a>,
     egress_connection_decision: Field<'a>,
     egress_connection_rule: Field<'a>,
     egress_connection_reason: Field<'a>,
+    egress_connection_would: Field<'a>,
+    egress_connection_would_rule: Field<'a>,
     egress_connection_would_reason: Field<'a>,
     port: Field<'a>,
     /// Which HTTP it is; a connection has none.
@@ -282,21 +301,38 @@ impl<'a> Logged<'a> {
             return Some(LoggedVerdict { action, rule: None, reason: self.form.reason(action) });
         }
         let fields = &self.fields;
-        let (decision, rule, reason) = match self.is_connection() {
-            true => (
+        match self.is_connection() {
+            true => verdict(
                 &fields.egress_connection_decision,
                 &fields.egress_connection_rule,
                 &fields.egress_connection_reason,
             ),
-            false => (&fields.egress_decision, &fields.egress_rule, &fields.egress_reason),
-        };
-        let action = match decision.said()? {
-            "allow" => Action::Allow,
-            "deny" => Action::Deny,
-            _ => return None,
-        };
-        let reason = reason.said().unwrap_or("rule");
-        Some(LoggedVerdict { action, rule: rule.said(), reason })
+            false => verdict(&fields.egress_decision, &fields.egress_rule, &fields.egress_reason),
+        }
+    }
+
+    /// What would be decided, where the log says that this differs.
+    #[allow(dead_code, reason = "the command that tells it comes next")]
+    pub(crate) fn would(&self) -> Option<LoggedVerdict<'_>> {
+        let fields = &self.fields;
+        match self.is_connection() {
+            true => verdict(
+                &fields.egress_connection_would,
+                &fields.egress_connection_would_rule,
+                &fields.egress_connection_would_reason,
+            ),
+            false => verdict(
+                &fields.egress_would,
+                &fields.egress_would_rule,
+                &fields.egress_would_reason,
+            ),
+        }
+    }
+
+    /// What the log says was decided: a filter's verdict, or without one that the mesh refused.
+    pub(crate) fn verdict_or_refusal(&self) -> Option<LoggedVerdict<'_>> {
+        let by_mesh = || (self.ending() == Ending::Refused).then_some(BY_MESH);
+        self.verdict().or_else(by_mesh)
     }
 
     /// Name and hash of the policy that decided a request.
@@ -489,11 +525,15 @@ impl<'a> Fields<'a> {
             "egress_decision" => &mut self.egress_decision,
             "egress_rule" => &mut self.egress_rule,
             "egress_reason" => &mut self.egress_reason,
+            "egress_would" => &mut self.egress_would,
+            "egress_would_rule" => &mut self.egress_would_rule,
             "egress_would_reason" => &mut self.egress_would_reason,
             "egress_policy" => &mut self.egress_policy,
             "egress_connection_decision" => &mut self.egress_connection_decision,
             "egress_connection_rule" => &mut self.egress_connection_rule,
             "egress_connection_reason" => &mut self.egress_connection_reason,
+            "egress_connection_would" => &mut self.egress_connection_would,
+            "egress_connection_would_rule" => &mut self.egress_connection_would_rule,
             "egress_connection_would_reason" => &mut self.egress_connection_would_reason,
             "port" => &mut self.port,
             "protocol" => &mut self.protocol,
@@ -676,6 +716,20 @@ impl Field<'_> {
             Self::Other(kind) => kind,
         }
     }
+}
+
+/// A verdict as three keys of a record tell it.
+fn verdict<'f>(
+    decision: &'f Field<'_>,
+    rule: &'f Field<'_>,
+    reason: &'f Field<'_>,
+) -> Option<LoggedVerdict<'f>> {
+    let action = match decision.said()? {
+        "allow" => Action::Allow,
+        "deny" => Action::Deny,
+        _ => return None,
+    };
+    Some(LoggedVerdict { action, rule: rule.said(), reason: reason.said().unwrap_or("rule") })
 }
 
 /// Whether a host is an address, in any spelling.
@@ -1252,6 +1306,24 @@ mod tests {
             );
             assert_eq!(problem(line.as_bytes()), Problem::RepeatedKey, "{line}");
         }
+    }
+
+    #[test]
+    fn the_would_be_verdict_is_read_where_the_log_has_one() {
+        assert_eq!(logged(ACCESS).would(), None);
+        const WOULD: &str = r#"{"egress_would":"deny","egress_would_reason":"default","#;
+        let default = LoggedVerdict { action: Action::Deny, rule: None, reason: "default" };
+        assert_eq!(logged(&ACCESS.replacen('{', WOULD, 1)).would(), Some(default));
+        const BY_RULE: &str = r#"{"egress_would":"allow","egress_would_rule":"next","#;
+        let by_rule = LoggedVerdict { action: Action::Allow, rule: Some("next"), reason: "rule" };
+        assert_eq!(logged(&FILTER.replacen('{', BY_RULE, 1)).would(), Some(by_rule));
+        // What is said of a connection is not said of a request on it, and the reverse.
+        const OF_CONNECTION: &str = r#"{"egress_connection_would":"deny","#;
+        assert_eq!(logged(&ACCESS.replacen('{', OF_CONNECTION, 1)).would(), None);
+        let connection = ISTIOS_CONNECTION.replacen('{', OF_CONNECTION, 1);
+        let denied = LoggedVerdict { reason: "rule", ..default };
+        assert_eq!(logged(&connection).would(), Some(denied));
+        assert_eq!(logged(&ISTIOS_CONNECTION.replacen('{', WOULD, 1)).would(), None);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use egress_warden::policy::{
 };
 use egress_warden::root_id::Connections;
 use egress_warden::time::Time;
+use egress_warden::token::is_token;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -167,7 +168,7 @@ impl Sightings {
             return self.within.push(logged, place);
         }
         let host = match host {
-            Some(host) if logged.method().is_none_or(is_token) => host,
+            Some(host) if logged.method().is_none_or(|it| is_token(it.as_bytes())) => host,
             _ if logged.is_connection() && logged.authority().is_empty() => {
                 return self.nameless.push(logged, place);
             }
@@ -314,13 +315,6 @@ impl Names {
         let position = usize::try_from(number).ok();
         position.and_then(|it| self.names.get(it)).map_or("", |name| name)
     }
-}
-
-/// Whether the text is a token (RFC 9110, section 5.6.2), as a method must be.
-fn is_token(text: &str) -> bool {
-    let is_token_byte =
-        |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    !text.is_empty() && text.bytes().all(is_token_byte)
 }
 
 /// Whether a canonical host is an address.
