@@ -460,7 +460,7 @@ fn folded(byte: u8) -> u8 {
 /// A header value with placeholders.
 ///
 /// `{rule} {policy} {host} {principal} {namespace} {request_id}` stand for facts of the request;
-/// `{secret:NAME}` stands for a variable of the VM's environment; `{{` and `}}` are literal braces.
+/// `{secret:NAME}` stands for a variable of the filter's environment; `{{` and `}}` are literal braces.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Template(Vec<Part>);
 
@@ -477,7 +477,7 @@ enum Part {
     Placeholder(Placeholder),
 }
 
-/// The variables of the VM's environment: the value of one by its name, `None` where it is not set.
+/// The variables that a policy may name as secrets: the value of one by its name, `None` where it is not set.
 pub type Environment = fn(&str) -> Option<Vec<u8>>;
 
 /// A fact of the request that a value may hold.
@@ -634,7 +634,7 @@ impl fmt::Display for TemplateError {
                 write!(f, "the secret `{}`, which is no name of a variable", name.escape_debug())
             }
             Self::NoSecret(name) => {
-                write!(f, "the secret `{name}`, which the VM's environment does not have")
+                write!(f, "the secret `{name}`, which the filter's environment does not have")
             }
             Self::UnfitSecret(name) => {
                 write!(f, "the secret `{name}`, whose value cannot stand in a header")
@@ -664,7 +664,8 @@ impl TemplateError {
             }
             Self::NoSecret(_) => {
                 "set it in the plugin's VM configuration: `environment_variables`, in Istio \
-                 `vmConfig.env`"
+                 `vmConfig.env`; for the native library set it in Envoy's environment, and write its \
+                 name into the variable `EGRESS_WARDEN_SECRETS` there"
                     .to_owned()
             }
             Self::UnfitSecret(_) => format!(

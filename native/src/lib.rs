@@ -21,6 +21,7 @@ mod logger;
 mod proxy;
 mod redirect;
 mod requests;
+mod secrets;
 mod writes;
 
 abi::export!(crate::requests::Requests);

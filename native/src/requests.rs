@@ -6,6 +6,7 @@ use crate::fault::{Callback, Fault};
 use crate::logger;
 use crate::proxy::{Families, RunningProxy};
 use crate::redirect::{self, Pass, Revision};
+use crate::secrets;
 use crate::writes::{Write, Writes};
 use egress_warden::counters::OF_REQUESTS;
 use egress_warden::filter::{Filter, Judged};
@@ -62,7 +63,7 @@ impl Plugin for Requests {
         #[cfg(egress_fault)]
         fault.iter().for_each(|fault| fault.strike(Callback::Configure));
         let place = place(name)?;
-        let config = load::policy(configuration)?;
+        let config = load::policy(configuration, secrets::listed)?;
         if config.policy.reads().server_name && !abi::tells_server_name() {
             log::error!("policy refused: `sni: match` needs Envoy 1.39 or later");
             return None;

@@ -149,5 +149,5 @@ fn read_config(plugin_configuration_size: usize) -> Option<Config> {
             return None;
         }
     };
-    load::policy(&text)
+    load::policy(&text, load::variable)
 }

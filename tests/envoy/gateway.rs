@@ -649,24 +649,26 @@ async fn a_secret_is_added_for_its_rule_and_shows_nowhere(testbed: &Testbed) -> 
 }
 
 async fn a_secret_that_cannot_be_added_is_refused_and_not_told(testbed: &Testbed) -> Result<()> {
-    for (environment, said) in [
-        (json!({}), "which the VM's environment does not have"),
+    let absent = "which the filter's environment does not have";
+    for (name, environment, said) in [
+        ("TOKEN", json!({}), absent),
+        ("TOKEN", json!({"host_env_keys": ["NO_SUCH_VARIABLE"]}), absent),
+        // Envoy has it, and nobody gave it to the filter.
+        ("CARGO_PKG_NAME", json!({}), absent),
+        ("TOKEN", json!({"key_values": {"TOKEN": ""}}), "whose value cannot stand in a header"),
         (
-            json!({"host_env_keys": ["NO_SUCH_VARIABLE"]}),
-            "which the VM's environment does not have",
-        ),
-        (json!({"key_values": {"TOKEN": ""}}), "whose value cannot stand in a header"),
-        (
+            "TOKEN",
             json!({"key_values": {"TOKEN": format!("{SECRET}\r\nx-forged: 1")}}),
             "whose value cannot stand in a header",
         ),
         (
+            "TOKEN",
             json!({"key_values": {"TOKEN": format!("{SECRET}\n")}}),
             "whose value cannot stand in a header",
         ),
     ] {
-        let lines = testbed.refusal(gateway_with_secret("TOKEN", environment)?).await?.join("\n");
-        assert!(lines.contains(&format!("the secret `TOKEN`, {said}")), "{lines}");
+        let lines = testbed.refusal(gateway_with_secret(name, environment)?).await?.join("\n");
+        assert!(lines.contains(&format!("the secret `{name}`, {said}")), "{lines}");
         assert!(!lines.contains(SECRET), "{lines}");
     }
     Ok(())

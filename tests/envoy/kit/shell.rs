@@ -38,11 +38,15 @@ impl Shell {
 
     /// The same of any part of a configuration; the variables that the filter's environment has to have.
     pub fn apply_to(self, configuration: &mut Value) -> Vec<(String, String)> {
-        let mut variables = Vec::new();
+        let mut secrets = Secrets::default();
         if self == Self::Native {
-            make_native(configuration, &mut variables);
+            make_native(configuration, &mut secrets);
         }
-        variables
+        let Secrets { mut set, listed } = secrets;
+        if !listed.is_empty() {
+            set.push(("EGRESS_WARDEN_SECRETS".to_owned(), listed.join(", ")));
+        }
+        set
     }
 
     /// A counter's name as the module's would be.
@@ -79,22 +83,34 @@ fn without_labels(name: &str) -> String {
     name.to_owned()
 }
 
+/// What a VM's environment has.
+#[derive(Debug, Default)]
+struct Secrets {
+    /// Variables with their values.
+    set: Vec<(String, String)>,
+    /// The names of all, also of those that come from Envoy's environment.
+    listed: Vec<String>,
+}
+
 /// Puts the library in the place of each module; the variables of the VM's environment become the process's.
-fn make_native(value: &mut Value, variables: &mut Vec<(String, String)>) {
+fn make_native(value: &mut Value, secrets: &mut Secrets) {
     const MODULE: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
     match value {
         Value::Object(fields) if fields.get("@type").is_some_and(|it| it == MODULE) => {
             let config = &value["config"];
-            let set = config["vm_config"]["environment_variables"]["key_values"].as_object();
+            let variables = &config["vm_config"]["environment_variables"];
             let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-            variables
-                .extend(set.into_iter().flatten().map(|(name, value)| (name.clone(), text(value))));
+            for (name, value) in variables["key_values"].as_object().into_iter().flatten() {
+                secrets.set.push((name.clone(), text(value)));
+                secrets.listed.push(name.clone());
+            }
+            secrets.listed.extend(variables["host_env_keys"].as_array().into_iter().flatten().map(text));
             *value = filter(&config["name"], &config["configuration"]);
         }
         Value::Object(fields) => {
-            fields.values_mut().for_each(|field| make_native(field, variables));
+            fields.values_mut().for_each(|field| make_native(field, secrets));
         }
-        Value::Array(items) => items.iter_mut().for_each(|item| make_native(item, variables)),
+        Value::Array(items) => items.iter_mut().for_each(|item| make_native(item, secrets)),
         _ => {}
     }
 }
