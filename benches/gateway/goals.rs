@@ -75,6 +75,25 @@ pub(crate) fn all(report: &Report) -> Vec<Goal> {
             2.5,
             report.added_by_start("warden-10000", "empty"),
         ),
+        ratio("dynamic module / native trio, 10,000 hosts", 1.0, "module-10000", "native-10000"),
+        goal(
+            "CPU added by the dynamic module / CPU added by an empty Wasm filter",
+            Unit::Times,
+            1.0,
+            report.added_by_start("module-10000", "empty"),
+        ),
+        ratio(
+            "dynamic module / AuthorizationPolicy lists, 100 hosts",
+            1.0,
+            "module-10000",
+            "lists-100",
+        ),
+        ratio(
+            "dynamic module / AuthorizationPolicy lists, 10,000 hosts",
+            0.13,
+            "module-10000",
+            "lists-10000",
+        ),
         ratio("whole job / AuthorizationPolicy lists, 100 hosts", 1.0, "warden-100", "lists-100"),
         ratio(
             "whole job / AuthorizationPolicy lists, 10,000 hosts",
@@ -89,6 +108,7 @@ pub(crate) fn all(report: &Report) -> Vec<Goal> {
             "lists-10000-last",
         ),
         ratio("100,000 hosts / 1 host", 1.05, "warden-100000", "warden-1"),
+        ratio("dynamic module, 100,000 hosts / 1 host", 1.05, "module-100000", "module-1"),
         ratio(
             "10,000 rules on one host that differ by caller / one such rule",
             1.05,

@@ -98,6 +98,7 @@ pub(crate) fn all() -> Vec<Setup> {
     let hosts = |count| policy::hosts(LISTED, count);
     let by_caller = |count| policy::rules_by_caller(&policy::host(LISTED, 0), count);
     let warden = |key, title, count| Setup::new(key, title, Way::Warden(hosts(count)), count);
+    let module = |key, title, count| Setup::new(key, title, Way::NativeWarden(hosts(count)), count);
     let guarded = Setup::new(
         "guarded",
         "egress-warden, 10,000 hosts, with the guard",
@@ -174,12 +175,7 @@ pub(crate) fn all() -> Vec<Setup> {
         Setup::new("empty", "an empty Wasm filter", Way::EmptyFilter, 10_000),
         native("native-10000", "native trio, 10,000 hosts", 10_000),
         warden("warden-10000", "egress-warden, 10,000 hosts, three stamps", 10_000),
-        Setup::new(
-            "module-10000",
-            "egress-warden as a dynamic module, 10,000 hosts, three stamps",
-            Way::NativeWarden(hosts(10_000)),
-            10_000,
-        ),
+        module("module-10000", "egress-warden as a dynamic module, 10,000 hosts", 10_000),
         one_stamp,
         no_stamp,
         guarded,
@@ -190,6 +186,8 @@ pub(crate) fn all() -> Vec<Setup> {
         warden("warden-1", "egress-warden, 1 host", 1),
         warden("warden-1000", "egress-warden, 1,000 hosts", 1_000),
         warden("warden-100", "egress-warden, 100 hosts", 100),
+        module("module-100000", "egress-warden as a dynamic module, 100,000 hosts", 100_000),
+        module("module-1", "egress-warden as a dynamic module, 1 host", 1),
         lists("lists-100", "AuthorizationPolicy lists, 100 hosts", 100),
         Setup { asked: (LAST_OF_100, 1), ..short_lists_last },
         lists_trio,

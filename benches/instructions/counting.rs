@@ -48,6 +48,8 @@ impl Schedule {
             ("warden-1", 0),
             ("warden-100", 0),
             ("warden-100000", 0),
+            ("module-1", 0),
+            ("module-100000", 0),
             ("lists-100", 0),
             ("lists-100-last", 0),
             ("lists-10000", 0),

@@ -104,7 +104,9 @@ fn make_native(value: &mut Value, secrets: &mut Secrets) {
                 secrets.set.push((name.clone(), text(value)));
                 secrets.listed.push(name.clone());
             }
-            secrets.listed.extend(variables["host_env_keys"].as_array().into_iter().flatten().map(text));
+            secrets
+                .listed
+                .extend(variables["host_env_keys"].as_array().into_iter().flatten().map(text));
             *value = filter(&config["name"], &config["configuration"]);
         }
         Value::Object(fields) => {

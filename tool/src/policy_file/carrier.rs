@@ -6,13 +6,21 @@ use crate::document::{Document, Node, TextError, Value};
 use crate::finding::{Finding, Message as _};
 use egress_warden::root_id::Connections;
 use std::collections::HashSet;
+use std::ops::Range;
 
 /// Where a policy is.
 #[derive(Clone, Debug)]
 pub(super) struct Place {
     object: Position,
-    /// Keys from the manifest to the policy; none where the policy stands by itself.
-    keys: &'static [&'static str],
+    /// From the manifest to the policy; none where the policy stands by itself.
+    steps: Vec<Step>,
+}
+
+/// From a node to one that it holds.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Key(&'static str),
+    Item(usize),
 }
 
 /// Where an object is that kubectl would take for one.
@@ -46,34 +54,39 @@ impl Contents {
         let (mut policies, mut others) = (Vec::new(), Vec::new());
         let mut owners = Vec::new();
         for (position, object) in objects {
-            let keys = keys(object).unwrap_or_default();
-            let policy = keys.iter().try_fold(object, |node, key| node.get(key));
-            let is_policy = foreign::of(object).is_none()
-                && (is_alone || policy.is_some_and(looks_like_policy));
-            let owner = is_policy.then_some(policies.len());
+            let first = policies.len();
+            if foreign::of(object).is_none() {
+                let ways = ways(object).unwrap_or_else(|| vec![Way::default()]);
+                let is_one = |way: &Way| {
+                    let policy = follow(object, &way.steps);
+                    is_alone || way.is_to_filter || policy.is_some_and(looks_like_policy)
+                };
+                let places = ways.into_iter().filter(is_one);
+                policies
+                    .extend(places.map(|it| Place { object: position.clone(), steps: it.steps }));
+            }
+            if policies.len() == first {
+                others.push(foreign::told(object));
+            }
             owners.push(Owner {
                 path: position.path(),
                 root: position.root,
                 object,
-                policy: owner,
+                policies: first..policies.len(),
             });
-            match is_policy {
-                true => policies.push(Place { object: position, keys }),
-                false => others.push(foreign::told(object)),
-            }
         }
         let (errors, around) = distribute(document, errors, &owners, policies.len());
         Self { policies, errors, around, others }
     }
 }
 
-/// An object, and which of the policies it carries.
+/// An object, and which policies it carries.
 struct Owner<'d> {
     /// JSONPath in its document.
     path: String,
     root: usize,
     object: &'d Node,
-    policy: Option<usize>,
+    policies: Range<usize>,
 }
 
 /// Parts the errors of a text: for each policy those that are its own, and those elsewhere that may hide a
@@ -86,12 +99,14 @@ fn distribute(
 ) -> (Vec<Vec<Finding<TextError>>>, Vec<Finding<TextError>>) {
     let (mut of_each, mut around) = (vec![Vec::new(); count], Vec::new());
     for error in errors {
-        let own = match owner_of(document, owners, error) {
-            Some(Owner { policy: Some(policy), .. }) => of_each.get_mut(*policy),
-            Some(other) if !may_hide(other, error) => continue,
-            _ => None,
-        };
-        own.unwrap_or(&mut around).push(error.clone());
+        match owner_of(document, owners, error) {
+            Some(owner) if !owner.policies.is_empty() => {
+                let own = of_each.get_mut(owner.policies.clone()).into_iter().flatten();
+                own.for_each(|errors| errors.push(error.clone()));
+            }
+            Some(other) if !may_hide(other, error) => {}
+            _ => around.push(error.clone()),
+        }
     }
     (of_each, around)
 }
@@ -133,7 +148,7 @@ fn may_hide(other: &Owner<'_>, error: &Finding<TextError>) -> bool {
         | TextError::BlockAtEnd
         | TextError::BlockBeforeSeparator => false,
         TextError::AnchorName | TextError::DuplicateAnchor(_) => true,
-        _ => is_at_top() || way(other.object).is_some(),
+        _ => is_at_top() || may_carry(other.object),
     }
 }
 
@@ -171,18 +186,21 @@ impl Place {
 
     /// The policy itself.
     pub(super) fn policy<'d>(&self, document: &'d Document) -> Option<&'d Node> {
-        self.keys.iter().try_fold(self.carrier(document)?, |node, key| node.get(key))
+        follow(self.carrier(document)?, &self.steps)
     }
 
     /// JSONPath of the policy in its document.
     pub(super) fn path(&self) -> String {
-        let keys = self.keys.iter().map(|key| format!(".{key}"));
-        format!("{}{}", self.object.path(), keys.collect::<String>())
+        let steps = self.steps.iter().map(|step| match step {
+            Step::Key(key) => format!(".{key}"),
+            Step::Item(item) => format!("[{item}]"),
+        });
+        format!("{}{}", self.object.path(), steps.collect::<String>())
     }
 
     /// Whether a manifest carries the policy.
     pub(super) fn is_in_manifest(&self) -> bool {
-        !self.keys.is_empty()
+        !self.steps.is_empty()
     }
 
     /// What a manifest that puts the filter before connections has it judge.
@@ -207,8 +225,8 @@ impl Place {
 
     /// What of a manifest loads the filter.
     fn plugin<'d>(&self, document: &'d Document) -> Option<&'d Node> {
-        let (_, way) = self.keys.split_last()?;
-        way.iter().try_fold(self.carrier(document)?, |node, key| node.get(key))
+        let (_, way) = self.steps.split_last()?;
+        follow(self.carrier(document)?, way)
     }
 }
 
@@ -242,24 +260,72 @@ fn collect<'d>(position: Position, node: &'d Node, found: &mut Vec<(Position, &'
 /// carries a policy may have none beside it.
 fn items(node: &Node) -> Option<&[Node]> {
     let items =
-        node.get("items").filter(|_| node.get("policy").is_none() && keys(node).is_none())?;
+        node.get("items").filter(|_| node.get("policy").is_none() && ways(node).is_none())?;
     node.get("kind")?.text()?;
     Some(items.items()).filter(|items| !items.is_empty())
 }
 
-/// Keys from a manifest that may load the filter to the policy in it.
-fn way(object: &Node) -> Option<&'static [&'static str]> {
-    match object.get("kind")?.text()? {
-        "WasmPlugin" => Some(&["spec", "pluginConfig"]),
-        "TrafficExtension" => Some(&["spec", "wasm", "pluginConfig"]),
-        _ => None,
-    }
+/// From a manifest to what it gives to a filter.
+#[derive(Debug, Default)]
+pub(super) struct Way {
+    steps: Vec<Step>,
+    /// Whether that filter is this one, whatever it is given. Of plugins it is not known.
+    is_to_filter: bool,
 }
 
-/// The same, where the manifest gives its plugin something.
-pub(super) fn keys(object: &Node) -> Option<&'static [&'static str]> {
-    let keys = way(object)?;
-    keys.iter().try_fold(object, |node, key| node.get(key)).map(|_| keys)
+/// The ways of a manifest that may load the filter, as far as it gives its plugin something; `None` where
+/// there is none.
+pub(super) fn ways(object: &Node) -> Option<Vec<Way>> {
+    use Step::{Item, Key};
+    let ways: Vec<_> = match object.get("kind")?.text()? {
+        "WasmPlugin" => vec![(vec![Key("spec"), Key("pluginConfig")], false)],
+        "TrafficExtension" => vec![(vec![Key("spec"), Key("wasm"), Key("pluginConfig")], false)],
+        // The native library, in Istio.
+        "EnvoyFilter" => {
+            let way = |patch| {
+                let filter = [Key("patch"), Key("value"), Key("typed_config")];
+                let filter =
+                    [&[Key("spec"), Key("configPatches"), Item(patch)], &filter[..]].concat();
+                let is_ours = is_library(follow(object, &filter)?.get("filter_name"));
+                is_ours
+                    .then(|| ([&filter[..], &[Key("filter_config"), Key("value")]].concat(), true))
+            };
+            let patches = follow(object, &[Key("spec"), Key("configPatches")])?;
+            (0..patches.items().len()).filter_map(way).collect()
+        }
+        // The same, in Envoy Gateway.
+        "EnvoyExtensionPolicy" => {
+            let way = |module| {
+                let filter = [Key("spec"), Key("dynamicModule"), Item(module)];
+                let is_ours = is_library(follow(object, &filter)?.get("filterName"));
+                is_ours.then(|| ([&filter[..], &[Key("config")]].concat(), true))
+            };
+            let modules = follow(object, &[Key("spec"), Key("dynamicModule")])?;
+            (0..modules.items().len()).filter_map(way).collect()
+        }
+        _ => Vec::new(),
+    };
+    let there = ways.into_iter().filter(|(steps, _)| follow(object, steps).is_some());
+    let there: Vec<_> = there.map(|(steps, is_to_filter)| Way { steps, is_to_filter }).collect();
+    Some(there).filter(|it| !it.is_empty())
+}
+
+/// Whether a dynamic module's filter is this one: the library refuses any other name.
+fn is_library(name: Option<&Node>) -> bool {
+    matches!(name.and_then(Node::text), Some("egress-warden" | "egress-warden:waypoint"))
+}
+
+/// Whether an object is of a kind that can load the filter.
+fn may_carry(object: &Node) -> bool {
+    let kind = object.get("kind").and_then(Node::text);
+    matches!(kind, Some("WasmPlugin" | "TrafficExtension" | "EnvoyFilter" | "EnvoyExtensionPolicy"))
+}
+
+fn follow<'d>(from: &'d Node, steps: &[Step]) -> Option<&'d Node> {
+    steps.iter().try_fold(from, |node, step| match step {
+        Step::Key(key) => node.get(key),
+        Step::Item(item) => node.items().get(*item),
+    })
 }
 
 /// Whether an object beside others is meant as a policy: other plugins are given other things.

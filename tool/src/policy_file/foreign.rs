@@ -44,7 +44,7 @@ const OTHER_LANGUAGES: [&str; 14] = [
 /// What an object is that carries no policy; nothing where it may be one.
 pub(super) fn of(object: &Node) -> Option<Foreign> {
     let has = |key| object.get(key).is_some();
-    if has("policy") || carrier::keys(object).is_some() {
+    if has("policy") || carrier::ways(object).is_some() {
         return None;
     }
     if has("static_resources") || has("dynamic_resources") {

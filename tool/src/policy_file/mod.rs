@@ -1,8 +1,8 @@
 //! A policy in a file: YAML or JSON in, the one reader's answer out, with places in the file.
 //!
 //! The tree of the text is what [`egress_warden::config::read_tree`] reads, as it does in the proxy: so an
-//! error has its place in the file, down to line and column. A manifest of Istio that carries a policy
-//! (WasmPlugin, TrafficExtension) stands for that policy. A text may hold more than that: [`Policies`]
+//! error has its place in the file, down to line and column. A manifest that carries a policy
+//! (WasmPlugin, TrafficExtension, EnvoyFilter, EnvoyExtensionPolicy) stands for that policy. A text may hold more than that: [`Policies`]
 //! finds the policies in it.
 
 mod advice;

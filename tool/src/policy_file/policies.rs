@@ -205,6 +205,19 @@ mod tests {
     const PLUGIN: &str = "kind: WasmPlugin\nmetadata: {namespace: a, name: b}\nspec: {pluginConfig: \
                           {policy: two, default: deny}}\n";
 
+    const OF_LIBRARY: (&str, &str) = ("egress-warden", "{value: {policy: four, default: deny}}");
+
+    /// An EnvoyFilter with filters of these names that are given this.
+    fn envoy_filter(filters: &[(&str, &str)]) -> String {
+        let patches = filters.iter().map(|(name, given)| {
+            let filter = format!("{{filter_name: {name}, filter_config: {given}}}");
+            format!("{{patch: {{value: {{typed_config: {filter}}}}}}}")
+        });
+        let patches: Vec<_> = patches.collect();
+        let spec = format!("spec: {{configPatches: [{}]}}", patches.join(", "));
+        format!("apiVersion: a/v1\nkind: EnvoyFilter\nmetadata: {{name: e}}\n{spec}\n")
+    }
+
     #[test]
     fn the_policies_of_a_text_are_found_wherever_they_stand() {
         let one = || ("policy one".to_owned(), true);
@@ -224,6 +237,21 @@ mod tests {
             (in_list.clone(), vec![two()]),
             (format!("{POLICY}---\n{}", list(&[&in_list, other])), vec![one(), two()]),
             (format!("---\n{extension}...\n---\n"), vec![("TrafficExtension d".to_owned(), true)]),
+            // The native library's, as often as it is loaded; other filters are passed over.
+            (
+                envoy_filter(&[("other", "{value: {}}"), OF_LIBRARY, OF_LIBRARY]),
+                vec![("EnvoyFilter e".to_owned(), true), ("EnvoyFilter e".to_owned(), true)],
+            ),
+            (
+                format!("{POLICY}---\n{}", envoy_filter(&[("egress-warden", "{value: '{}'}")])),
+                vec![one(), ("EnvoyFilter e".to_owned(), false)],
+            ),
+            (
+                "kind: EnvoyExtensionPolicy\nmetadata: {name: f}\nspec: {dynamicModule: [{filterName: \
+                 other, config: {}}, {filterName: 'egress-warden:waypoint', config: {policy: four, default: deny}}]}"
+                    .to_owned(),
+                vec![("EnvoyExtensionPolicy f".to_owned(), true)],
+            ),
             // What is meant as a policy is told of its errors.
             ("polcy: one\n".to_owned(), vec![("a policy without a name".to_owned(), false)]),
             (
