@@ -35,7 +35,8 @@ const WASM: [&str; 8] =
     ["fault", "hostcalls", "counters", "proxy", "logger", "http", "tcp", "root"];
 
 /// Those of the native library, the lowest first.
-const NATIVE: [&str; 7] = ["abi", "fault", "logger", "writes", "redirect", "proxy", "requests"];
+const NATIVE: [&str; 8] =
+    ["abi", "fault", "logger", "secrets", "writes", "redirect", "proxy", "requests"];
 
 /// The modules of a host, the lowest first.
 const HOST: [&str; 7] =
