@@ -3,7 +3,7 @@
 use crate::console::{BAD, Console, FRAME, Format, NAME, counted, styled};
 use crate::failure::{Failure, Outcome};
 use crate::judgement::Judgement;
-use crate::logs::{self, Choice, Ending, Group, Logged, LoggedVerdict, Place, Requests, Tally};
+use crate::logs::{self, Choice, Comparison, Group, Logged, LoggedVerdict, Place, Requests, Tally};
 use crate::policy_file::{PolicyFile, Which};
 use egress_warden::config::Config;
 use egress_warden::policy::{
@@ -108,7 +108,7 @@ pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Outcome, Failure
         Format::Json => console.json(&answer)?,
         Format::Text => answer.write(console)?,
     }
-    let is_as_logged = answer.logged.other_decision == 0 && answer.undated.requests == 0;
+    let is_as_logged = answer.logged.compared.other_decision == 0 && answer.undated.requests == 0;
     Ok(tally.outcome(if is_as_logged { Outcome::Yes } else { Outcome::No }))
 }
 
@@ -122,6 +122,8 @@ struct Totals {
     would: HashMap<Key, Group>,
     logged: Comparison,
     differences: HashMap<(Judgement, Key), Group>,
+    /// Differences of kinds beyond the first 10,000.
+    unlisted: u64,
     /// Those that went, or would have gone, to another port than the one that was judged.
     rerouted: Group,
     /// Those that have no time, which their decision depends on.
@@ -130,25 +132,6 @@ struct Totals {
 
 /// A verdict as a key.
 type Key = (Action, Reason, Option<usize>);
-
-/// How the verdicts of the log compare.
-#[derive(Debug, Default, Serialize)]
-struct Comparison {
-    /// Same decision, reason and rule.
-    same: u64,
-    /// Same decision, by another rule or for another reason.
-    other_reason: u64,
-    /// Allow for deny, or deny for allow.
-    other_decision: u64,
-    /// The log has no verdict.
-    none: u64,
-    /// The mesh refused it, and not by the filter's verdict. These count above, too.
-    refused_otherwise: u64,
-    /// It failed on its way to an upstream. These count above, too.
-    failed: u64,
-    /// Differences of kinds beyond the first 10,000.
-    unlisted: u64,
-}
 
 impl Totals {
     fn judge(
@@ -168,24 +151,7 @@ impl Totals {
         if let Some(would) = decision.would {
             self.would.entry(key(would)).or_default().push(logged, place);
         }
-        let is_denied = logged.verdict().is_some_and(|it| it.action == Action::Deny);
-        match logged.ending() {
-            Ending::Refused if !is_denied => self.logged.refused_otherwise += 1,
-            Ending::Failed => self.logged.failed += 1,
-            _ => {}
-        }
-        let Some(before) = logged.verdict_or_refusal() else {
-            self.logged.none += 1;
-            return;
-        };
-        if is_same(&before, verdict, policy) {
-            self.logged.same += 1;
-            return;
-        }
-        match before.action == verdict.action {
-            true => self.logged.other_reason += 1,
-            false => self.logged.other_decision += 1,
-        }
+        let Some(before) = self.logged.count(logged, (policy, verdict), 1) else { return };
         if logged.policy() == Some(&config.revision) && is_rerouted(&before, &request, policy) {
             self.rerouted.push(logged, place);
         }
@@ -201,19 +167,14 @@ impl Totals {
         for (key, group) in behind.would {
             self.would.entry(key).or_default().add(group);
         }
-        self.logged.same += behind.logged.same;
-        self.logged.other_reason += behind.logged.other_reason;
-        self.logged.other_decision += behind.logged.other_decision;
-        self.logged.none += behind.logged.none;
-        self.logged.refused_otherwise += behind.logged.refused_otherwise;
-        self.logged.failed += behind.logged.failed;
+        self.logged.add(&behind.logged);
         self.rerouted.add(behind.rerouted);
         self.undated.add(behind.undated);
         for (key, group) in behind.differences {
             if self.differences.len() < MAX_DIFFERENCES || self.differences.contains_key(&key) {
                 self.differences.entry(key).or_default().add(group);
             } else {
-                self.logged.unlisted += group.requests;
+                self.unlisted += group.requests;
             }
         }
     }
@@ -221,13 +182,6 @@ impl Totals {
 
 fn key(verdict: Verdict) -> Key {
     (verdict.action, verdict.reason, verdict.rule)
-}
-
-fn is_same(before: &LoggedVerdict<'_>, verdict: Verdict, policy: &Policy) -> bool {
-    let rule = verdict.rule.and_then(|rule| policy.rules().get(rule)).map(|rule| &*rule.id);
-    before.action == verdict.action
-        && before.reason == verdict.reason.as_str()
-        && before.rule == rule
 }
 
 /// Whether the rule that allowed a request matches everything but its port, or at a waypoint but the host
@@ -263,7 +217,7 @@ struct Answer<'a> {
     verdicts: Vec<Row<'a>>,
     /// Would-be verdicts, where they differ.
     would: Vec<Row<'a>>,
-    logged: &'a Comparison,
+    logged: OfLog<'a>,
     /// Where a verdict is not the log's: other decisions first, then most frequent first.
     differences: Vec<Difference<'a>>,
     /// Requests whose port in the log is not the one that was judged.
@@ -280,6 +234,14 @@ struct Row<'a> {
     judgement: Judgement,
     requests: u64,
     examples: Vec<logs::Shown<'a>>,
+}
+
+/// How the verdicts of the log compare.
+#[derive(Debug, Serialize)]
+struct OfLog<'a> {
+    #[serde(flatten)]
+    compared: &'a Comparison,
+    unlisted: u64,
 }
 
 /// Requests of one verdict in the log and another now.
@@ -339,7 +301,7 @@ impl<'a> Answer<'a> {
             allowed: of(Action::Allow),
             denied: of(Action::Deny),
             would: rows(&totals.would),
-            logged: &totals.logged,
+            logged: OfLog { compared: &totals.logged, unlisted: totals.unlisted },
             differences,
             rerouted: totals.rerouted.answer(tally),
             undated: totals.undated.answer(tally),
@@ -375,15 +337,9 @@ impl<'a> Answer<'a> {
             )?;
             write_rows(console, &self.would)?;
         }
-        let Comparison {
-            same,
-            other_reason,
-            other_decision,
-            none,
-            refused_otherwise,
-            failed,
-            unlisted,
-        } = *self.logged;
+        let OfLog { compared, unlisted } = self.logged;
+        let Comparison { same, other_reason, other_decision, none, refused_otherwise, failed } =
+            *compared;
         console.line(format_args!(
             "\nThe log's own verdicts: {same} the same, {other_reason} for another reason, \
              {other_decision} another decision, {none} not in the log"

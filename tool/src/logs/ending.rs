@@ -4,9 +4,11 @@
 //! some of them. What no sign shows to have been passed on is no evidence that it may pass.
 
 use super::line::Field;
+use serde::{Deserialize, Serialize};
 
 /// How it ended, as far as the line says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Ending {
     /// An upstream got it, whatever it answered.
     PassedOn,

@@ -13,13 +13,15 @@ use egress_warden::host::{Authority, Host};
 use egress_warden::policy::{Action, ClusterPort, Dialled, Reads, Reason, Request};
 use egress_warden::root_id::Connections;
 use egress_warden::time::Time;
-use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize};
 use serde_json::Number;
 use std::borrow::Cow;
 use std::fmt;
 
 /// Which kind of record a line is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Form {
     /// Envoy's JSON access log.
     AccessLog,
@@ -48,7 +50,7 @@ impl Form {
     }
 
     /// Whether it tells what another proxy, or a network, decided.
-    pub(super) fn is_of_others(self) -> bool {
+    pub(crate) fn is_of_others(self) -> bool {
         matches!(self, Self::Smokescreen | Self::Squid | Self::Hubble)
     }
 
@@ -69,12 +71,16 @@ impl Form {
 /// A request or a connection that a log tells of.
 #[derive(Debug)]
 pub(crate) struct Logged<'a> {
-    prefix: Prefix,
-    form: Form,
-    fields: Fields<'a>,
-    time: Option<Time>,
-    /// What others say that they decided, and what became of it.
-    decided: Option<(Option<Action>, Ending)>,
+    pub(super) prefix: Prefix,
+    pub(super) form: Form,
+    pub(super) fields: Fields<'a>,
+    /// Whether it is a connection.
+    pub(super) is_connection: bool,
+    pub(super) time: Option<Time>,
+    /// What others say that they decided.
+    pub(super) decided: Option<Action>,
+    /// What became of it, where that is said and not to be told from the fields.
+    pub(super) ending: Option<Ending>,
 }
 
 /// What the log says was decided.
@@ -100,6 +106,13 @@ impl From<LoggedVerdict<'_>> for Judgement {
 const BY_MESH: LoggedVerdict<'static> =
     LoggedVerdict { action: Action::Deny, rule: None, reason: "refused_by_mesh" };
 
+/// The fields in which a filter tells of one verdict.
+pub(super) struct VerdictFields<'l, 'a> {
+    pub(super) decision: &'l Field<'a>,
+    pub(super) rule: &'l Field<'a>,
+    pub(super) reason: &'l Field<'a>,
+}
+
 /// The filter's line cuts values at 1,024 bytes, at a character boundary: one that is no longer than
 /// this was not cut.
 const SURELY_WHOLE: usize = 1020;
@@ -107,55 +120,55 @@ const SURELY_WHOLE: usize = 1020;
 /// The fields that a verdict depends on, and those that tell of one.
 #[derive(Debug, Default)]
 pub(super) struct Fields<'a> {
-    authority: Field<'a>,
+    pub(super) authority: Field<'a>,
     /// The other host that was dialled at a waypoint, in the filter's line.
-    dialled_host: Field<'a>,
-    method: Field<'a>,
-    path: Field<'a>,
-    start_time: Field<'a>,
+    pub(super) dialled_host: Field<'a>,
+    pub(super) method: Field<'a>,
+    pub(super) path: Field<'a>,
+    pub(super) start_time: Field<'a>,
     /// `@timestamp`, as collectors call the time.
-    collected_at: Field<'a>,
-    timestamp: Field<'a>,
-    upstream_cluster: Field<'a>,
-    requested_server_name: Field<'a>,
-    source_principal: Field<'a>,
-    egress_decision: Field<'a>,
-    egress_rule: Field<'a>,
-    egress_reason: Field<'a>,
-    egress_would: Field<'a>,
-    egress_would_rule: Field<'a>,
-    egress_would_reason: Field<'a>,
-    egress_policy: Field<'a>,
-    egress_connection_decision: Field<'a>,
-    egress_connection_rule: Field<'a>,
-    egress_connection_reason: Field<'a>,
-    egress_connection_would: Field<'a>,
-    egress_connection_would_rule: Field<'a>,
-    egress_connection_would_reason: Field<'a>,
-    port: Field<'a>,
+    pub(super) collected_at: Field<'a>,
+    pub(super) timestamp: Field<'a>,
+    pub(super) upstream_cluster: Field<'a>,
+    pub(super) requested_server_name: Field<'a>,
+    pub(super) source_principal: Field<'a>,
+    pub(super) egress_decision: Field<'a>,
+    pub(super) egress_rule: Field<'a>,
+    pub(super) egress_reason: Field<'a>,
+    pub(super) egress_would: Field<'a>,
+    pub(super) egress_would_rule: Field<'a>,
+    pub(super) egress_would_reason: Field<'a>,
+    pub(super) egress_policy: Field<'a>,
+    pub(super) egress_connection_decision: Field<'a>,
+    pub(super) egress_connection_rule: Field<'a>,
+    pub(super) egress_connection_reason: Field<'a>,
+    pub(super) egress_connection_would: Field<'a>,
+    pub(super) egress_connection_would_rule: Field<'a>,
+    pub(super) egress_connection_would_reason: Field<'a>,
+    pub(super) port: Field<'a>,
     /// Which HTTP it is; a connection has none.
-    protocol: Field<'a>,
+    pub(super) protocol: Field<'a>,
     /// The HTTP status, as only access logs tell it; 0 where there is no answer.
-    response_code: Field<'a>,
+    pub(super) response_code: Field<'a>,
     /// How it ended, as only access logs tell it.
-    response_flags: Field<'a>,
-    response_code_details: Field<'a>,
-    connection_termination_details: Field<'a>,
-    upstream_host: Field<'a>,
+    pub(super) response_flags: Field<'a>,
+    pub(super) response_code_details: Field<'a>,
+    pub(super) connection_termination_details: Field<'a>,
+    pub(super) upstream_host: Field<'a>,
     /// What the guard said, in the shipped log.
-    guard: Field<'a>,
-    bytes_received: Field<'a>,
-    bytes_sent: Field<'a>,
+    pub(super) guard: Field<'a>,
+    pub(super) bytes_received: Field<'a>,
+    pub(super) bytes_sent: Field<'a>,
     /// How grave it is: of a program's own message.
-    level: Field<'a>,
+    pub(super) level: Field<'a>,
     /// Which part of Istio's proxy says so.
-    scope: Field<'a>,
+    pub(super) scope: Field<'a>,
     /// What may hold the record, where this object is an envelope.
-    inner: Vec<Inner<'a>>,
+    pub(super) inner: Vec<Inner<'a>>,
     /// Whether a key holds a list of records.
-    has_list: bool,
+    pub(super) has_list: bool,
     /// Whether a key stands twice, at any depth. Neither Envoy nor the filter writes such an object.
-    has_repeated_key: bool,
+    pub(super) has_repeated_key: bool,
 }
 
 /// What an envelope holds.
@@ -204,6 +217,7 @@ impl<'a> Logged<'a> {
             port: port.map_or(Field::Unsaid, |port| Field::Number(port.into())),
             ..Fields::default()
         };
+        let is_connection = matches!(asked, Asked::Connection { .. });
         match asked {
             Asked::Request { method, authority, path } => {
                 fields.method = Field::Text(method);
@@ -217,7 +231,7 @@ impl<'a> Logged<'a> {
             }
             Asked::Connection { host } => fields.requested_server_name = Field::Text(host),
         }
-        Self { prefix, form, fields, time, decided: Some((action, ending)) }
+        Self { prefix, form, fields, is_connection, time, decided: action, ending: Some(ending) }
     }
 
     /// The same at the time when a collector got it, where the line has none itself.
@@ -227,8 +241,9 @@ impl<'a> Logged<'a> {
     }
 
     fn new(prefix: Prefix, form: Form, fields: Fields<'a>) -> Result<Self, Problem> {
-        let time = fields.time();
-        let logged = Self { prefix, form, fields, time, decided: None };
+        let (is_connection, time) = (fields.is_connection(form), fields.time());
+        let logged =
+            Self { prefix, form, fields, is_connection, time, decided: None, ending: None };
         logged.misfit().map_or(Ok(logged), Err)
     }
 
@@ -241,15 +256,9 @@ impl<'a> Logged<'a> {
         self.form
     }
 
-    /// Whether the line tells of a connection that was not terminated: of it neither method nor host
-    /// are known, nor which HTTP it would be. The filter's own line says so by its keys.
+    /// Whether the line tells of a connection that was not terminated.
     pub(crate) fn is_connection(&self) -> bool {
-        let Fields { authority, method, protocol, .. } = &self.fields;
-        if self.form == Form::Filter {
-            return self.fields.egress_connection_decision.has_value();
-        }
-        ![authority, method, protocol].into_iter().any(Field::has_value)
-            && self.fields.response_code.number::<u64>().unwrap_or_default() == 0
+        self.is_connection
     }
 
     /// `:authority`, as sent, or the server name of a connection; empty where there was none.
@@ -296,43 +305,56 @@ impl<'a> Logged<'a> {
     /// What was decided, where a filter did. A request's line may also have what was decided of the
     /// connection that it came on: that is not about the request.
     pub(crate) fn verdict(&self) -> Option<LoggedVerdict<'_>> {
-        if let Some((action, _)) = self.decided {
-            let action = action?;
+        if self.form.is_of_others() {
+            let action = self.decided?;
             return Some(LoggedVerdict { action, rule: None, reason: self.form.reason(action) });
         }
-        let fields = &self.fields;
-        match self.is_connection() {
-            true => verdict(
-                &fields.egress_connection_decision,
-                &fields.egress_connection_rule,
-                &fields.egress_connection_reason,
-            ),
-            false => verdict(&fields.egress_decision, &fields.egress_rule, &fields.egress_reason),
-        }
+        self.told().verdict()
     }
 
     /// What would be decided, where the log says that this differs.
-    #[allow(dead_code, reason = "the command that tells it comes next")]
     pub(crate) fn would(&self) -> Option<LoggedVerdict<'_>> {
-        let fields = &self.fields;
-        match self.is_connection() {
-            true => verdict(
-                &fields.egress_connection_would,
-                &fields.egress_connection_would_rule,
-                &fields.egress_connection_would_reason,
-            ),
-            false => verdict(
-                &fields.egress_would,
-                &fields.egress_would_rule,
-                &fields.egress_would_reason,
-            ),
-        }
+        self.told_of_would().verdict()
     }
 
     /// What the log says was decided: a filter's verdict, or without one that the mesh refused.
     pub(crate) fn verdict_or_refusal(&self) -> Option<LoggedVerdict<'_>> {
         let by_mesh = || (self.ending() == Ending::Refused).then_some(BY_MESH);
         self.verdict().or_else(by_mesh)
+    }
+
+    /// What a filter says of its verdict on a request, or on a connection.
+    pub(super) fn told(&self) -> VerdictFields<'_, 'a> {
+        let fields = &self.fields;
+        match self.is_connection {
+            true => VerdictFields {
+                decision: &fields.egress_connection_decision,
+                rule: &fields.egress_connection_rule,
+                reason: &fields.egress_connection_reason,
+            },
+            false => VerdictFields {
+                decision: &fields.egress_decision,
+                rule: &fields.egress_rule,
+                reason: &fields.egress_reason,
+            },
+        }
+    }
+
+    /// What it says of the would-be verdict.
+    pub(super) fn told_of_would(&self) -> VerdictFields<'_, 'a> {
+        let fields = &self.fields;
+        match self.is_connection {
+            true => VerdictFields {
+                decision: &fields.egress_connection_would,
+                rule: &fields.egress_connection_would_rule,
+                reason: &fields.egress_connection_would_reason,
+            },
+            false => VerdictFields {
+                decision: &fields.egress_would,
+                rule: &fields.egress_would_rule,
+                reason: &fields.egress_would_reason,
+            },
+        }
     }
 
     /// Name and hash of the policy that decided a request.
@@ -342,7 +364,7 @@ impl<'a> Logged<'a> {
 
     /// How it ended. The filter's own line is written before that: it says only what was refused.
     pub(crate) fn ending(&self) -> Ending {
-        if let Some((_, ending)) = self.decided {
+        if let Some(ending) = self.ending {
             return ending;
         }
         let fields = &self.fields;
@@ -447,8 +469,7 @@ impl<'a> Logged<'a> {
 
     /// Whether the filter refused it, or would have, for the host that was dialled.
     fn is_refused_for_destination(&self) -> bool {
-        let mut reasons =
-            [&self.fields.egress_reason, &self.fields.egress_would_reason].into_iter();
+        let mut reasons = [self.told().reason, self.told_of_would().reason].into_iter();
         reasons.any(|it| it.said() == Some(Reason::Destination.as_str()))
     }
 
@@ -505,6 +526,18 @@ impl<'a> Logged<'a> {
             (None, Some(_)) => Some(b""),
             (None, None) => None,
         }
+    }
+}
+
+impl<'l> VerdictFields<'l, '_> {
+    fn verdict(self) -> Option<LoggedVerdict<'l>> {
+        let action = match self.decision.said()? {
+            "allow" => Action::Allow,
+            "deny" => Action::Deny,
+            _ => return None,
+        };
+        let reason = self.reason.said().unwrap_or("rule");
+        Some(LoggedVerdict { action, rule: self.rule.said(), reason })
     }
 }
 
@@ -658,6 +691,17 @@ impl<'a> Fields<'a> {
         is_one.then_some(Form::Filter)
     }
 
+    /// Whether they tell of a connection that was not terminated: of it neither method nor host are
+    /// known, nor which HTTP it would be. The filter's own line says so by its keys.
+    fn is_connection(&self, form: Form) -> bool {
+        let Self { authority, method, protocol, .. } = self;
+        if form == Form::Filter {
+            return self.egress_connection_decision.has_value();
+        }
+        ![authority, method, protocol].into_iter().any(Field::has_value)
+            && self.response_code.number::<u64>().unwrap_or_default() == 0
+    }
+
     /// Bytes received and sent, where one of them is told.
     fn bytes(&self) -> Option<u64> {
         let counts = [&self.bytes_received, &self.bytes_sent];
@@ -674,8 +718,13 @@ impl<'a> Fields<'a> {
     }
 }
 
-impl Field<'_> {
-    fn has_key(&self) -> bool {
+impl<'a> Field<'a> {
+    /// The text of a record that is read again; none where it leaves it out.
+    pub(super) fn of_record(text: &'a Option<Cow<'_, str>>) -> Self {
+        text.as_deref().map_or(Self::Unsaid, |text| Self::Text(text.into()))
+    }
+
+    pub(super) fn has_key(&self) -> bool {
         !matches!(self, Self::Unsaid)
     }
 
@@ -697,7 +746,7 @@ impl Field<'_> {
     }
 
     /// The number, which text formats write in quotes.
-    fn number<T: TryFrom<u64>>(&self) -> Option<T> {
+    pub(super) fn number<T: TryFrom<u64>>(&self) -> Option<T> {
         let number = match self {
             Self::Number(number) => number.as_u64(),
             Self::Text(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => text.parse().ok(),
@@ -716,20 +765,6 @@ impl Field<'_> {
             Self::Other(kind) => kind,
         }
     }
-}
-
-/// A verdict as three keys of a record tell it.
-fn verdict<'f>(
-    decision: &'f Field<'_>,
-    rule: &'f Field<'_>,
-    reason: &'f Field<'_>,
-) -> Option<LoggedVerdict<'f>> {
-    let action = match decision.said()? {
-        "allow" => Action::Allow,
-        "deny" => Action::Deny,
-        _ => return None,
-    };
-    Some(LoggedVerdict { action, rule: rule.said(), reason: reason.said().unwrap_or("rule") })
 }
 
 /// Whether a host is an address, in any spelling.
@@ -917,7 +952,7 @@ impl<'de> Visitor<'de> for InnerSeed<'_> {
 }
 
 /// A key of an object, borrowed where it has no escape.
-#[derive(serde::Deserialize)]
+#[derive(Deserialize)]
 struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// The keys of one object.
@@ -1418,6 +1453,13 @@ mod tests {
         ] {
             assert_eq!(verdict(&line), expected, "{line}");
         }
+        let of_connections = |text: &str| {
+            let text = text.replace(r#""egress_"#, r#""egress_connection_"#);
+            text.replace(
+                r#""authority":"a.test","method":"GET","path":"/""#,
+                r#""requested_server_name":"a.test""#,
+            )
+        };
         let own = |reason: &str, more: &str| {
             format!(
                 r#"{{"egress_decision":"deny","egress_reason":"{reason}","egress_policy":"p@000000000000","authority":"a.test","method":"GET","path":"/"{more}}}"#
@@ -1432,6 +1474,7 @@ mod tests {
             (own("destination", ""), ("deny", "destination")),
         ] {
             assert_eq!(verdict(&line), expected, "{line}");
+            assert_eq!(verdict(&of_connections(&line)), expected, "{line} of a connection");
         }
     }
 }

@@ -18,6 +18,7 @@
 //! folded on every core, and what they come to is merged in the order of the log.
 
 mod chunks;
+mod comparison;
 mod compression;
 mod decisions;
 mod documents;
@@ -33,6 +34,7 @@ mod plain;
 mod prefix;
 mod progress;
 mod reader;
+mod record;
 #[cfg(test)]
 mod shapes;
 mod text;
@@ -40,11 +42,13 @@ mod time;
 mod undated;
 mod unread;
 
+pub(crate) use comparison::Comparison;
 pub(crate) use ending::Ending;
 pub(crate) use example::{Group, Requests, Shown, shown_text};
 pub(crate) use hop::Hop;
 pub(crate) use line::{Form, Logged, LoggedVerdict};
-pub(crate) use undated::decide;
+pub(crate) use record::Record;
+pub(crate) use undated::{Decider, decide};
 use unread::{Problem, Unread};
 
 use crate::console::{Console, counted};

@@ -4,6 +4,7 @@
 use super::chunks::Log;
 use super::names::LogFormat;
 use super::reader::Reader;
+use super::record::assert_read_again;
 use super::unread::Problem;
 use super::{Choice, Ending, Logged, fold_chunk};
 use egress_warden::policy::{ClusterPort, Reads};
@@ -64,6 +65,7 @@ fn read(name: &str, file: &Value) -> (Vec<Value>, Vec<u64>) {
     while let Some(chunk) = log.next().unwrap() {
         let (_, read) =
             fold_chunk(&chunk, &reader, None, &|read: &mut Vec<Value>, logged, place| {
+                assert_read_again(logged);
                 read.push(shown(logged, place.line, file));
             });
         all.extend(read);

@@ -1,7 +1,8 @@
-//! Requests whose line has no time that can be read, and policies with rules that end.
+//! Requests whose time is not known exactly, and policies with rules that end.
 
 use egress_warden::policy::{Decision, Policy, Request};
 use egress_warden::time::Time;
+use std::ops::RangeInclusive;
 
 /// Decides a logged request. `None` if the decision depends on the time, and the request has none: the
 /// filter, without a clock, would take every allow rule with `until` for ended.
@@ -9,11 +10,62 @@ pub(crate) fn decide(policy: &Policy, request: &Request<'_>) -> Option<Decision>
     if request.now.is_some() || !policy.reads().clock {
         return Some(policy.decide(request));
     }
+    // At first no rule has ended.
+    decide_from(policy, request, Time::EPOCH, |_| true)
+}
+
+/// Decides requests that differ in nothing but their time.
+#[derive(Debug)]
+pub(crate) struct Decider<'p> {
+    policy: &'p Policy,
+    /// When rules of the policy end, the first one first.
+    ends: Vec<Time>,
+}
+
+impl<'p> Decider<'p> {
+    pub(crate) fn new(policy: &'p Policy) -> Self {
+        let mut ends: Vec<Time> = policy.rules().iter().filter_map(|rule| rule.until).collect();
+        ends.sort_unstable();
+        ends.dedup();
+        Self { policy, ends }
+    }
+
+    /// Decides requests that came at these times, or at no known time. `None` if the decision depends on
+    /// which of them it was.
+    pub(crate) fn decide(
+        &self,
+        request: Request<'_>,
+        times: Option<RangeInclusive<Time>>,
+    ) -> Option<Decision> {
+        let Some(times) = times else {
+            return decide(self.policy, &Request { now: None, ..request });
+        };
+        let (first, last) = times.into_inner();
+        // A rule counts up to its end, and not at it.
+        let next = self.ends.partition_point(|end| *end <= first);
+        match self.ends.get(next) {
+            Some(end) if *end <= last => {
+                decide_from(self.policy, &request, first, |end| end <= last)
+            }
+            _ => Some(self.policy.decide(&Request { now: Some(first), ..request })),
+        }
+    }
+}
+
+/// Decides a request from a time on, up to which some ends come. From then on the decision can change
+/// only when a rule ends that matches.
+fn decide_from(
+    policy: &Policy,
+    request: &Request<'_>,
+    from: Time,
+    comes: impl Fn(Time) -> bool,
+) -> Option<Decision> {
     let at = |now| Request { now: Some(now), ..request.clone() };
-    // At first no rule has ended. From then on the decision can change only when one ends that matches.
-    let first = policy.trace(&at(Time::EPOCH));
+    let first = policy.trace(&at(from));
     let matching = first.attempts.iter().filter(|attempt| attempt.miss.is_none());
-    let mut ends = matching.filter_map(|attempt| policy.rules().get(attempt.rule)?.until);
+    let mut ends = matching
+        .filter_map(|attempt| policy.rules().get(attempt.rule)?.until)
+        .filter(|end| *end > from && comes(*end));
     ends.all(|end| policy.decide(&at(end)) == first.decision).then_some(first.decision)
 }
 
@@ -75,6 +127,15 @@ mod tests {
         })
     }
 
+    fn numbered(rules: &[Value]) -> String {
+        let numbered = rules.iter().enumerate().map(|(number, rule)| {
+            let mut rule = rule.clone();
+            rule["id"] = format!("r{number}").into();
+            rule.to_string()
+        });
+        numbered.collect::<Vec<_>>().join(",")
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -82,12 +143,7 @@ mod tests {
         fn what_is_decided_without_a_time_is_decided_so_at_any(
             rules in prop::collection::vec(rule(), 1..6),
         ) {
-            let numbered = rules.iter().enumerate().map(|(number, rule)| {
-                let mut rule = rule.clone();
-                rule["id"] = format!("r{number}").into();
-                rule.to_string()
-            });
-            let rules = numbered.collect::<Vec<_>>().join(",");
+            let rules = numbered(&rules);
             if let Some(decision) = decided(&rules, "a.site.test", None) {
                 for year in 2029..2040 {
                     let now: Time = format!("{year}-06-01T00:00:00Z").parse().expect("a time");
@@ -95,6 +151,38 @@ mod tests {
                     prop_assert_eq!(then, Some(decision), "{} {}", year, rules);
                 }
             }
+        }
+
+        #[test]
+        fn what_is_decided_between_two_times_is_decided_so_at_each_and_all_else_is_open(
+            rules in prop::collection::vec(rule(), 1..6),
+            (first, later) in (2029..2039, 0..6),
+        ) {
+            let policy = format!(r#"{{"policy":"p","rules":[{}]}}"#, numbered(&rules));
+            let policy = config::read(policy.as_bytes()).expect("a policy").policy;
+            let request = Request {
+                cluster_port: ClusterPort::Said(443),
+                ..Request::new(b"a.site.test", b"GET")
+            };
+            // The second before a year's end, its end, and the last nanosecond before it: where rules end.
+            let second = |year: i32| -> Time {
+                format!("{year}-12-31T23:59:59Z").parse().expect("a time")
+            };
+            let (from, to) = (second(first), second(first + later));
+            let end = |year: i32| -> Time {
+                format!("{year}-01-01T00:00:00Z").parse().expect("a time")
+            };
+            for to in [to, end(first + later + 1)] {
+                let ends = (first + 1..=first + later + 1).map(end).filter(|end| *end <= to);
+                let mut at = ends.chain([from, to]).map(|now| {
+                    policy.decide(&Request { now: Some(now), ..request.clone() })
+                });
+                let one = at.next().filter(|one| at.all(|other| other == *one));
+                let decided = Decider::new(&policy).decide(request.clone(), Some(from..=to));
+                prop_assert_eq!(decided, one, "{:?} to {:?}: {:?}", from, to, policy);
+            }
+            let without = Decider::new(&policy).decide(request.clone(), None);
+            prop_assert_eq!(without, decide(&policy, &request));
         }
     }
 }

@@ -11,11 +11,12 @@ use super::axes::{AXES, Axes, Demands, Gap, Port};
 use super::hosts::{self, HostClass};
 use super::subject::Subject;
 use super::ways::{Way, ways};
+use crate::change::Kind;
 use crate::globs::GlobIndex;
 use crate::judgement::Judgement;
 use crate::policy_file::{List, Source};
 use egress_warden::host::{Authority, Block, Host, HostPattern, Malformed, is_forbidden};
-use egress_warden::policy::{Action, ClusterPort, Decision, Dialled, Policy, Request, Verdict};
+use egress_warden::policy::{Action, ClusterPort, Dialled, Policy, Request, Verdict};
 use egress_warden::time::Time;
 use serde::Serialize;
 use std::borrow::Cow;
@@ -31,62 +32,6 @@ const MAX_ALL_COMBINATIONS: usize = 20_000_000;
 pub(super) struct Side<'a> {
     pub(super) source: &'a Source<'a>,
     pub(super) policy: &'a Policy,
-}
-
-/// What a change does to a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Kind {
-    /// Refused before, passes now.
-    Opens,
-    /// Passed before, is refused now.
-    Closes,
-    /// Same decision, but another would-be decision.
-    Announces,
-    /// Same decision, by another rule or for another reason.
-    Renames,
-}
-
-impl Kind {
-    /// As JSON has it.
-    pub(super) fn word(self) -> &'static str {
-        match self {
-            Self::Opens => "opens",
-            Self::Closes => "closes",
-            Self::Announces => "announces",
-            Self::Renames => "renames",
-        }
-    }
-
-    /// The kind of a difference, with the verdicts that differ; `None` where nothing does.
-    pub(super) fn of(
-        old: Decision,
-        new: Decision,
-        is_same_rule: impl Fn(Option<usize>, Option<usize>) -> bool,
-    ) -> Option<(Self, Verdict, Verdict)> {
-        let (before, after) = (old.verdict, new.verdict);
-        if before.action != after.action {
-            let kind = if after.action == Action::Allow { Self::Opens } else { Self::Closes };
-            return Some((kind, before, after));
-        }
-        let (would, will) = (old.would.unwrap_or(before), new.would.unwrap_or(after));
-        if would.action != will.action {
-            return Some((Self::Announces, would, will));
-        }
-        let is_same = before.reason == after.reason && is_same_rule(before.rule, after.rule);
-        (!is_same).then_some((Self::Renames, before, after))
-    }
-}
-
-/// Whether two verdicts name the same rule, by its id.
-pub(super) fn is_same_rule(
-    (old, before): (&Policy, Option<usize>),
-    (new, after): (&Policy, Option<usize>),
-) -> bool {
-    fn id(policy: &Policy, rule: Option<usize>) -> Option<&str> {
-        policy.rules().get(rule?).map(|rule| &*rule.id)
-    }
-    id(old, before) == id(new, after)
 }
 
 /// What two policies differ in.
@@ -464,9 +409,7 @@ impl Found<'_> {
 
     fn judge(&self, request: &Request<'_>) -> Option<(Kind, Verdict, Verdict)> {
         let (old, new) = (self.old.policy, self.new.policy);
-        Kind::of(old.decide(request), new.decide(request), |before, after| {
-            is_same_rule((old, before), (new, after))
-        })
+        Kind::of((old, old.decide(request)), (new, new.decide(request)))
     }
 
     fn add(
@@ -840,8 +783,8 @@ mod tests {
                     ..Request::new(dice.one(&authorities).as_bytes(), dice.one(&methods).as_bytes())
                 };
                 let (a, b) = (&before.policy, &after.policy);
-                let same = |x, y| is_same_rule((a, x), (b, y));
-                if let Some((kind, x, y)) = Kind::of(a.decide(&request), b.decide(&request), same) {
+                let decisions = ((a, a.decide(&request)), (b, b.decide(&request)));
+                if let Some((kind, x, y)) = Kind::of(decisions.0, decisions.1) {
                     differences += 1;
                     let key = (kind, Judgement::new(x, a), Judgement::new(y, b));
                     assert!(found.contains(&key), "{request:?}\n{key:?}\n{old}\n{new}");

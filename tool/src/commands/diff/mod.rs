@@ -13,6 +13,7 @@ mod templates;
 mod traffic;
 mod ways;
 
+use crate::change::Kind;
 use crate::console::{
     BAD, Console, FRAME, Format, GOOD, NAME, ODD, counted, styled, without_colour,
 };
@@ -26,7 +27,7 @@ use crate::report::{Entry, Region, Report, Subject as Reported};
 use axes::Gap;
 use clap::ValueEnum;
 pub(crate) use comparison::Comparison;
-use comparison::{Change, Example, Kind, Side, Undecided};
+use comparison::{Change, Example, Side, Undecided};
 use egress_warden::config::Config;
 use egress_warden::time::Time;
 use serde::Serialize;

@@ -1,6 +1,6 @@
 //! Compares two policies over logged requests.
 
-use super::comparison::{Kind, is_same_rule};
+use crate::change::Kind;
 use crate::failure::Failure;
 use crate::judgement::Judgement;
 use crate::logs::{self, Choice, Group, Logged, Place, Tally};
@@ -64,9 +64,7 @@ pub(super) fn compare(
             let (Some(before), Some(after)) = decisions else {
                 return chunk.undated.push(logged, place);
             };
-            let kind =
-                Kind::of(before, after, |before, after| is_same_rule((old, before), (new, after)));
-            if let Some((kind, before, after)) = kind {
+            if let Some((kind, before, after)) = Kind::of((old, before), (new, after)) {
                 let verdicts = (Judgement::new(before, old), Judgement::new(after, new));
                 chunk.push(Distinct::of(kind, verdicts, &request, logged), logged, place);
             }
