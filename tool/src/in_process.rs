@@ -15,7 +15,8 @@ use egress_warden::place::Place;
 use egress_warden::policy::Reads;
 use egress_warden::root_id::Connections;
 use egress_warden::time::Time;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 /// What `check --fix` makes of a policy's text.
 #[derive(Clone, Debug)]
@@ -149,6 +150,23 @@ pub fn read_log(bytes: &[u8]) -> LogRead {
         read.hosts.extend(host);
     });
     LogRead { others, ..read }
+}
+
+/// The requests of a log as the rows that [`WhatIf`](crate::what_if::WhatIf) takes. Each row has equal
+/// requests; `is_by_time`: of the same millisecond only.
+pub fn rows(bytes: &[u8], is_by_time: bool) -> String {
+    let mut rows: BTreeMap<(String, Option<Duration>), Vec<u64>> = BTreeMap::new();
+    logs::read_bytes(bytes.to_vec(), &mut |logged| {
+        let time = logged.time().map(Time::since_epoch);
+        let times = rows.entry((logged.record(), time.filter(|_| is_by_time))).or_default();
+        let milliseconds = time.map_or(0, |time| time.as_millis());
+        times.push(u64::try_from(milliseconds).unwrap_or(u64::MAX));
+    });
+    let rows = rows.into_iter().map(|((record, _), times)| {
+        let (first, last) = (times.iter().min(), times.iter().max());
+        serde_json::json!([times.len(), first, last, [], record])
+    });
+    serde_json::Value::from_iter(rows).to_string()
 }
 
 /// What `import --allow-partial` makes of texts.

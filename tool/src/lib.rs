@@ -15,6 +15,7 @@
     clippy::unwrap_used
 )]
 
+mod change;
 mod classes;
 mod commands;
 mod console;
@@ -39,6 +40,7 @@ mod root_id;
 mod teams;
 mod trust_domain;
 mod verify;
+pub mod what_if;
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use commands::{

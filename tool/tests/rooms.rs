@@ -8,7 +8,7 @@ const PACKAGE: &str = env!("CARGO_MANIFEST_DIR");
 const COMMANDS: &str = "src/commands";
 
 /// The rooms of the tool, the lowest first; above the commands the same as functions for tests.
-const ROOMS: [&str; 23] = [
+const ROOMS: [&str; 25] = [
     "failure",
     "finding",
     "input",
@@ -20,6 +20,7 @@ const ROOMS: [&str; 23] = [
     "trust_domain",
     "root_id",
     "judgement",
+    "change",
     "opening",
     "classes",
     "globs",
@@ -29,6 +30,7 @@ const ROOMS: [&str; 23] = [
     "render",
     "diagnostics",
     "report",
+    "what_if",
     "verify",
     "commands",
     "in_process",

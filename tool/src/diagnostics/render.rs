@@ -139,7 +139,8 @@ impl Diagnostic {
         format!("{}: {}", self.found(), self.finding.kind.remedy())
     }
 
-    fn found(&self) -> String {
+    /// What was found.
+    pub(crate) fn found(&self) -> String {
         match self.level {
             Level::Error => format!("found {}", self.finding.kind.problem()),
             Level::Warning | Level::Note => self.finding.kind.problem().into_owned(),

@@ -1,0 +1,120 @@
+//! Logged requests as rows of a list, each for equal ones.
+
+use crate::failure::Failure;
+use crate::logs::{Logged, Record};
+use egress_warden::time::Time;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+/// Equal requests.
+#[derive(Debug)]
+pub(super) struct Row {
+    /// Its number in the list.
+    pub(super) number: usize,
+    /// How many requests it stands for.
+    pub(super) requests: u64,
+    /// When they came: from the start of the first one's millisecond to the end of the last one's. Absent
+    /// where that is not known.
+    pub(super) times: Option<RangeInclusive<Time>>,
+    record: Record<'static>,
+}
+
+impl Row {
+    /// The request, without its time.
+    pub(super) fn logged(&self) -> Logged<'_> {
+        Logged::of_record(&self.record, None)
+    }
+}
+
+/// Reads a list of rows, and puts the most frequent first.
+pub(super) fn read(text: &str) -> Result<Vec<Row>, Failure> {
+    let mut rows: Vec<Row> = serde_json::from_str(text).map_err(|error| {
+        Failure::new("the rows", error.to_string(), "give `[REQUESTS, FIRST, LAST, …, RECORD]`")
+    })?;
+    for (number, row) in rows.iter_mut().enumerate() {
+        row.number = number;
+    }
+    rows.sort_by_key(|row| std::cmp::Reverse(row.requests));
+    Ok(rows)
+}
+
+impl<'de> Deserialize<'de> for Row {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(RowVisitor)
+    }
+}
+
+struct RowVisitor;
+
+impl<'de> Visitor<'de> for RowVisitor {
+    type Value = Row;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of a count, two times and a record")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Row, A::Error> {
+        let missing = |at| A::Error::invalid_length(at, &self);
+        let requests = items.next_element()?.ok_or_else(|| missing(0))?;
+        let first: Option<u64> = items.next_element()?.ok_or_else(|| missing(1))?;
+        let last: Option<u64> = items.next_element()?.ok_or_else(|| missing(2))?;
+        let mut record = None;
+        while let Some(item) = items.next_element::<Item>()? {
+            record = item.0;
+        }
+        let record = record.ok_or_else(|| A::Error::custom("a row without a record at its end"))?;
+        let times = match (first.zip(last), record.is_undated()) {
+            (Some((first, last)), false) => Some(times(first, last).ok_or_else(|| {
+                A::Error::custom(format_args!("no times from {first} to {last}"))
+            })?),
+            (None, _) | (_, true) => None,
+        };
+        Ok(Row { number: 0, requests, times, record })
+    }
+}
+
+/// All times that are logged as milliseconds from the first to the last.
+fn times(first: u64, last: u64) -> Option<RangeInclusive<Time>> {
+    let end = Duration::from_millis(last).checked_add(Duration::from_nanos(999_999))?;
+    let from = Time::after_epoch(Duration::from_millis(first))?;
+    (first <= last).then_some(from..=Time::after_epoch(end)?)
+}
+
+/// What may stand behind the times: the record, or something else.
+struct Item(Option<Record<'static>>);
+
+impl<'de> Deserialize<'de> for Item {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ItemVisitor)
+    }
+}
+
+struct ItemVisitor;
+
+impl<'de> Visitor<'de> for ItemVisitor {
+    type Value = Item;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a record, or a list")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Item, A::Error> {
+        Record::deserialize(MapAccessDeserializer::new(map)).map(|record| Item(Some(record)))
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Item, E> {
+        serde_json::from_str(text).map(|record| Item(Some(record))).map_err(E::custom)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Item, A::Error> {
+        while items.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Item(None))
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Item, E> {
+        Ok(Item(None))
+    }
+}
