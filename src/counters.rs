@@ -1,7 +1,7 @@
 //! The counters of a policy, as data: which of them a decision adds to. A proxy never frees a counter, so
 //! no host, path or caller is in a name or label.
 
-use crate::policy::{Decision, Policy, Reason, Verdict};
+use crate::policy::{Action, Decision, Policy, Reason, Verdict};
 
 /// Rules that have a counter of their own; the others share one.
 const COUNTED_RULES: usize = 1000;
@@ -50,6 +50,11 @@ pub struct Counter<'a> {
     values: [&'a str; 2],
     /// Its number among those of its policy, below [`Counter::most`].
     pub number: usize,
+}
+
+/// The name of the counter of what is refused because there is no policy.
+pub fn without_policy([verdicts, ..]: &Families) -> String {
+    format!("{}.{}.no_policy", verdicts.name, Action::Deny.as_str())
 }
 
 const ACTIONS: usize = 2;

@@ -16,6 +16,7 @@ pub mod config;
 pub mod connection;
 pub mod counters;
 pub mod filter;
+pub mod gauges;
 pub mod header_map;
 pub mod host;
 pub mod in_force;

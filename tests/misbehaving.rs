@@ -577,7 +577,13 @@ fn metrics_that_cannot_be_defined_change_nothing_and_are_tried_again<G: Guest>(
     worker: &mut Worker<G>,
 ) {
     const COUNTER: &str = "egress_warden.requests.allow.rule";
+    for error in errors() {
+        worker.misbehave(Calls::Of("proxy_define_metric"), error.clone());
+        assert!(worker.configure(strict()).accepted, "{error:?}");
+        assert!(worker.gauges().is_empty(), "{error:?}");
+    }
     let root = configure(worker, strict());
+    assert_eq!(worker.gauges().len(), 3);
     for error in errors() {
         worker.misbehave(Calls::Of("proxy_define_metric"), error.clone());
         assert_passed(&worker.send(root, request()), &format!("{error:?}"));
@@ -592,6 +598,14 @@ fn metrics_that_cannot_be_defined_change_nothing_and_are_tried_again<G: Guest>(
     worker.behave();
     worker.send(root, request());
     assert_eq!(worker.counter(COUNTER), Some(2));
+
+    let gauges = worker.gauges();
+    for error in errors() {
+        worker.misbehave(Calls::Of("proxy_record_metric"), error.clone());
+        let other = strict().replace("acme", "other");
+        assert!(worker.configure(other).accepted, "{error:?}");
+        assert_eq!(worker.gauges(), gauges, "{error:?}");
+    }
 }
 
 fn a_stream_may_end_in_every_phase<G: Guest>(worker: &mut Worker<G>) {

@@ -6,7 +6,7 @@ use kit::REPOSITORY;
 use kit::rooms::{assert_look_down, sources};
 
 /// The modules of the filter, the lowest first.
-const FILTER: [&str; 19] = [
+const FILTER: [&str; 20] = [
     "key_table",
     "token",
     "place",
@@ -21,6 +21,7 @@ const FILTER: [&str; 19] = [
     "answer",
     "record",
     "config",
+    "gauges",
     "load",
     "in_force",
     "proxy",
@@ -31,8 +32,7 @@ const FILTER: [&str; 19] = [
 const BORDER: &str = "wasm";
 
 /// Those of the border, the lowest first.
-const WASM: [&str; 8] =
-    ["fault", "hostcalls", "counters", "proxy", "logger", "http", "tcp", "root"];
+const WASM: [&str; 8] = ["fault", "hostcalls", "metrics", "proxy", "logger", "http", "tcp", "root"];
 
 /// Those of the native library, the lowest first.
 const NATIVE: [&str; 8] =

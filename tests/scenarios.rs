@@ -3,8 +3,10 @@
 //! The meaning of policies is tested elsewhere. These tests check that the verdict reaches the proxy.
 #![cfg(not(target_family = "wasm"))]
 
+use egress_warden::config;
 use kit::mock::{Connection, Guest, Level, Native, Request, Root, Worker};
 use serde_json::json;
+use std::collections::BTreeMap;
 
 const POLICY: &str = r#"{
     "policy": "t",
@@ -44,6 +46,7 @@ kit::scenarios![
     lines_under_the_level_of_the_proxy_are_dropped,
     a_counter_is_defined_once_and_counts_on,
     counters_go_on_after_a_reload,
+    gauges_show_the_policy_that_was_taken_or_decided_last,
     header_bytes_that_are_not_utf8_change_nothing,
     a_request_without_headers_is_refused,
     a_thousand_headers_change_no_verdict,
@@ -151,6 +154,8 @@ fn a_root_without_a_policy_refuses_every_request<G: Guest>(worker: &mut Worker<G
     assert_eq!(reply.status, 503);
     assert_eq!(reply.details, "egress_denied[no_policy]");
     assert_eq!(reply.headers.values("content-type"), [b"application/json"]);
+    assert_eq!(worker.counter("egress_warden.requests.deny.no_policy"), Some(1));
+    assert!(worker.gauges().is_empty());
 }
 
 fn a_new_root_decides_new_streams_and_the_old_root_its_own<G: Guest>(worker: &mut Worker<G>) {
@@ -448,7 +453,7 @@ fn a_counter_is_defined_once_and_counts_on<G: Guest>(worker: &mut Worker<G>) {
     assert_eq!(worker.counter("egress_warden.requests.allow.rule"), Some(3));
     assert_eq!(worker.counter("egress_warden.rule.a.allow"), Some(3));
     assert_eq!(worker.counter("egress_warden.requests.deny.default"), Some(1));
-    assert_eq!(worker.calls("proxy_define_metric"), worker.counters().len() as u64);
+    assert_every_metric_is_defined_once(worker);
 }
 
 fn counters_go_on_after_a_reload<G: Guest>(worker: &mut Worker<G>) {
@@ -460,7 +465,50 @@ fn counters_go_on_after_a_reload<G: Guest>(worker: &mut Worker<G>) {
     worker.send(new, Request::get(DENIED));
 
     assert_eq!(worker.counter("egress_warden.requests.deny.default"), Some(2));
-    assert_eq!(worker.calls("proxy_define_metric"), worker.counters().len() as u64);
+    assert_every_metric_is_defined_once(worker);
+}
+
+fn gauges_show_the_policy_that_was_taken_or_decided_last<G: Guest>(worker: &mut Worker<G>) {
+    const HASH: &str = "egress_warden.policy_hash";
+    let other = POLICY.replace("api.allow.test", "a.test\", \"b.test");
+    let root = worker.configure(POLICY);
+    let [policy, of_other] = [POLICY, &other].map(|it| config::read(it.as_bytes()).unwrap());
+    let shown =
+        [(HASH, policy.hash), ("egress_warden.policy_hosts", 1), ("egress_warden.policy_rules", 1)];
+    let shown = shown.map(|(name, value)| (name.to_owned(), value));
+    assert_eq!(worker.gauges(), BTreeMap::from(shown.clone()));
+    let outcome = worker.send(root, Request::get(ALLOWED));
+    assert_eq!(outcome.state("egress_policy"), Some(&*format!("t@{:012x}", policy.hash)));
+
+    assert!(!worker.configure(other.replace("hosts", "host")).accepted);
+    assert_eq!(worker.gauges(), BTreeMap::from(shown));
+
+    // Of connections they are apart: a proxy may have both.
+    assert!(worker.configure_as("connections", &other).accepted);
+    let gauges = worker.gauges();
+    assert_eq!(gauges.len(), 6, "{gauges:#?}");
+    assert_eq!(gauges[HASH], policy.hash);
+    assert_eq!(gauges["egress_warden.connections.policy_hash"], of_other.hash);
+    assert_eq!(gauges["egress_warden.connections.policy_hosts"], 2);
+
+    let new = worker.configure(&other);
+    assert!(new.accepted);
+    assert_eq!(worker.gauges()[HASH], of_other.hash);
+    // Envoy configures nothing where it goes back to a root that it kept.
+    for (root, hash) in [(root, policy.hash), (new, of_other.hash), (root, policy.hash)] {
+        for _ in 0..2 {
+            worker.send(root, Request::get(ALLOWED));
+            assert_eq!(worker.gauges()[HASH], hash);
+        }
+    }
+    assert_eq!(worker.gauges()["egress_warden.connections.policy_hash"], of_other.hash);
+    assert_eq!(worker.counter("egress_warden.rule.a.allow"), Some(5));
+    assert_every_metric_is_defined_once(worker);
+}
+
+fn assert_every_metric_is_defined_once<G: Guest>(worker: &Worker<G>) {
+    let metrics = worker.counters().len() + worker.gauges().len();
+    assert_eq!(worker.calls("proxy_define_metric"), metrics as u64);
 }
 
 fn header_bytes_that_are_not_utf8_change_nothing<G: Guest>(worker: &mut Worker<G>) {
@@ -585,7 +633,7 @@ fn a_hundred_thousand_hosts_are_counted_by_no_more_counters() {
         let counters = send(worker, 0, 1);
         assert_eq!(counters.len(), 3, "{counters:?}");
         assert_eq!(send(worker, 1, 50_000), counters);
-        assert_eq!(worker.calls("proxy_define_metric"), 3);
+        assert_every_metric_is_defined_once(worker);
         assert_eq!(worker.counter("egress_warden.rule.a.allow"), Some(50_000));
     }
     kit::mock::in_a_worker(scenario);
@@ -712,6 +760,7 @@ fn a_root_without_a_policy_refuses_every_connection<G: Guest>(worker: &mut Worke
     assert!(!outcome.passed);
     assert_eq!(outcome.closings, 1);
     assert_eq!(outcome.filter_state, []);
+    assert_eq!(worker.counter("egress_warden.connections.deny.no_policy"), Some(1));
 }
 
 fn an_allowed_connection_goes_on_with_its_verdict_in_filter_state<G: Guest>(

@@ -141,10 +141,14 @@ pub(crate) fn is_logged(level: LogLevel) -> bool {
 
 /// Whether this Envoy tells a module the TLS server name. 1.38 does not, and has no function that 1.39 came with.
 pub(crate) fn tells_server_name() -> bool {
-    const SINCE_1_39: &CStr = c"envoy_dynamic_module_callback_http_get_header_values";
     static TELLS: OnceLock<bool> = OnceLock::new();
-    // SAFETY: a null handle stands for everything that is loaded, and the name ends in NUL.
-    *TELLS.get_or_init(|| !unsafe { dlsym(null_mut(), SINCE_1_39.as_ptr()) }.is_null())
+    *TELLS
+        .get_or_init(|| function(c"envoy_dynamic_module_callback_http_get_header_values").is_some())
+}
+
+/// Whether this Envoy lets a configuration set gauges. 1.38 does not.
+pub(crate) fn sets_gauges() -> bool {
+    set_gauge().is_some()
 }
 
 /// Writes one line to Envoy's log, under the logger `dynamic_modules`.
@@ -170,6 +174,24 @@ impl Scope<'_> {
             )
         };
         (result == SUCCESS).then_some(FamilyId(id))
+    }
+
+    /// Sets a gauge; false where Envoy refuses. Only where [`sets_gauges`].
+    #[must_use]
+    pub(crate) fn set_gauge(&self, name: &str, value: u64) -> bool {
+        let Some(set_gauge) = set_gauge() else { return false };
+        let mut id = 0;
+        // SAFETY: as in `define_counters`; there are no labels.
+        unsafe {
+            let result = envoy_dynamic_module_callback_http_filter_config_define_gauge(
+                self.config,
+                Slice::of(name.as_bytes()),
+                null_mut(),
+                0,
+                &mut id,
+            );
+            result == SUCCESS && set_gauge(self.config, id, null_mut(), 0, value) == SUCCESS
+        }
     }
 }
 
@@ -376,6 +398,13 @@ unsafe extern "C" {
         label_names_length: usize,
         counter_id: *mut usize,
     ) -> u32;
+    fn envoy_dynamic_module_callback_http_filter_config_define_gauge(
+        config: *mut c_void,
+        name: Slice,
+        label_names: *mut Slice,
+        label_names_length: usize,
+        gauge_id: *mut usize,
+    ) -> u32;
     fn envoy_dynamic_module_callback_http_filter_increment_counter(
         filter: *mut c_void,
         counter_id: usize,
@@ -431,6 +460,27 @@ unsafe extern "C" {
         body: Slice,
         details: Slice,
     );
+}
+
+/// Not linked, as 1.38 could not load the library.
+type SetGauge = unsafe extern "C" fn(
+    config: *mut c_void,
+    gauge_id: usize,
+    label_values: *mut Slice,
+    label_values_length: usize,
+    value: u64,
+) -> u32;
+
+fn set_gauge() -> Option<SetGauge> {
+    let function = function(c"envoy_dynamic_module_callback_http_filter_config_set_gauge")?;
+    // SAFETY: what Envoy has under this name is of this type.
+    Some(unsafe { std::mem::transmute::<NonNull<c_void>, SetGauge>(function) })
+}
+
+/// A function of Envoy's that not all versions have.
+fn function(name: &CStr) -> Option<NonNull<c_void>> {
+    // SAFETY: a null handle stands for everything that is loaded, and the name ends in NUL.
+    NonNull::new(unsafe { dlsym(null_mut(), name.as_ptr()) })
 }
 
 // POSIX.

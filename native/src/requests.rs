@@ -10,6 +10,7 @@ use crate::secrets;
 use crate::writes::{Write, Writes};
 use egress_warden::counters::OF_REQUESTS;
 use egress_warden::filter::{Filter, Judged};
+use egress_warden::gauges;
 use egress_warden::load;
 use egress_warden::place::Place;
 use egress_warden::policy::{Action, Reason};
@@ -76,6 +77,13 @@ impl Plugin for Requests {
             }
             id
         });
+        if abi::sets_gauges() {
+            for gauge in gauges::of_requests(&config) {
+                if !scope.set_gauge(gauge.name, gauge.value) {
+                    log::error!("the proxy does not set the gauge `{}`", gauge.name);
+                }
+            }
+        }
         Some(Self {
             filter: Filter::new(config, place),
             place,

@@ -4,14 +4,12 @@ use super::order::sorted;
 use super::tree::{Node, Value};
 use sha2::{Digest, Sha256};
 
-/// The first 12 hex digits of the SHA-256 of the canonical form.
-pub(super) fn hash<N: Node>(node: &N) -> String {
+/// The first 48 bits of the SHA-256 of the canonical form.
+pub(super) fn hash<N: Node>(node: &N) -> u64 {
     let mut hash = CanonicalHash::default();
     write(node, &mut |text| hash.write(text));
     let digest = hash.finish();
-    let digest = digest.as_ref();
-    let digits = |byte: &u8| [byte >> 4, byte & 15].map(|digit| char::from_digit(digit.into(), 16));
-    digest.iter().take(6).flat_map(digits).flatten().collect()
+    digest.as_ref().iter().take(6).fold(0, |hash, &byte| hash << 8 | u64::from(byte))
 }
 
 /// A tree as canonical JSON (RFC 8785), for trees that are policies: their keys are ASCII, so that the

@@ -51,9 +51,12 @@ pub const MAX_MESSAGE: usize = 256;
 pub struct Config {
     /// The policy's name.
     pub name: Box<str>,
-    /// The policy as records name it: `name@` and the first 12 hex digits of the SHA-256 of its
-    /// canonical JSON (RFC 8785).
+    /// The first 48 bits of the SHA-256 of its canonical JSON (RFC 8785).
+    pub hash: u64,
+    /// The policy as records name it: `name@` and its hash in 12 hex digits.
     pub revision: Box<str>,
+    /// How many hosts its rules list, `notHosts` included.
+    pub hosts: usize,
     /// What decides.
     pub policy: Policy,
     /// What is written to the headers of requests that pass.

@@ -45,6 +45,8 @@ fn source<'n, N: Node>(reader: &mut Reader, root: &'n N) -> Option<Source<'n, N>
         name: name.unwrap_or_default(),
         settings: settings(reader, &object),
         rules: rules(reader, &object),
+        // Those of the rules, which have been read.
+        hosts: reader.hosts,
         stamp: object.get("stamp").map(|entry| stamp::read(reader, entry)).unwrap_or_default(),
         strip: strip(reader, &object),
         deny: deny(reader, &object),

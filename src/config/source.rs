@@ -31,6 +31,7 @@ pub struct Source<'n, N: Node> {
     /// What every request that passes is stamped with.
     pub stamp: Stamp,
     pub(super) name: &'n str,
+    pub(super) hosts: usize,
     pub(super) strip: Strip,
     pub(super) deny: DenySource<'n>,
     pub(super) log: LogRequests,
@@ -125,9 +126,12 @@ impl<N: Node> Source<'_, N> {
             rules.push((rule, destinations));
         }
         let DenySource { status, message, docs, reveal } = self.deny;
+        let hash = canonical::hash(self.root);
         Config {
             name: self.name.into(),
-            revision: format!("{}@{}", self.name, canonical::hash(self.root)).into(),
+            hash,
+            revision: format!("{}@{hash:012x}", self.name).into(),
+            hosts: self.hosts,
             policy: Policy::new(self.settings, rules),
             stamps: Stamps::new(self.strip, self.stamp, stamps),
             answer: Answer {

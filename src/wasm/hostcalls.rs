@@ -203,19 +203,22 @@ pub(super) fn set_effective_context(context: u32) -> Result<(), Status> {
     check(proxy_set_effective_context(context))
 }
 
-/// Defines a counter and returns its id. Every definition takes a new id, also of a known name.
-pub(super) fn define_counter(name: &str) -> Result<u32, Status> {
+/// Defines a metric and returns its id. Every definition takes a new id, also of a known name.
+pub(super) fn define_metric(metric_type: MetricType, name: &str) -> Result<u32, Status> {
     let mut id = 0;
     // SAFETY: the host reads a string that outlives the call and writes one `u32` to a valid place.
-    check(unsafe {
-        proxy_define_metric(MetricType::Counter as u32, name.as_ptr(), name.len(), &mut id)
-    })?;
+    check(unsafe { proxy_define_metric(metric_type as u32, name.as_ptr(), name.len(), &mut id) })?;
     Ok(id)
 }
 
 /// Adds one to a counter.
 pub(super) fn increment_counter(id: u32) -> Result<(), Status> {
     check(proxy_increment_metric(id, 1))
+}
+
+/// Sets a gauge.
+pub(super) fn record_metric(id: u32, value: u64) -> Result<(), Status> {
+    check(proxy_record_metric(id, value))
 }
 
 fn header_map(map: MapType) -> Result<HeaderMap, Status> {
@@ -325,4 +328,5 @@ unsafe extern "C" {
         id: *mut u32,
     ) -> u32;
     safe fn proxy_increment_metric(id: u32, offset: i64) -> u32;
+    safe fn proxy_record_metric(id: u32, value: u64) -> u32;
 }

@@ -6,7 +6,9 @@ use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
 use super::hostcalls::{self, Status};
+use super::metrics;
 use super::proxy::{Counted, RunningProxy, action};
+use crate::counters::OF_REQUESTS;
 use crate::filter::{Filter, HttpProxy, Judged, LocalResponse};
 use crate::header_map::HeaderMap;
 use crate::proxy::{Failed, Flow};
@@ -58,6 +60,7 @@ impl HttpContext for HttpStream {
 
 /// Without a valid policy, all traffic is denied: a root that could not be configured lets nothing through.
 fn refuse_without_policy() -> Flow {
+    metrics::count_without_policy(&OF_REQUESTS);
     send_local_response(&LocalResponse {
         status: 503,
         details: "egress_denied[no_policy]",

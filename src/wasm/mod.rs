@@ -4,12 +4,12 @@
 //! module's own, because the SDK's panic on statuses that a proxy may well return. Callbacks hand
 //! over to [`crate::filter`] or [`crate::connection`] at once.
 
-mod counters;
 #[cfg(egress_fault)]
 mod fault;
 mod hostcalls;
 mod http;
 mod logger;
+mod metrics;
 mod proxy;
 mod root;
 mod tcp;

@@ -5,33 +5,34 @@ use std::ops::RangeInclusive;
 
 use proxy_wasm::types::Action;
 
-use super::counters::Counters;
 use super::hostcalls::{self, Status};
+use super::metrics::Metrics;
 use crate::counters::Counter;
+use crate::gauges::Gauges;
 use crate::policy::Policy;
 use crate::proxy::{Failed, Flow, Proxy};
 use crate::time::Time;
 
-/// A policy's filter with the ids of its counters.
+/// A policy's filter with its metrics.
 pub(super) struct Counted<F> {
     pub(super) filter: F,
-    counters: Counters,
+    metrics: Metrics,
 }
 
 impl<F> Counted<F> {
-    pub(super) fn new(filter: F, policy: &Policy) -> Self {
-        Self { filter, counters: Counters::new(policy) }
+    pub(super) fn new(filter: F, policy: &Policy, gauges: Gauges) -> Self {
+        Self { filter, metrics: Metrics::new(policy, gauges) }
     }
 
     /// The proxy, in the callback that is running.
     pub(super) fn proxy(&self) -> RunningProxy<'_> {
-        RunningProxy { counters: &self.counters }
+        RunningProxy { metrics: &self.metrics }
     }
 }
 
 /// The host calls of the callback that is running.
 pub(super) struct RunningProxy<'a> {
-    counters: &'a Counters,
+    metrics: &'a Metrics,
 }
 
 impl Proxy for RunningProxy<'_> {
@@ -56,7 +57,7 @@ impl Proxy for RunningProxy<'_> {
     }
 
     fn increment(&self, counter: &Counter<'_>) {
-        self.counters.increment(counter);
+        self.metrics.increment(counter);
     }
 }
 

@@ -14,6 +14,7 @@ use super::tcp::{Plugin, TcpConnection};
 use crate::config::Config;
 use crate::connection::ConnectionFilter;
 use crate::filter::Filter;
+use crate::gauges;
 use crate::host::Malformed;
 use crate::load;
 use crate::place::Place;
@@ -59,7 +60,8 @@ impl RootContext for Root {
             None => {
                 keep_policy_over_redirects();
                 let filter = Filter::new(Arc::clone(&config), place);
-                Self::Requests(Some(Rc::new(Counted::new(filter, &config.policy))))
+                let gauges = gauges::of_requests(&config);
+                Self::Requests(Some(Rc::new(Counted::new(filter, &config.policy, gauges))))
             }
             Some(connections) => {
                 let filter = ConnectionFilter::new(Arc::clone(&config), connections, place);
@@ -67,7 +69,8 @@ impl RootContext for Root {
                     log::warn!("{warning}");
                 }
                 let name = hostcalls::plugin_name().unwrap_or_default();
-                let filter = Counted::new(filter, &config.policy);
+                let gauges = gauges::of_connections(&config);
+                let filter = Counted::new(filter, &config.policy, gauges);
                 Self::Connections(Some(Rc::new(Plugin::new(&name, &root_id, filter))))
             }
         };

@@ -7,8 +7,10 @@ use proxy_wasm::traits::{Context, StreamContext};
 use proxy_wasm::types::Action;
 
 use super::hostcalls::{self, Status};
+use super::metrics;
 use super::proxy::{Counted, RunningProxy, action};
 use crate::connection::{ConnectionFilter, ConnectionProxy};
+use crate::counters::OF_CONNECTIONS;
 use crate::in_force::{InForce, Made, Root, Roots};
 use crate::proxy::Flow;
 
@@ -128,9 +130,9 @@ impl StreamContext for TcpConnection {
                     "a policy came back unchanged after many others, while connections were open under \
                      it, and the filter no longer has it: change its text, a `note` is enough"
                 );
-                connection.close();
+                connection.close_without_policy();
             }
-            (None, _) => close(),
+            (None, _) => close_without_policy(),
         }
         // An undecided connection stays, but no byte passes.
         self.flow().map_or(Action::Continue, action)
@@ -163,7 +165,7 @@ impl Connection {
     /// Decides by the policy in force, which need not be the one that it began under.
     fn decide(&self) {
         match self.in_force() {
-            InForce::Nothing => self.close(),
+            InForce::Nothing => self.close_without_policy(),
             InForce::One(it) => self.flow.set(Some(it.filter.decide_late(&it.proxy()))),
             InForce::Either(later, own) => {
                 let lets_pass = |it: &Counted<ConnectionFilter>| it.filter.lets_pass(&it.proxy());
@@ -176,15 +178,15 @@ impl Connection {
     /// Ends it without a verdict.
     fn refuse_undecided(&self) {
         match self.in_force() {
-            InForce::Nothing => self.close(),
+            InForce::Nothing => self.close_without_policy(),
             InForce::One(it) | InForce::Either(it, _) => {
                 self.flow.set(Some(it.filter.refuse_undecided(&it.proxy())));
             }
         }
     }
 
-    fn close(&self) {
-        close();
+    fn close_without_policy(&self) {
+        close_without_policy();
         self.flow.set(Some(Flow::Stop));
     }
 
@@ -216,6 +218,11 @@ impl ConnectionProxy for RunningProxy<'_> {
     fn close(&self) {
         close();
     }
+}
+
+fn close_without_policy() {
+    metrics::count_without_policy(&OF_CONNECTIONS);
+    close();
 }
 
 fn close() {

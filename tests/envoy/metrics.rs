@@ -7,7 +7,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
+use egress_warden::config::{self, Config};
 use serde_json::{Value, json};
 
 use envoy_kit::bootstrap::Bootstrap;
@@ -46,6 +47,7 @@ async fn requests_have_labels_and_their_number_stays_bounded(testbed: &Testbed) 
             {"id": "closing", "action": "deny", "state": "dry-run", "to": [{"hosts": ["allowed.example"]}]},
         ],
     }))?;
+    let hash = policy_of(&bootstrap)?.hash;
     let (gateway, _external) = testbed.gateway(bootstrap).await?;
     let egress = gateway.listener("egress")?;
     Call::get("allowed.example").http1(egress).await?;
@@ -63,8 +65,11 @@ async fn requests_have_labels_and_their_number_stays_bounded(testbed: &Testbed) 
         (r#"rule{decision="deny",rule="would"}"#, 1),
         (r#"would{decision="deny"}"#, 1),
     ];
-    let expected = expected.map(|(name, count)| (format!("{prefix}egress_warden_{name}"), count));
-    assert_eq!(exposed(&gateway).await?, BTreeMap::from(expected.clone()));
+    let gauges = [("policy_hash", hash), ("policy_hosts", 3), ("policy_rules", 3)];
+    let gauges = gauges.into_iter().filter(|_| testbed.sets_gauges());
+    let name = |(name, value)| (format!("{prefix}egress_warden_{name}"), value);
+    let expected: BTreeMap<_, u64> = expected.into_iter().chain(gauges).map(name).collect();
+    assert_eq!(exposed(&gateway).await?, expected);
 
     for number in 0..100 {
         let host = format!("host{number}.example");
@@ -72,17 +77,20 @@ async fn requests_have_labels_and_their_number_stays_bounded(testbed: &Testbed) 
         call.http1(egress).await?;
     }
     let after = exposed(&gateway).await?;
-    assert_eq!(
-        after.keys().collect::<Vec<_>>(),
-        expected.iter().map(|it| &it.0).collect::<Vec<_>>()
-    );
-    assert_eq!(after[&expected[1].0], 101);
+    assert_eq!(after.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
+    let (refused, _) = name((r#"requests{decision="deny",reason="default"}"#, 0));
+    assert_eq!(after[&refused], 101);
     Ok(())
 }
 
 async fn connections_have_labels(testbed: &Testbed) -> Result<()> {
-    let gateway = refusing_connections(testbed, Bootstrap::gateway_tls()?).await?;
+    let bootstrap = Bootstrap::gateway_tls()?;
+    let policy = policy_of(&bootstrap)?;
+    let gateway = refusing_connections(testbed, bootstrap).await?;
     let expected = [
+        ("connections_policy_hash", policy.hash),
+        ("connections_policy_hosts", policy.hosts as u64),
+        ("connections_policy_rules", policy.policy.rules().len() as u64),
         (r#"connections{decision="deny",reason="default"}"#, 1),
         (r#"connections{decision="deny",reason="rule"}"#, 1),
         (r#"connections_rule{decision="deny",rule="no-legacy-api"}"#, 1),
@@ -92,20 +100,41 @@ async fn connections_have_labels(testbed: &Testbed) -> Result<()> {
     Ok(())
 }
 
-/// The counters of the filter as Envoy gives them to Prometheus, with their labels in the order of the alphabet.
+/// The policy that a filter of this configuration has.
+fn policy_of(bootstrap: &Bootstrap) -> Result<Config> {
+    fn text(value: &Value) -> Option<&str> {
+        match value {
+            Value::Object(fields) => fields
+                .get("configuration")
+                .and_then(|it| it["value"].as_str())
+                .or_else(|| fields.values().find_map(text)),
+            Value::Array(items) => items.iter().find_map(text),
+            _ => None,
+        }
+    }
+    let text = text(&bootstrap.tree).context("a policy")?;
+    config::read(text.as_bytes()).map_err(|errors| anyhow!("{errors:?}"))
+}
+
+/// The metrics of the filter as Envoy gives them to Prometheus, with their labels in the order of the alphabet.
 async fn exposed(gateway: &Envoy) -> Result<BTreeMap<String, u64>> {
     let text = Call::get("admin").path("/stats/prometheus").http1(gateway.admin()).await?.body;
     let ours = text.lines().filter(|line| {
         line.trim_start_matches("envoy_dynamicmodulescustom_").starts_with("egress_warden_")
     });
-    let counter = |line: &str| {
-        let (series, count) = line.rsplit_once(' ').context("a count")?;
+    let metric = |line: &str| {
+        let (series, value) = line.rsplit_once(' ').context("a value")?;
         let (name, labels) = series.split_once('{').context("labels")?;
-        let mut labels: Vec<_> = labels.trim_end_matches('}').split(',').collect();
+        let labels = labels.trim_end_matches('}');
+        let mut labels: Vec<_> = labels.split(',').filter(|it| !it.is_empty()).collect();
         labels.sort_unstable();
-        Ok((format!("{name}{{{}}}", labels.join(",")), count.parse()?))
+        let labels = match labels[..] {
+            [] => String::new(),
+            _ => format!("{{{}}}", labels.join(",")),
+        };
+        Ok((name.to_owned() + &labels, value.parse()?))
     };
-    ours.map(counter).collect()
+    ours.map(metric).collect()
 }
 
 /// The shipped configuration of Prometheus asks gateways of each kind; what it has of them afterwards.
@@ -127,24 +156,43 @@ async fn scrape(testbed: &Testbed) -> Result<()> {
             format!("egress_warden_guard_total listener={listener} result={result} {count}")
         })
     };
+    let shown = |prefix: &str, policy: &Config| {
+        let gauges = [
+            ("hash", policy.hash),
+            ("hosts", policy.hosts as u64),
+            ("rules", policy.policy.rules().len() as u64),
+        ];
+        gauges.map(|(name, value)| format!("egress_warden_{prefix}policy_{name} {value}"))
+    };
+    let of_requests = shown("", &policy_of(&Bootstrap::gateway()?)?);
+    let of_connections = shown("connections_", &policy_of(&Bootstrap::gateway_tls()?)?);
     let requests = |rule: &str, legacy: &str| {
-        [
+        let counted = [
             "egress_warden_requests_total decision=allow reason=rule 2".to_owned(),
             "egress_warden_requests_total decision=deny reason=default 1".to_owned(),
             "egress_warden_requests_total decision=deny reason=rule 1".to_owned(),
             format!("egress_warden_rule_total decision=allow rule={rule} 2"),
             format!("egress_warden_rule_total decision=deny rule={legacy} 1"),
             "egress_warden_would_total decision=deny 1".to_owned(),
-        ]
+        ];
+        [&counted[..], &of_requests].concat()
+    };
+    let native = |series: Vec<String>| {
+        let labelled = series.into_iter().map(|it| {
+            let (series, value) = it.rsplit_once(' ').unwrap_or((&it, ""));
+            format!("{series} runtime=native {value}")
+        });
+        labelled.collect::<Vec<_>>()
     };
     let connections = |legacy: &str| {
-        [
+        let counted = [
             "egress_warden_connections_guard_total result=allowed 0".to_owned(),
             "egress_warden_connections_guard_total result=denied 0".to_owned(),
             "egress_warden_connections_rule_total decision=deny rule=".to_owned() + legacy + " 1",
             "egress_warden_connections_total decision=deny reason=default 1".to_owned(),
             "egress_warden_connections_total decision=deny reason=rule 1".to_owned(),
-        ]
+        ];
+        [&counted[..], &of_connections].concat()
     };
     let refused = ["egress_warden_updates_rejected_total filter=egress_warden 1".to_owned()];
     let exact = requests("shop-to-allowed", "no-legacy-api");
@@ -157,10 +205,10 @@ async fn scrape(testbed: &Testbed) -> Result<()> {
             &in_istio,
             [&requests("shop_to_allowed", "no_legacy_api")[..], &guard(whole, 2)].concat(),
         ),
-        ("library", &library, [&exact[..], &guard(port, 2)].concat()),
-        ("library-in-istio", &library_in_istio, [&exact[..], &guard(whole, 2)].concat()),
-        ("tls", &tls, connections("no-legacy-api").to_vec()),
-        ("tls-in-istio", &tls_in_istio, connections("no_legacy_api").to_vec()),
+        ("library", &library, [&native(exact.clone())[..], &guard(port, 2)].concat()),
+        ("library-in-istio", &library_in_istio, [&native(exact)[..], &guard(whole, 2)].concat()),
+        ("tls", &tls, connections("no-legacy-api")),
+        ("tls-in-istio", &tls_in_istio, connections("no_legacy_api")),
         ("bad", &bad, [&refused[..], &guard(port, 0)].concat()),
         ("bad-in-istio", &bad_in_istio, [&refused[..], &guard(whole, 0)].concat()),
     ];
@@ -332,7 +380,7 @@ impl Prometheus {
         let mut series: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
         for sample in answer["data"]["result"].as_array().context("samples")? {
             let labels = sample["metric"].as_object().context("labels")?;
-            let own = ["decision", "reason", "rule", "listener", "result", "filter"];
+            let own = ["decision", "reason", "rule", "listener", "result", "filter", "runtime"];
             let of_scrape = ["__name__", "target", "job", "instance"];
             let of_envoy =
                 ["envoy_http_conn_manager_prefix", "envoy_rbac_prefix", "authz_enforce_result"];

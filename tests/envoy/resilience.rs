@@ -14,6 +14,8 @@ mod connections;
 mod flips;
 #[path = "resilience/gateway.rs"]
 mod gateway;
+#[path = "resilience/gauges.rs"]
+mod gauges;
 #[path = "resilience/logs.rs"]
 mod logs;
 #[path = "resilience/memory.rs"]
@@ -53,7 +55,7 @@ macro_rules! on {
 
 /// The same with the native library: what fails there is no VM.
 mod native {
-    use super::{envoys, flips, logs, memory, peers, updates};
+    use super::{envoys, flips, gauges, logs, memory, peers, updates};
 
     macro_rules! on {
         ($($subject:ident::$scenario:ident,)*) => {$(
@@ -71,6 +73,7 @@ mod native {
         peers::upstreams_that_fail_at_any_phase_fail_their_requests_only,
         logs::a_stalled_reader_of_the_access_log_stalls_nothing,
         flips::every_answer_is_explained_by_one_of_two_flipping_policies,
+        gauges::gauges_show_the_policy_in_force,
         memory::two_hundred_reloads_leave_the_memory_flat,
     }
 
@@ -112,6 +115,7 @@ on! { envoys::asked_for:
     workers::a_worker_whose_root_traps_answers_503,
     workers::a_configuration_for_another_vm_mends_a_failed_worker,
     workers::after_one_thread_failed_its_vm_takes_no_configuration,
+    gauges::gauges_show_the_policy_in_force,
     updates::a_bad_update_leaves_the_old_policy_deciding,
     updates::a_bad_update_in_a_listener_leaves_the_old_policy_deciding,
     updates::a_bad_first_plugin_is_closed,

@@ -77,6 +77,11 @@ impl Testbed {
         self.shell == Shell::Wasm || !self.version.starts_with("1.38.")
     }
 
+    /// Whether the filter shows its policy by gauges: Envoy 1.38 does not let a dynamic module.
+    pub fn sets_gauges(&self) -> bool {
+        self.tells_server_name()
+    }
+
     /// The whole path on free ports, with the given gateway.
     pub async fn mesh(&self, gateway: Bootstrap) -> Result<Mesh> {
         let mut sidecar = Bootstrap::sidecar()?;

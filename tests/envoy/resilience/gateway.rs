@@ -3,6 +3,7 @@
 //! the guard let through arrives. Listener and plugin come with the bootstrap or, as in a mesh, by
 //! discovery: from files that Envoy watches.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -276,7 +277,17 @@ impl Gateway {
 
     /// How many counters the filter has defined.
     pub(crate) async fn counters(&self) -> Result<usize> {
-        Ok(self.stats(r"^wasmcustom\.").await?.len())
+        Ok(self.stats(r"^wasmcustom\.").await?.len() - self.gauges().await?.len())
+    }
+
+    /// What the filter's gauges show, by the last part of their names.
+    pub(crate) async fn gauges(&self) -> Result<BTreeMap<String, u64>> {
+        let stats = self.stats(r"custom\.egress_warden\.policy_").await?;
+        let gauge = |stat: &Value| {
+            let (_, name) = stat["name"].as_str()?.rsplit_once('.')?;
+            Some((name.to_owned(), stat["value"].as_u64()?))
+        };
+        Ok(stats.iter().filter_map(gauge).collect())
     }
 
     /// How many VMs Envoy has started in place of failed ones.

@@ -24,7 +24,7 @@ const EXPORTS: [&str; 13] = [
 
 /// Everything that the module can call. The SDK's traits have methods that nobody calls, and every
 /// implementation of a trait keeps them.
-const IMPORTS: [&str; 38] = [
+const IMPORTS: [&str; 39] = [
     "env.proxy_add_header_map_value",
     "env.proxy_call_foreign_function",
     "env.proxy_close_stream",
@@ -48,6 +48,7 @@ const IMPORTS: [&str; 38] = [
     "env.proxy_http_call",
     "env.proxy_increment_metric",
     "env.proxy_log",
+    "env.proxy_record_metric",
     "env.proxy_register_shared_queue",
     "env.proxy_remove_header_map_value",
     "env.proxy_replace_header_map_value",

@@ -58,6 +58,8 @@ pub struct Host {
     pub lines: Vec<Line>,
     /// Values of counters by name.
     pub counters: BTreeMap<String, u64>,
+    /// Values of gauges by name.
+    pub gauges: BTreeMap<String, u64>,
     /// How often each import was called.
     pub calls: BTreeMap<String, u64>,
     /// What goes wrong.
@@ -77,8 +79,8 @@ pub struct Host {
     pub node_id: Option<String>,
     /// The properties that outlive a redirect, by the root that said so.
     pub kept: BTreeSet<(u32, String)>,
-    /// Names of the metrics by definition; the id is made of the place.
-    metrics: Vec<String>,
+    /// Kinds and names of the metrics by definition; the id is made of the place and the kind.
+    metrics: Vec<(u32, String)>,
 }
 
 /// What the proxy knows of one HTTP stream, or of one connection.
@@ -95,8 +97,10 @@ pub struct StreamState {
     pub closings: usize,
 }
 
-/// Envoy gives counters ids in steps of four; the low bits tell the kind of metric.
+/// Envoy gives metrics ids in steps of four; the low bits tell the kind of metric.
 const METRIC_ID_STEP: u32 = 4;
+const COUNTER: u32 = 0;
+const GAUGE: u32 = 1;
 /// The number of the request's header map.
 const REQUEST_HEADERS: u32 = 0;
 /// Under which filter state a property that a filter sets is kept.
@@ -109,6 +113,7 @@ impl Default for Host {
             log_level: Level::Info,
             lines: Vec::new(),
             counters: BTreeMap::new(),
+            gauges: BTreeMap::new(),
             calls: BTreeMap::new(),
             misbehaviour: None,
             plugin_configuration: None,
@@ -261,33 +266,39 @@ impl Host {
 
     /// A new id at every call, also for a name that is defined already.
     pub fn define_metric(&mut self, kind: u32, name: &[u8]) -> Result<u32, Status> {
-        const COUNTER: u32 = 0;
-        if kind != COUNTER {
-            return Err(Status::Unimplemented);
-        }
         let name = String::from_utf8_lossy(name).into_owned();
-        self.counters.entry(name.clone()).or_default();
-        self.metrics.push(name);
-        Ok(METRIC_ID_STEP * self.metrics.len() as u32)
-    }
-
-    pub fn metric(&self, id: u32) -> Result<u64, Status> {
-        Ok(self.counters[self.metric_name(id)?])
+        self.values(kind).ok_or(Status::Unimplemented)?.entry(name.clone()).or_default();
+        self.metrics.push((kind, name));
+        Ok(METRIC_ID_STEP * self.metrics.len() as u32 + kind)
     }
 
     pub fn increment_metric(&mut self, id: u32, offset: i64) -> Result<(), Status> {
-        let name = self.metric_name(id)?.to_owned();
         let offset = u64::try_from(offset).ok().filter(|&offset| offset > 0);
-        *self.counters.entry(name).or_default() += offset.ok_or(Status::BadArgument)?;
+        *self.metric(COUNTER, id)? += offset.ok_or(Status::BadArgument)?;
         Ok(())
     }
 
-    fn metric_name(&self, id: u32) -> Result<&str, Status> {
-        if !id.is_multiple_of(METRIC_ID_STEP) {
+    pub fn record_metric(&mut self, id: u32, value: u64) -> Result<(), Status> {
+        *self.metric(GAUGE, id)? = value;
+        Ok(())
+    }
+
+    fn metric(&mut self, kind: u32, id: u32) -> Result<&mut u64, Status> {
+        if id % METRIC_ID_STEP != kind {
             return Err(Status::BadArgument);
         }
         let place = (id / METRIC_ID_STEP).checked_sub(1).ok_or(Status::NotFound)?;
-        self.metrics.get(place as usize).map(String::as_str).ok_or(Status::NotFound)
+        let (defined, name) = self.metrics.get(place as usize).cloned().ok_or(Status::NotFound)?;
+        let values = self.values(kind).filter(|_| defined == kind).ok_or(Status::NotFound)?;
+        values.get_mut(&name).ok_or(Status::NotFound)
+    }
+
+    fn values(&mut self, kind: u32) -> Option<&mut BTreeMap<String, u64>> {
+        match kind {
+            COUNTER => Some(&mut self.counters),
+            GAUGE => Some(&mut self.gauges),
+            _ => None,
+        }
     }
 
     fn request_headers(&self, map: u32) -> Result<&Headers, Status> {

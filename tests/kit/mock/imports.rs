@@ -171,13 +171,10 @@ fn answer(
             let defined = host.borrow_mut().define_metric(kind as u32, &name)?;
             write(memory, id, &defined.to_le_bytes())
         }
-        ("proxy_get_metric", &[id, value]) => {
-            let found = host.borrow().metric(id as u32)?;
-            write(memory, value, &found.to_le_bytes())
-        }
         ("proxy_increment_metric", &[id, offset]) => {
             host.borrow_mut().increment_metric(id as u32, offset as i64)
         }
+        ("proxy_record_metric", &[id, value]) => host.borrow_mut().record_metric(id as u32, value),
         _ => Err(Status::Unimplemented),
     }
 }

@@ -280,6 +280,11 @@ impl<G: Guest> Worker<G> {
         self.host().counters.clone()
     }
 
+    /// Every gauge that was defined.
+    pub fn gauges(&self) -> BTreeMap<String, u64> {
+        self.host().gauges.clone()
+    }
+
     /// How often the guest has called an import so far.
     pub fn calls(&self, import: &str) -> u64 {
         self.host().calls.get(import).copied().unwrap_or_default()
