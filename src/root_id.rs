@@ -2,6 +2,7 @@
 //! which.
 
 use crate::host::{Malformed, ServerNameForm, parse_port};
+use std::fmt;
 
 /// The root ids that a plugin for connections may have, for messages.
 pub const REMEDY: &str =
@@ -41,6 +42,20 @@ impl Connections {
     }
 }
 
+/// The root id.
+impl fmt::Display for Connections {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("connections")?;
+        if self.port != Self::default().port {
+            write!(f, ":{}", self.port)?;
+        }
+        match self.server_names {
+            ServerNameForm::Host => Ok(()),
+            ServerNameForm::Mesh => f.write_str(":mesh-names"),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,6 +86,10 @@ mod tests {
             ("connections:mesh-names:443", Err(Malformed::Port)),
         ] {
             assert_eq!(Connections::of_root_id(root_id.as_bytes()), judged, "{root_id}");
+            if let Ok(Some(judged)) = judged {
+                let text = judged.to_string();
+                assert_eq!(Connections::of_root_id(text.as_bytes()), Ok(Some(judged)), "{text}");
+            }
         }
     }
 }

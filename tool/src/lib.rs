@@ -29,8 +29,9 @@ pub mod in_process;
 mod input;
 mod judgement;
 mod logs;
-#[cfg_attr(not(test), allow(dead_code, reason = "the commands that tell it come next"))]
 mod opening;
+mod output;
+pub mod page;
 mod policy_file;
 mod policy_text;
 mod public_suffix;
@@ -85,6 +86,7 @@ enum Command {
     Explain(explain::Args),
     Test(test::Args),
     Replay(replay::Args),
+    Report(commands::report::Args),
     Diff(diff::Args),
     Learn(learn::Args),
     Import(import::Args),
@@ -103,8 +105,8 @@ impl Command {
     }
 }
 
-/// Does what the command line asks.
-pub fn run() -> ExitCode {
+/// Does what the command line asks. `built` are the programs of the page that `report` writes.
+pub fn run(built: Option<page::Built>) -> ExitCode {
     let Cli { command, format, color } = Cli::parse();
     let (format, form) = match format {
         Output::Text => (Format::Text, None),
@@ -130,6 +132,7 @@ pub fn run() -> ExitCode {
         Command::Explain(args) => explain::run(args, &mut console),
         Command::Test(args) => test::run(args, &mut console),
         Command::Replay(args) => replay::run(args, &mut console),
+        Command::Report(args) => commands::report::run(args, built, &mut console),
         Command::Diff(args) => diff::run(args, &mut console),
         Command::Learn(args) => learn::run(args, &mut console),
         Command::Import(args) => import::run(args, &mut console),

@@ -1,5 +1,5 @@
 //! The program `egress-warden`.
 
 fn main() -> std::process::ExitCode {
-    egress_warden_tool::run()
+    egress_warden_tool::run(None)
 }

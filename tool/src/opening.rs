@@ -7,9 +7,7 @@ use crate::judgement::Judgement;
 use crate::policy_text::{host, list, ports};
 use egress_warden::config::{self, principal_pattern};
 use egress_warden::host::Host;
-use egress_warden::policy::{
-    Action, Dialled, Policy, Reason, Request, Verdict, path_readings, with_slash,
-};
+use egress_warden::policy::{Dialled, Reason, Request, path_readings, with_slash};
 use egress_warden::token::is_token;
 use std::collections::BTreeSet;
 use std::fmt::{self, Write};
@@ -69,17 +67,6 @@ pub(crate) enum Obstacle {
     Caller,
     /// There was no verdict of a policy.
     NoVerdict,
-}
-
-/// The refusal in a decision that a rule may open: what is refused, or what would be.
-pub(crate) fn refusal(
-    verdict: Verdict,
-    would: Option<Verdict>,
-    policy: &Policy,
-) -> Option<Judgement> {
-    let mut both = [Some(verdict), would].into_iter().flatten();
-    let refused = both.find(|it| it.action == Action::Deny);
-    refused.map(|verdict| Judgement::new(verdict, policy))
 }
 
 impl Opening {
@@ -314,7 +301,7 @@ mod tests {
     use super::*;
     use crate::policy_file::PolicyFile;
     use egress_warden::config::Config;
-    use egress_warden::policy::ClusterPort;
+    use egress_warden::policy::{Action, ClusterPort, Decision, Policy};
     use egress_warden::root_id::Connections;
     use egress_warden::time::Time;
     use proptest::prelude::*;
@@ -335,11 +322,18 @@ mod tests {
         format!("policy: p\n{head}default: deny\nrules:{list}\n{rules}{added}")
     }
 
+    /// What is refused in a decision, or would be.
+    fn refusal(decision: Decision, policy: &Policy) -> Option<Judgement> {
+        let mut both = [Some(decision.verdict), decision.would].into_iter().flatten();
+        let refused = both.find(|it| it.action == Action::Deny);
+        refused.map(|verdict| Judgement::new(verdict, policy))
+    }
+
     /// What opens the way to a request that this policy refuses, or would.
     fn opened(text: &str, request: &Request<'_>) -> Option<Result<Opening, Obstacle>> {
         let policy = read(text).policy;
         let decision = policy.decide(request);
-        let refusal = refusal(decision.verdict, decision.would, &policy)?;
+        let refusal = refusal(decision, &policy)?;
         Some(Opening::of(request, &refusal))
     }
 

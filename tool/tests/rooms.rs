@@ -8,11 +8,12 @@ const PACKAGE: &str = env!("CARGO_MANIFEST_DIR");
 const COMMANDS: &str = "src/commands";
 
 /// The rooms of the tool, the lowest first; above the commands the same as functions for tests.
-const ROOMS: [&str; 25] = [
+const ROOMS: [&str; 27] = [
     "failure",
     "finding",
     "input",
     "console",
+    "output",
     "document",
     "policy_file",
     "policy_text",
@@ -27,6 +28,7 @@ const ROOMS: [&str; 25] = [
     "cover",
     "teams",
     "logs",
+    "page",
     "render",
     "diagnostics",
     "report",

@@ -11,6 +11,7 @@ pub(crate) mod learn;
 pub(crate) mod man;
 pub(crate) mod render;
 pub(crate) mod replay;
+pub(crate) mod report;
 pub(crate) mod schema;
 pub(crate) mod test;
 pub(crate) mod verify;

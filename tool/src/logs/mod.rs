@@ -266,6 +266,11 @@ impl Tally {
         )
     }
 
+    /// That not a single request was read, and why.
+    pub(crate) fn nothing_read(&self) -> Option<Failure> {
+        (self.requests() == 0).then(|| nothing_read(self))
+    }
+
     fn lines(&self) -> u64 {
         self.requests() + self.left_out + self.passed_over + self.unread.lines
     }
@@ -280,7 +285,13 @@ impl Tally {
         }
     }
 
-    fn notes(&self) -> Vec<String> {
+    /// The logs, as messages name them.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(String::as_str)
+    }
+
+    /// The same, one note a line.
+    pub(crate) fn notes(&self) -> Vec<String> {
         let mut notes = self.unread.notes(|place| self.name(place));
         if self.access_log > 0 && self.filter > 0 {
             notes.push(format!(
@@ -344,6 +355,17 @@ pub(crate) fn scan<T: Default + Send>(
     paths: &[PathBuf],
     choice: &Choice,
     fold: impl Fn(&mut T, &Logged<'_>, Place) + Sync,
+    merge: impl FnMut(T) -> Result<(), Failure>,
+) -> Result<Tally, Failure> {
+    let tally = scan_any(paths, choice, fold, merge)?;
+    tally.nothing_read().map_or(Ok(tally), Err)
+}
+
+/// The same for those who tell themselves that there is no request, see [`Tally::nothing_read`].
+pub(crate) fn scan_any<T: Default + Send>(
+    paths: &[PathBuf],
+    choice: &Choice,
+    fold: impl Fn(&mut T, &Logged<'_>, Place) + Sync,
     mut merge: impl FnMut(T) -> Result<(), Failure>,
 ) -> Result<Tally, Failure> {
     let mut tally = Tally {
@@ -398,9 +420,6 @@ pub(crate) fn scan<T: Default + Send>(
     });
     progress.finish();
     result?;
-    if tally.requests() == 0 {
-        return Err(nothing_read(&tally));
-    }
     Ok(tally)
 }
 

@@ -23,6 +23,7 @@ use crate::finding::Finding;
 use carrier::Place;
 use egress_warden::config::{self, Config, MAX_DEPTH};
 use egress_warden::root_id::Connections;
+use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::collections::HashSet;
 use std::path::Path;
@@ -153,6 +154,14 @@ impl PolicyFile {
 
     pub(crate) fn text(&self) -> &str {
         self.document.text()
+    }
+
+    /// A text that holds this policy alone: the file's, or in a file with others the policy as JSON.
+    pub(crate) fn own_text(&self) -> Cow<'_, str> {
+        match (self.is_alone, self.tree()) {
+            (false, Some(tree)) => tree.to_json().into(),
+            _ => self.text().into(),
+        }
     }
 
     /// The whole text, taken apart.

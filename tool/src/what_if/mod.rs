@@ -3,9 +3,11 @@
 //!
 //! The requests are rows, each of which stands for equal ones: how many there are, when the first and when
 //! the last came, and their [record](crate::logs::Record). A row is decided only where the decision is the
-//! same at every moment between these two: what depends on the time is `undecided`, and never guessed.
+//! same at every moment between these two: what depends on the time is `undecided`, and never guessed. So is
+//! what depends on a query that was left out of the record.
 
 mod answer;
+mod query;
 mod rows;
 
 use crate::diagnostics::Diagnostic;
@@ -18,6 +20,7 @@ use answer::{Answer, Decided, Told};
 use egress_warden::config::{Config, MAX_TEXT};
 use egress_warden::policy::Decision;
 use egress_warden::root_id::{Connections, REMEDY};
+use query::Queries;
 use rows::Row;
 
 /// Logged requests, and the policy that edited ones are compared with.
@@ -33,6 +36,7 @@ pub struct WhatIf {
 #[derive(Debug)]
 struct Base {
     config: Config,
+    queries: Queries,
     /// What it decides of each row, as these connections.
     decided: Option<(Connections, Vec<Option<Decision>>)>,
 }
@@ -62,7 +66,9 @@ impl WhatIf {
     pub fn new(base: Option<&str>, rows: &str, root_id: Option<&str>) -> Result<Self, Error> {
         let base = base.map(|text| {
             let file = PolicyFile::of_text("the policy".to_owned(), text.to_owned(), false);
-            Ok(Base { config: file.into_valid()?.1, decided: None })
+            let (file, config) = file.into_valid()?;
+            let queries = Queries::of(&file, &config.policy);
+            Ok(Base { config, queries, decided: None })
         });
         let root_id = root_id.map(|text| {
             let connections = Connections::of_root_id(text.as_bytes()).ok().flatten();
@@ -103,13 +109,14 @@ impl WhatIf {
         match only {
             Some((file, config)) if errors.is_empty() => {
                 let connections = self.root_id.or_else(|| file.connections());
-                self.compare(config, connections.unwrap_or_default())
+                let queries = Queries::of(file, &config.policy);
+                self.compare(config, &queries, connections.unwrap_or_default())
             }
             _ => Answer::Refused { errors },
         }
     }
 
-    fn compare(&mut self, config: &Config, connections: Connections) -> Answer {
+    fn compare(&mut self, config: &Config, queries: &Queries, connections: Connections) -> Answer {
         let base = self.base.as_mut().map(|base| base.decided(&self.rows, connections));
         let mut decided = Decided::new(config, base.map(|(config, _)| config));
         let decider = Decider::new(&config.policy);
@@ -118,7 +125,10 @@ impl WhatIf {
         for row in &self.rows {
             let logged = row.logged();
             let request = logged.request(config.policy.reads(), connections);
-            let decision = decider.decide(request, row.times.clone());
+            let decision = match queries.may_decide(&config.policy, &request) {
+                true => None,
+                false => decider.decide(request, row.times.clone()),
+            };
             decided.count(row, &logged, decision, before.next());
         }
         decided.into_answer()
@@ -132,14 +142,15 @@ impl Base {
         rows: &[Row],
         connections: Connections,
     ) -> (&Config, &[Option<Decision>]) {
-        let Self { config, decided } = self;
+        let Self { config, queries, decided } = self;
         let known = decided.take().filter(|(of, _)| *of == connections);
         let (_, decisions) = decided.insert(known.unwrap_or_else(|| {
             let decider = Decider::new(&config.policy);
             let decide = |row: &Row| {
                 let logged = row.logged();
                 let request = logged.request(config.policy.reads(), connections);
-                decider.decide(request, row.times.clone())
+                let is_decided = !queries.may_decide(&config.policy, &request);
+                is_decided.then(|| decider.decide(request, row.times.clone())).flatten()
             };
             (connections, rows.iter().map(decide).collect())
         }));

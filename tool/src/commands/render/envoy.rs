@@ -1,9 +1,10 @@
 //! `render envoy`: a gateway for an Envoy that no control plane configures.
 
-use super::folder::{earlier, failed, failure, is_replaceable, of_somebody_else};
+use super::folder::earlier;
 use super::{Inputs, Request};
 use crate::console::{Console, Format, GOOD, NAME, counted, styled};
 use crate::failure::{Failure, Outcome};
+use crate::output::{failed, failure, is_replaceable, of_somebody_else};
 use crate::render::envoy::{self, BOOTSTRAP, CLUSTERS, File, MARK, without_gone};
 use serde_json::json;
 use std::fs;

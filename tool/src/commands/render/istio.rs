@@ -1,10 +1,11 @@
 //! `render istio`: a gateway for Istio, as files for `kubectl apply -k`.
 
-use super::folder::{earlier, failed, is_replaceable, of_somebody_else};
+use super::folder::earlier;
 use super::{Inputs, Request};
 use crate::console::{Console, Format, GOOD, NAME, counted, styled};
 use crate::diagnostics::{self, Diagnostic};
 use crate::failure::{Failure, Outcome};
+use crate::output::{failed, is_replaceable, of_somebody_else};
 use crate::render::istio::{self, File, MARK, MAX_OBJECT, Rendering};
 use serde_json::json;
 use std::fs;
