@@ -106,7 +106,8 @@ function showSankey(model, { callers, hosts, pairs }, callerName) {
   const shownCallers = [...names.keys()].filter((key) => key[0] === 'c').length;
   const height = Math.max(shownCallers, names.size - shownCallers) * 26 + 30;
   const width = Math.max(place.clientWidth, 280);
-  const gutter = Math.min(260, width * 0.34);
+  const gutter = Math.min(260, width * (width < 600 ? 0.4 : 0.34));
+  const withNumbers = width >= 600;
   const layout = sankey().nodeId((it) => it.id).nodeAlign(sankeyLeft).nodeSort(null).nodeWidth(8).nodePadding(12)
     .extent([[gutter, 8], [width - gutter, height - 8]]);
   // The most frequent stand at the top, and all others at the bottom.
@@ -117,12 +118,12 @@ function showSankey(model, { callers, hosts, pairs }, callerName) {
   byId('flows-text').textContent = text;
   place.replaceChildren(
     el('div', { class: 'legend', 'aria-hidden': 'true' }, ...kindsOf(KINDS.map((_, kind) => flows.some((it) => it.kind === kind) ? 1 : 0)).map((kind) => chip(kind))),
-    picture(graph, { width, height, gutter }, names, text));
+    picture(graph, { width, height, gutter, withNumbers }, names, text));
   table.append(plainTable('The flows of the picture', ['Caller', 'Host', 'What becomes of it', 'Requests'],
     flows.sort((a, b) => b.value - a.value).map((it) => [names.get(it.source), names.get(it.target), chip(it.kind), it.value])));
 }
 
-function picture({ nodes, links }, { width, height, gutter }, names, text) {
+function picture({ nodes, links }, { width, height, gutter, withNumbers }, names, text) {
   const svg = (tag, attributes, ...children) => {
     const element = document.createElementNS(SVG, tag);
     for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, String(value));
@@ -136,11 +137,11 @@ function picture({ nodes, links }, { width, height, gutter }, names, text) {
   const lines = links.map((link) => svg('path', {
     class: `flow kind-${link.kind}`, d: path(link), 'stroke-width': Math.max(link.width, isRefusal(link.kind) ? 2 : 1),
   }, title(`${names.get(link.source.id)} \u2192 ${names.get(link.target.id)}: ${count(link.value)}, ${KINDS[link.kind].name.toLowerCase()}`)));
-  const room = Math.floor((gutter - 14) / 6.7);
+  const room = Math.floor((gutter - 14) / 7.1);
   const boxes = nodes.map((node) => {
     const isCaller = node.id[0] === 'c';
     const whole = names.get(node.id);
-    const number = compact(node.value);
+    const number = withNumbers ? compact(node.value) : '';
     const label = svg('text', {
       x: isCaller ? node.x0 - 8 : node.x1 + 8, y: (node.y0 + node.y1) / 2, dy: '0.35em', 'text-anchor': isCaller ? 'end' : 'start',
     }, title(`${whole}: ${count(node.value)}`), svg('tspan', {}, shortened(whole, room - number.length - 1)),

@@ -9,6 +9,12 @@ export function chip(kind) {
   return el('span', { class: `chip kind-${kind}` }, el('span', { class: 'sign', 'aria-hidden': 'true' }, sign), name);
 }
 
+/** A decision as a word, with its sign. */
+export function decision(word) {
+  const kind = word === 'deny' ? 2 : 0;
+  return el('span', { class: `kind-${kind}` }, el('span', { class: 'sign', 'aria-hidden': 'true' }, KINDS[kind].sign), word);
+}
+
 /** The kinds of which there is a request. */
 export const kindsOf = (counts) => counts.map((_, kind) => kind).filter((kind) => counts[kind] > 0);
 

@@ -15,6 +15,7 @@ async function start() {
   const model = await read();
   const filter = new Filter(model);
   showSummary(model);
+  if (model.head.requests === 0) hide('timeline', 'filter', 'flows', 'refusals', 'tables', 'unused');
   showTimeline(model);
   startFlows(model, filter);
   startRefusals(model, filter);
@@ -25,6 +26,14 @@ async function start() {
   filter.apply();
   // For tests, and for whoever waits.
   document.documentElement.dataset.ready = 'true';
+}
+
+/** Leaves out sections that have nothing to show, and the links to them. */
+function hide(...sections) {
+  for (const section of sections) {
+    byId(section).hidden = true;
+    document.querySelectorAll(`.sections a[href="#${section}"]`).forEach((link) => { link.hidden = true; });
+  }
 }
 
 start().catch((error) => {

@@ -14,6 +14,9 @@ export function showSummary({ head, leftOut }) {
   if (leftOut > 0) {
     banner('note', `${count(leftOut)} of ${counted(head.requests, 'request')} are in the totals and in the timeline, and not in the flows, refusals and tables: there are too many kinds of them for one page.`);
   }
+  if (!head.policy && head.classes[4] > 0) {
+    banner('note', `The log has no verdict on ${counted(head.classes[4], 'request')}. Give a policy with --policy to judge them.`);
+  }
   const connections = head.connections > 0 ? ` ${count(head.connections)} of them are TLS connections.` : '';
   const by = head.policy
     ? [el('span', {}, ' judged by '), el('bdi', { class: 'mono' }, visible(head.policy.revision)),

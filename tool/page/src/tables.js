@@ -2,7 +2,7 @@
 
 import { KINDS, Seen, isRefusal } from './data.js';
 import { byId, caller, copyButton, count, counted, el, host, name, time, visible } from './dom.js';
-import { chip, kindsOf, shares } from './kinds.js';
+import { chip, decision, kindsOf, shares } from './kinds.js';
 import { Table } from './table.js';
 import { pairsOf } from './flows.js';
 
@@ -15,7 +15,7 @@ function columnsOfKinds(model) {
   const kinds = kindsOf(model.head.classes);
   const parts = kinds.length < 2 ? [] : kinds.map((kind) => ({
     label: KINDS[kind].name, numeric: true, order: (it) => it.seen.kinds[kind],
-    cell: (it) => (it.seen.kinds[kind] ? count(it.seen.kinds[kind]) : el('span', { class: 'none' }, '0')),
+    cell: (it) => (it.seen.kinds[kind] ? count(it.seen.kinds[kind]) : el('span', { class: 'zero' }, '0')),
   }));
   return [requests, { label: 'Share', cell: (it) => shares(it.seen.kinds) }, ...parts];
 }
@@ -33,15 +33,15 @@ export function startTables(model, filter) {
   });
   const judged = [
     { label: 'Requests', numeric: true, order: (it) => it.seen.requests, cell: (it) => count(it.seen.requests) },
-    number('Would-be', 'would'), first, last,
+    { label: 'Would-be', numeric: true, order: (it) => it.would, cell: (it) => (it.would ? count(it.would) : el('span', { class: 'zero' }, '0')) }, first, last,
   ];
   const rules = new Table(byId('rules'), {
-    id: 'rules', caption: 'Rules that a verdict names', noun: 'rule', text: (it) => it.name.toLowerCase(), empty: 'No verdict names a rule.',
-    columns: [{ label: 'Rule', order: (it) => it.name, cell: (it) => name(it.name) }, { label: 'Action', order: (it) => it.decision, cell: (it) => it.decision }, ...judged],
+    id: 'rules', caption: 'Rules that a verdict names', noun: 'rule', sort: 2, text: (it) => it.name.toLowerCase(), empty: 'No verdict names a rule.',
+    columns: [{ label: 'Rule', order: (it) => it.name, cell: (it) => name(it.name) }, { label: 'Action', order: (it) => it.decision, cell: (it) => decision(it.decision) }, ...judged],
   });
   const reasons = new Table(byId('reasons'), {
-    id: 'reasons', caption: 'Reasons of verdicts', noun: 'reason', text: (it) => it.name.toLowerCase(), empty: 'There is no verdict.',
-    columns: [{ label: 'Reason', order: (it) => it.name, cell: (it) => name(it.name) }, { label: 'Decision', order: (it) => it.decision, cell: (it) => it.decision }, ...judged],
+    id: 'reasons', caption: 'Reasons of verdicts', noun: 'reason', sort: 2, text: (it) => it.name.toLowerCase(), empty: 'There is no verdict.',
+    columns: [{ label: 'Reason', order: (it) => it.name, cell: (it) => name(it.name) }, { label: 'Decision', order: (it) => it.decision, cell: (it) => decision(it.decision) }, ...judged],
   });
   filter.onChange(() => {
     const pairs = pairsOf(model, filter.flows);

@@ -2,6 +2,7 @@
 
 import { moduleBytes, rowsLeftOut, rowsText } from './data.js';
 import { byId, copyButton, count, counted, el, name, settled, time, visible } from './dom.js';
+import { decision } from './kinds.js';
 import { Table } from './table.js';
 
 const EXAMPLE = 'policy: draft\ndefault: deny\nrules: []\n';
@@ -133,8 +134,8 @@ class Lines {
 
 const word = (judgement) => {
   if (!judgement) return el('span', { class: 'none' }, 'none');
-  const { decision, reason, rule } = judgement;
-  const shown = el('span', { class: `decision ${decision}` }, decision === 'deny' ? '\u2715 deny ' : '\u2713 allow ');
+  const { reason, rule } = judgement;
+  const shown = el('span', {}, decision(judgement.decision), ' ');
   if (rule && reason === 'rule') shown.append('by rule ', name(rule));
   else if (rule) shown.append(name(reason), ' (', name(rule), ')');
   else shown.append(name(reason));
