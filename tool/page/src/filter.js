@@ -1,6 +1,6 @@
 /** The filter of flows: by a text, and by what becomes of requests. */
 
-import { KINDS } from './data.js';
+import { KINDS, Seen } from './data.js';
 import { byId, count, el, settled } from './dom.js';
 import { kindsOf } from './kinds.js';
 
@@ -44,6 +44,25 @@ export class Filter {
     this.listeners.push(call);
   }
 
+  /** Counts what belongs to each caller and to each host. */
+  countNames() {
+    const { model } = this;
+    const [callers, hosts] = [[], []];
+    const pairs = new Set();
+    const row = (rows, number) => (rows[number] ??= { number, seen: new Seen(), others: 0 });
+    for (const at of this.flows) {
+      const [caller, host] = [model.caller[at], model.host[at]];
+      const both = [row(callers, caller), row(hosts, host)];
+      for (const it of both) it.seen.add(model.kind[at], model.requests[at], model.first[at], model.last[at]);
+      const pair = caller * model.hosts.length + host;
+      if (pairs.has(pair)) continue;
+      pairs.add(pair);
+      both.forEach((it) => { it.others += 1; });
+    }
+    this.callerRows = callers.filter(Boolean);
+    this.hostRows = hosts.filter(Boolean);
+  }
+
   /** Finds the flows, most frequent first, and tells everybody. */
   apply() {
     const { model } = this;
@@ -62,6 +81,7 @@ export class Filter {
       requests += model.requests[at];
     }
     this.flows = found.subarray(0, size);
+    this.countNames();
     byId('filter-reset').disabled = !this.isActive;
     byId('filter-status').textContent = this.isActive ? `${count(requests)} requests in ${count(size)} flows` : '';
     this.listeners.forEach((call) => call(this));

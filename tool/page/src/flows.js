@@ -10,37 +10,15 @@ const MAX_CALLERS = 12;
 const MAX_HOSTS = 18;
 const SVG = 'http://www.w3.org/2000/svg';
 
-/** Counts of callers and hosts, and of their pairs, in the flows of a filter. */
-export function pairsOf(model, flows) {
-  const callers = new Map();
-  const hosts = new Map();
-  const pairs = new Map();
-  const seen = (map, key) => {
-    let it = map.get(key);
-    if (!it) map.set(key, it = new Seen());
-    return it;
-  };
-  for (const at of flows) {
-    const [caller, host, kind] = [model.caller[at], model.host[at], model.kind[at]];
-    const [requests, first, last] = [model.requests[at], model.first[at], model.last[at]];
-    seen(callers, caller).add(kind, requests, first, last);
-    seen(hosts, host).add(kind, requests, first, last);
-    seen(pairs, caller * model.hosts.length + host).add(kind, requests, first, last);
-  }
-  return { callers, hosts, pairs };
-}
-
 /** The names with the most requests, of which half are those with the most refusals. */
-function foremost(seen, most) {
-  const all = [...seen];
-  const by = (measure) => all.filter((it) => measure(it[1]) > 0).sort((a, b) => measure(b[1]) - measure(a[1]));
-  const refused = by((it) => it.refused).slice(0, Math.floor(most / 2));
-  const chosen = new Map(refused);
-  for (const [key, it] of by((each) => each.requests)) {
+function foremost(rows, most) {
+  const by = (measure) => rows.filter((it) => measure(it) > 0).sort((a, b) => measure(b) - measure(a));
+  const chosen = new Set(by((it) => it.seen.refused).slice(0, Math.floor(most / 2)));
+  for (const it of by((each) => each.seen.requests)) {
     if (chosen.size >= most) break;
-    chosen.set(key, it);
+    chosen.add(it);
   }
-  return new Set([...chosen].sort((a, b) => b[1].requests - a[1].requests).map(([key]) => key));
+  return new Set([...chosen].sort((a, b) => b.seen.requests - a.seen.requests).map((it) => it.number));
 }
 
 /** The names of callers in pictures: without what all of them have in common. */
@@ -59,26 +37,24 @@ const hostName = (model, host) => (model.hosts[host] === '' ? 'no server name' :
 export function startFlows(model, filter) {
   const matrix = new Matrix(model);
   const callerName = shortNames(model);
-  let pairs;
-  const draw = () => showSankey(model, pairs, callerName);
+  const draw = () => showSankey(model, filter, callerName);
   filter.onChange(() => {
-    pairs = pairsOf(model, filter.flows);
     draw();
-    matrix.show(pairs, callerName);
+    matrix.show(filter, callerName);
   });
   let width = 0;
   new ResizeObserver(() => {
     const now = byId('sankey').clientWidth;
-    if (pairs && now !== width) draw();
+    if (width !== 0 && now !== width) draw();
     width = now;
   }).observe(byId('sankey'));
 }
 
-function showSankey(model, { callers, hosts, pairs }, callerName) {
+function showSankey(model, { flows: found, callerRows: callers, hostRows: hosts }, callerName) {
   const place = byId('sankey');
   const table = byId('sankey-table');
   table.replaceChildren(table.firstElementChild);
-  if (pairs.size === 0) {
+  if (found.length === 0) {
     place.replaceChildren(el('p', { class: 'none' }, 'No flow to show.'));
     byId('flows-text').textContent = '';
     table.hidden = true;
@@ -86,21 +62,29 @@ function showSankey(model, { callers, hosts, pairs }, callerName) {
   }
   table.hidden = false;
   const [few, some] = [foremost(callers, MAX_CALLERS), foremost(hosts, MAX_HOSTS)];
-  const [moreCallers, moreHosts] = [callers.size - few.size, hosts.size - some.size];
+  const [moreCallers, moreHosts] = [callers.length - few.size, hosts.length - some.size];
   const names = new Map();
   const links = new Map();
   const node = (key, label) => {
     names.set(key, label);
     return key;
   };
-  for (const [pair, seen] of pairs) {
-    const [caller, host] = [Math.floor(pair / model.hosts.length), pair % model.hosts.length];
-    const source = few.has(caller) ? node(`c${caller}`, callerName(caller)) : node('c', `${counted(moreCallers, 'other caller')}`);
-    const target = some.has(host) ? node(`h${host}`, hostName(model, host)) : node('h', `${counted(moreHosts, 'other host')}`);
-    for (const kind of kindsOf(seen.kinds)) {
-      const key = `${source} ${target} ${kind}`;
-      links.set(key, { source, target, kind, value: (links.get(key)?.value ?? 0) + seen.kinds[kind] });
+  for (const at of found) {
+    const [caller, host, kind] = [model.caller[at], model.host[at], model.kind[at]];
+    const source = few.has(caller) ? caller : -1;
+    const target = some.has(host) ? host : -1;
+    const key = `${source} ${target} ${kind}`;
+    const link = links.get(key);
+    if (link) {
+      link.value += model.requests[at];
+      continue;
     }
+    links.set(key, {
+      source: source < 0 ? node('c', counted(moreCallers, 'other caller')) : node(`c${caller}`, callerName(caller)),
+      target: target < 0 ? node('h', counted(moreHosts, 'other host')) : node(`h${host}`, hostName(model, host)),
+      kind,
+      value: model.requests[at],
+    });
   }
   const flows = [...links.values()];
   const shownCallers = [...names.keys()].filter((key) => key[0] === 'c').length;
@@ -114,7 +98,7 @@ function showSankey(model, { callers, hosts, pairs }, callerName) {
   const order = [...few].map((it) => `c${it}`).concat('c', [...some].map((it) => `h${it}`), 'h');
   const graph = layout({ nodes: order.filter((id) => names.has(id)).map((id) => ({ id })), links: flows.map((it) => ({ ...it })) });
   const refused = flows.filter((it) => isRefusal(it.kind));
-  const text = `The callers at the left, the hosts at the right, the most frequent and the most refused of ${counted(callers.size, 'caller')} and ${counted(hosts.size, 'host')}. ${refused.length === 0 ? 'Nothing here is refused.' : `Of ${counted(flows.length, 'flow')} shown, ${count(refused.length)} ${refused.length === 1 ? 'is' : 'are'} refused or would be.`}`;
+  const text = `The callers at the left, the hosts at the right, the most frequent and the most refused of ${counted(callers.length, 'caller')} and ${counted(hosts.length, 'host')}. ${refused.length === 0 ? 'Nothing here is refused.' : `Of ${counted(flows.length, 'flow')} shown, ${count(refused.length)} ${refused.length === 1 ? 'is' : 'are'} refused or would be.`}`;
   byId('flows-text').textContent = text;
   place.replaceChildren(
     el('div', { class: 'legend', 'aria-hidden': 'true' }, ...kindsOf(KINDS.map((_, kind) => flows.some((it) => it.kind === kind) ? 1 : 0)).map((kind) => chip(kind))),
@@ -172,28 +156,44 @@ class Matrix {
     this.column = 0;
   }
 
-  show({ callers, hosts, pairs }, callerName) {
-    const byRequests = (seen) => [...seen].sort((a, b) => b[1].requests - a[1].requests).map(([key]) => key);
-    Object.assign(this, { callers: byRequests(callers), hosts: byRequests(hosts), pairs, callerName });
-    this.most = 1;
-    for (const seen of pairs.values()) this.most = Math.max(this.most, seen.requests);
+  show(filter, callerName) {
+    const byRequests = (rows) => rows.slice().sort((a, b) => b.seen.requests - a.seen.requests).map((it) => it.number);
+    Object.assign(this, { callers: byRequests(filter.callerRows), hosts: byRequests(filter.hostRows), flows: filter.flows, callerName });
     this.row = 0;
     this.column = 0;
     this.draw();
   }
 
+  /** The pairs of these callers and hosts. */
+  pairs(callers, hosts) {
+    const { model } = this;
+    const [rows, columns] = [callers, hosts].map((numbers) => new Map(numbers.map((number, at) => [number, at])));
+    const pairs = new Map();
+    for (const at of this.flows) {
+      const row = rows.get(model.caller[at]);
+      const column = row === undefined ? undefined : columns.get(model.host[at]);
+      if (column === undefined) continue;
+      const key = row * COLUMNS + column;
+      if (!pairs.has(key)) pairs.set(key, new Seen());
+      pairs.get(key).add(model.kind[at], model.requests[at], model.first[at], model.last[at]);
+    }
+    return pairs;
+  }
+
   draw() {
-    const { model, pairs } = this;
+    const { model } = this;
     const callers = this.callers.slice(this.row, this.row + ROWS);
     const hosts = this.hosts.slice(this.column, this.column + COLUMNS);
+    const pairs = this.pairs(callers, hosts);
+    this.most = Math.max(1, ...[...pairs.values()].map((it) => it.requests));
     if (callers.length === 0) {
       this.place.replaceChildren(el('p', { class: 'none' }, 'No flow to show.'));
       return;
     }
     const heading = (label, text, scope) => el('th', { scope, title: text }, el('bdi', { dir: 'auto', class: 'name' }, label));
-    const rows = callers.map((caller) => el('tr', {},
+    const rows = callers.map((caller, row) => el('tr', {},
       heading(this.callerName(caller), visible(model.callers[caller] ?? 'not verified'), 'row'),
-      ...hosts.map((host) => this.cell(pairs.get(caller * model.hosts.length + host)))));
+      ...hosts.map((_, column) => this.cell(pairs.get(row * COLUMNS + column)))));
     this.place.replaceChildren(
       el('div', { class: 'pages' }, this.pages('caller', 'row', ROWS, this.callers.length), this.pages('host', 'column', COLUMNS, this.hosts.length)),
       el('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': 'Callers and hosts' },

@@ -65,13 +65,13 @@ export class Table {
     this.found = wanted === '' ? this.rows.slice() : this.rows.filter((row) => this.text(row).includes(wanted));
     const order = this.columns[this.sort]?.order;
     if (order) {
-      const keys = new Map(this.found.map((row) => [row, order(row)]));
+      const keys = this.found.map(order);
       const sign = this.down ? -1 : 1;
-      this.found.sort((a, b) => {
-        const [one, other] = [keys.get(a), keys.get(b)];
-        if (one < other) return -sign;
-        return one > other ? sign : 0;
+      const places = Uint32Array.from(keys, (_, at) => at).sort((a, b) => {
+        if (keys[a] < keys[b]) return -sign;
+        return keys[a] > keys[b] ? sign : a - b;
       });
+      this.found = Array.from(places, (at) => this.found[at]);
     }
     this.headings.forEach((heading, at) => {
       if (!this.columns[at].order) return;

@@ -4,7 +4,6 @@ import { KINDS, Seen, isRefusal } from './data.js';
 import { byId, caller, copyButton, count, counted, el, host, name, time, visible } from './dom.js';
 import { chip, decision, kindsOf, shares } from './kinds.js';
 import { Table } from './table.js';
-import { pairsOf } from './flows.js';
 
 const first = { label: 'First seen', order: (it) => it.seen.first || Infinity, cell: (it) => time(it.seen.first) };
 const last = { label: 'Last seen', numeric: false, order: (it) => it.seen.last || 0, cell: (it) => time(it.seen.last) };
@@ -24,12 +23,12 @@ export function startTables(model, filter) {
   const kinds = columnsOfKinds(model);
   const number = (label, key) => ({ label, numeric: true, order: (it) => it[key], cell: (it) => count(it[key]) });
   const callers = new Table(byId('callers'), {
-    id: 'callers', caption: 'Callers', noun: 'caller', text: (it) => it.lower,
-    columns: [{ label: 'Caller', order: (it) => it.lower, cell: (it) => caller(it.name) }, ...kinds, number('Hosts', 'others'), first, last],
+    id: 'callers', caption: 'Callers', noun: 'caller', text: (it) => filter.callers[it.number],
+    columns: [{ label: 'Caller', order: (it) => filter.callers[it.number], cell: (it) => caller(model.callers[it.number]) }, ...kinds, number('Hosts', 'others'), first, last],
   });
   const hosts = new Table(byId('hosts'), {
-    id: 'hosts', caption: 'Hosts', noun: 'host', text: (it) => it.lower,
-    columns: [{ label: 'Host', order: (it) => it.lower, cell: (it) => host(it.name) }, ...kinds, number('Callers', 'others'), first, last],
+    id: 'hosts', caption: 'Hosts', noun: 'host', text: (it) => filter.hosts[it.number],
+    columns: [{ label: 'Host', order: (it) => filter.hosts[it.number], cell: (it) => host(model.hosts[it.number]) }, ...kinds, number('Callers', 'others'), first, last],
   });
   const judged = [
     { label: 'Requests', numeric: true, order: (it) => it.seen.requests, cell: (it) => count(it.seen.requests) },
@@ -44,18 +43,8 @@ export function startTables(model, filter) {
     columns: [{ label: 'Reason', order: (it) => it.name, cell: (it) => name(it.name) }, { label: 'Decision', order: (it) => it.decision, cell: (it) => decision(it.decision) }, ...judged],
   });
   filter.onChange(() => {
-    const pairs = pairsOf(model, filter.flows);
-    const hostsOf = new Map();
-    const callersOf = new Map();
-    const more = (map, key) => map.set(key, (map.get(key) ?? 0) + 1);
-    for (const pair of pairs.pairs.keys()) {
-      more(hostsOf, Math.floor(pair / model.hosts.length));
-      more(callersOf, pair % model.hosts.length);
-    }
-    const rows = (seen, names, lower, others) =>
-      [...seen].map(([key, it]) => ({ name: names[key], lower: lower[key], seen: it, others: others.get(key) }));
-    callers.setRows(rows(pairs.callers, model.callers, filter.callers, hostsOf));
-    hosts.setRows(rows(pairs.hosts, model.hosts, filter.hosts, callersOf));
+    callers.setRows(filter.callerRows);
+    hosts.setRows(filter.hostRows);
     const judgements = judgementsOf(model, filter);
     rules.setRows(judgements.rules);
     reasons.setRows(judgements.reasons);
