@@ -88,11 +88,11 @@ function showSankey(model, { flows: found, callerRows: callers, hostRows: hosts 
   }
   const flows = [...links.values()];
   const shownCallers = [...names.keys()].filter((key) => key[0] === 'c').length;
-  const height = Math.max(shownCallers, names.size - shownCallers) * 26 + 30;
+  const height = Math.max(shownCallers, names.size - shownCallers) * 27 + 30;
   const width = Math.max(place.clientWidth, 280);
   const gutter = Math.min(260, width * (width < 600 ? 0.4 : 0.34));
   const withNumbers = width >= 600;
-  const layout = sankey().nodeId((it) => it.id).nodeAlign(sankeyLeft).nodeSort(null).nodeWidth(8).nodePadding(12)
+  const layout = sankey().nodeId((it) => it.id).nodeAlign(sankeyLeft).nodeSort(null).nodeWidth(8).nodePadding(14)
     .extent([[gutter, 8], [width - gutter, height - 8]]);
   // The most frequent stand at the top, and all others at the bottom.
   const order = [...few].map((it) => `c${it}`).concat('c', [...some].map((it) => `h${it}`), 'h');
