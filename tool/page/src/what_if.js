@@ -110,8 +110,8 @@ class Lines {
     this.box.setAttribute('aria-invalid', String(errors.length > 0));
     const items = errors.slice(0, MAX_ERRORS).map((error) => el('li', {},
       el('button', { type: 'button', onclick: () => this.go(error) }, `Line ${error.line}, column ${error.column}`),
-      ' ', el('code', {}, visible(error.path)), ': ', visible(error.message), '. ',
-      error.remedy ? el('span', { class: 'remedy' }, `${visible(error.remedy)}.`) : ''));
+      ' ', el('code', {}, visible(error.path)), ': ', visible(error.message),
+      error.remedy ? el('span', { class: 'remedy' }, `: ${visible(error.remedy)}`) : ''));
     const more = errors.length - MAX_ERRORS;
     if (more > 0) items.push(el('li', {}, `and ${count(more)} more`));
     this.list.replaceChildren(...items);
