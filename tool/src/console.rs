@@ -103,6 +103,11 @@ impl Console {
         self.format
     }
 
+    /// Whether colour is wanted in the answer.
+    pub(crate) fn is_coloured(&self) -> bool {
+        self.is_coloured
+    }
+
     /// One line of the answer.
     pub(crate) fn line(&mut self, line: impl Display) -> Result<(), Failure> {
         let line = line.to_string();

@@ -28,6 +28,8 @@ mod globs;
 pub mod in_process;
 mod input;
 mod judgement;
+#[cfg(not(target_family = "wasm"))]
+mod live;
 mod logs;
 mod opening;
 mod output;
@@ -45,7 +47,7 @@ pub mod what_if;
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use commands::{
-    bundle, check, completions, diff, explain, import, learn, man, replay, schema, test,
+    bundle, check, completions, diff, explain, import, learn, man, replay, schema, test, watch,
 };
 use console::{Color, Console, Form, Format};
 use failure::Failure;
@@ -93,6 +95,7 @@ enum Command {
     Bundle(bundle::Args),
     Render(commands::render::Args),
     Verify(commands::verify::Args),
+    Watch(watch::Args),
     Schema(schema::Args),
     Completions(completions::Args),
     Man(man::Args),
@@ -139,6 +142,7 @@ pub fn run(built: Option<page::Built>) -> ExitCode {
         Command::Bundle(args) => bundle::run(args, &mut console),
         Command::Render(args) => commands::render::run(args, &mut console),
         Command::Verify(args) => commands::verify::run(args, &mut console),
+        Command::Watch(args) => watch::run(args, &mut console),
         Command::Schema(args) => schema::run(args, &mut console),
         Command::Completions(args) => completions::run(args, Cli::command(), &mut console),
         Command::Man(args) => man::run(args, Cli::command(), &mut console),

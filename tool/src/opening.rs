@@ -191,7 +191,7 @@ impl Listed {
 }
 
 /// What a reason alone says.
-fn obstacle(refusal: &Judgement) -> Option<Obstacle> {
+pub(crate) fn obstacle(refusal: &Judgement) -> Option<Obstacle> {
     let rule = || refusal.rule.clone().filter(|rule| config::is_name(rule));
     let is = |reason: Reason| &*refusal.reason == reason.as_str();
     let known = [

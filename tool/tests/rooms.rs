@@ -8,7 +8,7 @@ const PACKAGE: &str = env!("CARGO_MANIFEST_DIR");
 const COMMANDS: &str = "src/commands";
 
 /// The rooms of the tool, the lowest first; above the commands the same as functions for tests.
-const ROOMS: [&str; 27] = [
+const ROOMS: [&str; 28] = [
     "failure",
     "finding",
     "input",
@@ -34,6 +34,7 @@ const ROOMS: [&str; 27] = [
     "report",
     "what_if",
     "verify",
+    "live",
     "commands",
     "in_process",
 ];

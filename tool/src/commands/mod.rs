@@ -15,3 +15,4 @@ pub(crate) mod report;
 pub(crate) mod schema;
 pub(crate) mod test;
 pub(crate) mod verify;
+pub(crate) mod watch;

@@ -88,6 +88,8 @@ pub(super) struct Log {
     parts: Parts,
     /// The document that is open.
     document: Option<Splitter>,
+    /// Whether the rest of a line that is too long is still to be dropped.
+    is_in_long_line: bool,
     is_at_end: bool,
 }
 
@@ -156,6 +158,7 @@ impl Log {
             next_line: 1,
             parts: Parts::default(),
             document: None,
+            is_in_long_line: false,
             is_at_end: false,
         }
     }
@@ -170,13 +173,18 @@ impl Log {
         self.parts
     }
 
-    /// The next lines; `None` at the end.
+    /// The next lines; `None` at the end. Where the bytes are of a log that grows, the error `WouldBlock`
+    /// says that no line more is whole yet: ask again later.
     pub(super) fn next(&mut self) -> io::Result<Option<Chunk>> {
+        if self.is_in_long_line {
+            self.skip_line()?;
+        }
         let mut bytes = std::mem::take(&mut self.carry);
         bytes.reserve(CHUNK.saturating_sub(bytes.len()));
         while !self.is_at_end {
-            self.read(&mut bytes)?;
-            if self.is_at_end || self.document.is_some() {
+            let before = bytes.len();
+            let has_paused = self.read(&mut bytes)? == Got::Pause;
+            if self.is_at_end || (self.document.is_some() && bytes.len() > before) {
                 break;
             }
             if let Some(end) = memchr::memrchr(b'\n', &bytes) {
@@ -186,10 +194,19 @@ impl Log {
             }
             if bytes.len() > MAX_LINE {
                 if !documents::opens(&bytes, self.next_line == 1) {
-                    self.skip_line()?;
                     bytes.truncate(MAX_LINE + 1);
+                    self.is_in_long_line = true;
+                    self.skip_line().or_else(|error| match error.kind() {
+                        // The line itself is here.
+                        io::ErrorKind::WouldBlock => Ok(()),
+                        _ => Err(error),
+                    })?;
                 }
                 break;
+            }
+            if has_paused {
+                self.carry = bytes;
+                return Err(io::ErrorKind::WouldBlock.into());
             }
         }
         if bytes.is_empty() && self.document.is_none() && !self.parts.is_any_open() {
@@ -320,12 +337,18 @@ impl Log {
         }
     }
 
-    /// Reads about a chunk.
-    fn read(&mut self, bytes: &mut Vec<u8>) -> io::Result<()> {
+    /// Reads about a chunk, or as much of it as is there.
+    fn read(&mut self, bytes: &mut Vec<u8>) -> io::Result<Got> {
         let wanted = u64::try_from(CHUNK).unwrap_or(u64::MAX);
-        let read = (&mut self.bytes).take(wanted).read_to_end(bytes)?;
-        self.is_at_end = read == 0;
-        Ok(())
+        match (&mut self.bytes).take(wanted).read_to_end(bytes) {
+            Ok(read) => {
+                self.is_at_end = read == 0;
+                Ok(Got::Bytes)
+            }
+            // What was read before stays read.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Got::Pause),
+            Err(error) => Err(error),
+        }
     }
 
     /// Drops the rest of a line.
@@ -333,14 +356,27 @@ impl Log {
         let mut bytes = Vec::with_capacity(CHUNK);
         while !self.is_at_end {
             bytes.clear();
-            self.read(&mut bytes)?;
+            let got = self.read(&mut bytes)?;
             if let Some(end) = memchr::memchr(b'\n', &bytes) {
                 self.carry.extend_from_slice(bytes.get(end + 1..).unwrap_or_default());
                 break;
             }
+            if got == Got::Pause {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
         }
+        self.is_in_long_line = false;
         Ok(())
     }
+}
+
+/// How far the bytes of a log came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Got {
+    /// A chunk, or all to the end.
+    Bytes,
+    /// What is there now: the log grows.
+    Pause,
 }
 
 /// Lines as they are read, which are not all lines of the log.

@@ -77,19 +77,24 @@ const FOREIGN: [Foreign; 3] = [
     },
 ];
 
+/// A packed file where text is wanted that may still be written.
+const PACKED: Foreign = Foreign {
+    begins: b"",
+    problem: "is packed, and so does not grow",
+    remedy: "name the log that is still written; `replay` reads packed ones",
+};
+
 /// What some editors put before text.
 const UTF_8: &[u8] = b"\xef\xbb\xbf";
 
+/// How many bytes tell a form.
+pub(super) const HEAD: usize = 4;
+
 pub(super) fn decode(mut file: Box<dyn Read + Send>) -> Result<Box<dyn Read + Send>, Unopened> {
     let mut head = Vec::new();
-    (&mut file).take(4).read_to_end(&mut head)?;
-    if let Some(foreign) = FOREIGN.iter().find(|it| head.starts_with(it.begins)) {
-        return Err(Unopened::Foreign(foreign));
-    }
+    (&mut file).take(HEAD as u64).read_to_end(&mut head)?;
     let form = Form::of(&head);
-    if head.starts_with(UTF_8) {
-        head.drain(..UTF_8.len());
-    }
+    let head = without_mark(head).map_err(Unopened::Foreign)?;
     let whole = io::Cursor::new(head).chain(file);
     let buffered = |whole| BufReader::with_capacity(BLOCK, whole);
     Ok(match form {
@@ -99,6 +104,25 @@ pub(super) fn decode(mut file: Box<dyn Read + Send>) -> Result<Box<dyn Read + Se
         Form::Xz => Box::new(XzReader::new_mem_limit(buffered(whole), true, MAX_XZ)),
         Form::Bzip2 => Box::new(MultiBzDecoder::new(buffered(whole))),
     })
+}
+
+/// The first bytes of a text, where they are of one.
+pub(super) fn text(head: Vec<u8>) -> Result<Vec<u8>, &'static Foreign> {
+    match Form::of(&head) {
+        Form::Plain => without_mark(head),
+        Form::Gzip | Form::Zstd | Form::Xz | Form::Bzip2 => Err(&PACKED),
+    }
+}
+
+/// The first bytes of a file without a byte-order mark, where the form is one that is read.
+fn without_mark(mut head: Vec<u8>) -> Result<Vec<u8>, &'static Foreign> {
+    if let Some(foreign) = FOREIGN.iter().find(|it| head.starts_with(it.begins)) {
+        return Err(foreign);
+    }
+    if head.starts_with(UTF_8) {
+        head.drain(..UTF_8.len());
+    }
+    Ok(head)
 }
 
 /// How a file is packed.

@@ -25,7 +25,7 @@ fn read_by(choice: &Choice, logs: &[&str]) -> Vec<Read> {
         let mut log = Log::new(0, Box::new(Cursor::new(log.as_bytes().to_vec()))).behind(&parts);
         while let Some(chunk) = log.next().unwrap() {
             let (_, records) =
-                fold_chunk(&chunk, &reader, None, &|records: &mut Vec<Read>, logged, _| {
+                fold_chunk(&chunk, &reader, None, |records: &mut Vec<Read>, logged, _| {
                     let path = logged.path().map(str::to_owned);
                     let principal = logged.principal().map(str::to_owned);
                     records.push((logged.form(), logged.authority().to_owned(), path, principal));

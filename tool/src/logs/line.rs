@@ -103,7 +103,7 @@ impl From<LoggedVerdict<'_>> for Judgement {
 }
 
 /// The verdict of a log that has none of the filter, and shows that the mesh refused.
-const BY_MESH: LoggedVerdict<'static> =
+pub(crate) const BY_MESH: LoggedVerdict<'static> =
     LoggedVerdict { action: Action::Deny, rule: None, reason: "refused_by_mesh" };
 
 /// The fields in which a filter tells of one verdict.

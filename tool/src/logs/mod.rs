@@ -24,8 +24,12 @@ mod decisions;
 mod documents;
 mod ending;
 mod example;
+#[cfg(not(target_family = "wasm"))]
+mod follow;
 #[cfg(test)]
 mod forgery;
+#[cfg(not(target_family = "wasm"))]
+mod growing;
 mod hop;
 mod line;
 mod names;
@@ -45,8 +49,11 @@ mod unread;
 pub(crate) use comparison::Comparison;
 pub(crate) use ending::Ending;
 pub(crate) use example::{Group, Requests, Shown, shown_text};
+#[cfg(not(target_family = "wasm"))]
+pub(crate) use growing::{Growing, Step};
 pub(crate) use hop::Hop;
-pub(crate) use line::{Form, Logged, LoggedVerdict};
+pub(crate) use line::{BY_MESH, Form, Logged, LoggedVerdict};
+pub(crate) use plain::plain;
 pub(crate) use record::Record;
 pub(crate) use undated::{Decider, decide};
 use unread::{Problem, Unread};
@@ -444,7 +451,7 @@ fn fold_chunk<T: Default>(
     chunk: &Chunk,
     reader: &Reader<'_>,
     only: Option<Only>,
-    fold: &impl Fn(&mut T, &Logged<'_>, Place),
+    mut fold: impl FnMut(&mut T, &Logged<'_>, Place),
 ) -> (Tally, T) {
     let (mut tally, mut value) = (Tally::default(), T::default());
     for (line, number) in chunk.lines() {

@@ -2,7 +2,7 @@
 
 /// At most `most` characters of a text, on one line, without what a terminal obeys: control
 /// characters, and those that are not seen or that turn the direction of what stands behind them.
-pub(super) fn plain(text: &str, most: usize) -> String {
+pub(crate) fn plain(text: &str, most: usize) -> String {
     let mut plain = String::new();
     for character in text.chars().take(most) {
         if character.is_control() || is_unseen(character) {

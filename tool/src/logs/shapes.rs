@@ -64,7 +64,7 @@ fn read(name: &str, file: &Value) -> (Vec<Value>, Vec<u64>) {
     let (mut all, mut unread) = (Vec::new(), Vec::new());
     while let Some(chunk) = log.next().unwrap() {
         let (_, read) =
-            fold_chunk(&chunk, &reader, None, &|read: &mut Vec<Value>, logged, place| {
+            fold_chunk(&chunk, &reader, None, |read: &mut Vec<Value>, logged, place| {
                 assert_read_again(logged);
                 read.push(shown(logged, place.line, file));
             });

@@ -16,13 +16,14 @@ mod tree;
 mod ways;
 
 pub(crate) use report::{Found, Report};
+pub(crate) use stats::Stats;
 
 use crate::failure::Failure;
 use crate::policy_file::Source;
 use egress_warden::config::Config;
 use hosts::Hosts;
 use proxy::Proxy;
-use stats::Stats;
+use std::collections::BTreeSet;
 
 /// The policies that are to run; they may be one.
 #[derive(Clone, Copy, Debug)]
@@ -69,13 +70,22 @@ pub(crate) fn verify(
     Ok(report)
 }
 
+/// The revisions of the policies that a proxy is configured with, of requests and connections.
+pub(crate) fn configured(dump: Text<'_>) -> Result<BTreeSet<String>, Failure> {
+    let tree = dump::read(dump.bytes, dump.name)?;
+    let proxy = Proxy::of(&tree, dump.name)?;
+    let found = checks::configured(&proxy);
+    found.map_err(|problem| {
+        Failure::new(dump.name, problem, "ask `egress-warden verify` about this proxy")
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::kind::ALL;
     use super::*;
     use crate::policy_file::PolicyFile;
     use serde_json::Value;
-    use std::collections::BTreeSet;
 
     const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/examples/verify.in/");
 

@@ -13,6 +13,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) enum Question {
     ConfigDump,
     Stats,
+    /// The counters of egress-warden and its guard, and how long the proxy runs.
+    OwnStats,
 }
 
 impl Question {
@@ -20,6 +22,7 @@ impl Question {
         match self {
             Self::ConfigDump => "/config_dump?include_eds",
             Self::Stats => "/stats?format=json",
+            Self::OwnStats => "/stats?format=json&filter=egress.warden%7Cserver.uptime",
         }
     }
 }
@@ -35,7 +38,7 @@ pub(crate) fn name(source: &str) -> String {
 /// Reads a file, standard input for `-`, or what an admin address answers.
 pub(crate) fn read(source: &str, question: Question) -> Result<Vec<u8>, Failure> {
     match is_url(source) {
-        true => fetch(source, question),
+        true => fetch(source, question, PATIENCE),
         false => input::read(Path::new(source), super::dump::MAX_TEXT),
     }
 }
@@ -50,19 +53,30 @@ fn is_url(source: &str) -> bool {
     source.contains("://")
 }
 
-fn fetch(source: &str, question: Question) -> Result<Vec<u8>, Failure> {
-    let fail = |problem: String, remedy: &str| Failure::new(source, problem, remedy);
-    if !source.starts_with("http://") {
-        let remedy = "write `http://HOST:PORT`; for a pod: `kubectl port-forward POD 15000`";
-        return Err(fail("no address that is read: only plain HTTP is".to_owned(), remedy));
+/// Refuses an address that is not read.
+pub(crate) fn plain_http(source: &str) -> Result<(), Failure> {
+    if source.starts_with("http://") {
+        return Ok(());
     }
+    let remedy = "write `http://HOST:PORT`; for a pod: `kubectl port-forward POD 15000`";
+    Err(Failure::new(source, "no address that is read: only plain HTTP is", remedy))
+}
+
+/// Reads what an address answers within this time.
+pub(crate) fn fetch(
+    source: &str,
+    question: Question,
+    patience: Duration,
+) -> Result<Vec<u8>, Failure> {
+    let fail = |problem: String, remedy: &str| Failure::new(source, problem, remedy);
+    plain_http(source)?;
     // An address alone is asked for what is needed; a path is taken as it is.
     let url = match is_address(source) {
         true => format!("{}{}", source.trim_end_matches('/'), question.path()),
         false => source.to_owned(),
     };
     let agent: ureq::Agent = ureq::Agent::config_builder()
-        .timeout_global(Some(PATIENCE))
+        .timeout_global(Some(patience))
         .max_redirects(0)
         // The admin address is reached directly, whatever the environment says.
         .proxy(None)

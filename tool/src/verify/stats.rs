@@ -8,14 +8,14 @@ use std::collections::BTreeMap;
 
 /// Counters and gauges, and texts, by name.
 #[derive(Debug, Default)]
-pub(super) struct Stats {
+pub(crate) struct Stats {
     counters: BTreeMap<String, u64>,
     texts: BTreeMap<String, String>,
 }
 
 impl Stats {
     /// Reads them. `place` is the name of the text for messages.
-    pub(super) fn read(text: &[u8], place: &str) -> Result<Self, Failure> {
+    pub(crate) fn read(text: &[u8], place: &str) -> Result<Self, Failure> {
         let stats = match text.trim_ascii_start().first() {
             Some(b'{') => of_json(&json(text, place, COMMAND)?),
             Some(b'#') => {
@@ -45,7 +45,7 @@ impl Stats {
     }
 
     /// Each counter with its value.
-    pub(super) fn counters(&self) -> impl Iterator<Item = (&str, u64)> {
+    pub(crate) fn counters(&self) -> impl Iterator<Item = (&str, u64)> {
         self.counters.iter().map(|(name, value)| (name.as_str(), *value))
     }
 }

@@ -6,11 +6,11 @@ use crate::verify::kind::{
     FILTER_TWICE, FILTER_UNDELIVERED, MODULE_MISSING, MODULES_DIFFER, NOT_IN_DUMP, OPEN_DEFAULT,
     POLICY_DIFFERS, POLICY_INVALID, ROOT_ID, SECRET_IN_DUMP, UNKNOWN_AFTER, WAY_OUT_UNKNOWN,
 };
-use crate::verify::plugin::{Plugin, guard_of, is_rbac};
-use crate::verify::proxy::{End, Filter, Stack};
+use crate::verify::plugin::{Plugin, guard_of, is_held, is_rbac};
+use crate::verify::proxy::{End, Filter, Proxy, Stack};
 use crate::verify::report::Report;
 use crate::verify::tree::{Fields, Typed, shown};
-use crate::verify::ways::{has_udp_proxy, leads_by_name};
+use crate::verify::ways::{Carried, has_udp_proxy, leads_by_name};
 use egress_warden::config;
 use egress_warden::root_id::Connections;
 use std::collections::{BTreeSet, HashMap};
@@ -266,6 +266,18 @@ fn closed(plugin: Plugin<'_>, is_of_connections: bool, place: &str, report: &mut
             format!("the root id `{}` is not one for {of}", shown(root_id)),
         );
     }
+}
+
+/// The revisions of all policies that the proxy's filters have; the error is that of the first without one.
+pub(in crate::verify) fn configured(proxy: &Proxy<'_>) -> Result<BTreeSet<String>, String> {
+    let carried = Carried::of(proxy, is_held);
+    let filters = carried.stacks().flat_map(|(stack, _)| &stack.filters);
+    // Many chains have one text.
+    let texts: BTreeSet<_> = filters.filter_map(Plugin::of).map(Plugin::text).collect();
+    if texts.is_empty() {
+        return Err("no filter of it is egress-warden".to_owned());
+    }
+    texts.iter().map(|text| revision(text.as_deref())).collect()
 }
 
 /// The revision of a running policy, or why there is none.

@@ -9,6 +9,7 @@ mod statistics;
 mod tls;
 mod updates;
 
+pub(super) use filters::configured;
 pub(super) use statistics::{counters, plugins};
 
 use super::hosts::Index;
