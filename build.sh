@@ -357,12 +357,14 @@ walk_and_stop_demo() {
   wait "$demo"
 }
 
-# The local set-up in containers. Nothing is pulled: the image is made of the installed Envoy.
+# The local set-up in containers. Nothing is pulled: the images are made of the installed Envoy and Prometheus.
 try_containers() {
   if ! command -v docker-compose >/dev/null; then
     skip "envoy/docker-compose.yaml as docker-compose reads it, which is missing; install: docker-compose"
   elif ! docker info >/dev/null 2>&1; then
     skip "envoy/docker-compose.yaml in containers, as no Docker engine answers"
+  elif ! command -v prometheus >/dev/null; then
+    skip "envoy/docker-compose.yaml in containers, as Prometheus is missing; install: prometheus"
   else
     cargo test --package egress-warden-envoy-tests --test containers -- --ignored
   fi

@@ -24,6 +24,13 @@ const NATIVE: &str = "envoy/native/gateway.yaml";
 /// `gateway-tls` is for.
 const SERVICES: [&str; 3] = ["sidecar", "gateway", "external"];
 
+/// Those that watch them, and their images.
+const WATCHERS: [(&str, &str); 2] =
+    [("grafana", "grafana/grafana:12.3.1"), ("prometheus", "prom/prometheus:v3.5.0")];
+
+/// How a query of the dashboard says what was chosen.
+const CHOSEN: &str = r#"job=~"$job", namespace=~"$namespace", instance=~"$instance""#;
+
 /// The columns of the gateway's access log: those the reference path promises, then the filter's own.
 const ACCESS_LOG_FIELDS: [&str; 34] = [
     "trace_id",
@@ -126,9 +133,10 @@ fn docker_compose_runs_the_very_same_configurations() {
     let services = services_as_written();
     assert_eq!(
         services.keys().map(String::as_str).collect::<BTreeSet<_>>(),
-        BTreeSet::from(SERVICES),
+        SERVICES.into_iter().chain(WATCHERS.map(|(name, _)| name)).collect(),
     );
-    for (name, service) in &services {
+    for name in SERVICES {
+        let service = &services[name];
         assert_eq!(service["image"], format!("${{ENVOY_IMAGE:-{}}}", image()), "{name}");
         assert_eq!(service["entrypoint"], json!(["/usr/local/bin/envoy"]), "{name}");
 
@@ -158,8 +166,11 @@ fn docker_compose_reads_its_file_as_it_is_written() {
     let Some(resolved) = services_as_resolved() else { return };
     let written = services_as_written();
     assert_eq!(resolved.keys().collect::<Vec<_>>(), written.keys().collect::<Vec<_>>());
-    for (name, service) in &written {
-        let resolved = &resolved[name];
+    for (name, image) in WATCHERS {
+        assert_eq!(resolved[name]["image"], image, "{name}");
+    }
+    for name in SERVICES {
+        let (service, resolved) = (&written[name], &resolved[name]);
         for key in ["command", "entrypoint", "network_mode", "read_only", "working_dir"] {
             assert_eq!(resolved.get(key), service.get(key), "{name}: {key}");
         }
@@ -168,6 +179,114 @@ fn docker_compose_reads_its_file_as_it_is_written() {
             format!("{}:/egress-warden/{directory}:ro", repository().join(directory).display())
         });
         assert_eq!(resolved["volumes"], json!(mounts), "{name}");
+    }
+}
+
+/// What watches the others has what it reads from this folder, and nobody beyond this machine reaches anything.
+#[test]
+fn docker_compose_shows_what_the_gateway_counts() {
+    let services = services_as_written();
+    let ports = services["sidecar"]["ports"].as_array().expect("ports");
+    assert!(
+        ports.len() == 4 && ports.iter().all(|it| it.as_str().unwrap().starts_with("127.0.0.1:"))
+    );
+    for (name, service) in &services {
+        assert!(name == "sidecar" || service.get("ports").is_none(), "{name}");
+    }
+    let prefix = "/egress-warden/envoy/";
+    for (name, image) in WATCHERS {
+        let service = &services[name];
+        let variable = format!("{}_IMAGE", name.to_uppercase());
+        assert_eq!(service["image"], format!("${{{variable}:-{image}}}"), "{name}");
+        assert_eq!(
+            service["volumes"],
+            json!([format!("./:{prefix}:ro").replace("/:ro", ":ro")]),
+            "{name}"
+        );
+        assert_eq!(service["network_mode"], "service:sidecar", "{name}");
+        let text = service.to_string();
+        let paths: Vec<&str> = text.split(prefix).skip(1).collect();
+        assert!(!paths.is_empty(), "{name}");
+        for path in paths {
+            let path = path.split('"').next().expect("a path");
+            assert!(envoy(path).exists(), "{name}: {path}");
+        }
+    }
+    let environment = &services["grafana"]["environment"];
+    for (variable, value) in [
+        ("GF_AUTH_ANONYMOUS_ORG_ROLE", "Viewer"),
+        ("GF_AUTH_BASIC_ENABLED", "false"),
+        ("GF_AUTH_DISABLE_LOGIN_FORM", "true"),
+        ("GF_SECURITY_DISABLE_INITIAL_ADMIN_CREATION", "true"),
+    ] {
+        assert_eq!(environment[variable], value, "{variable}");
+    }
+
+    let source =
+        &document(&envoy("grafana/provisioning/datasources/prometheus.yaml"))["datasources"][0];
+    let arguments = services["prometheus"]["command"].as_array().expect("a command");
+    let (_, port) = source["url"].as_str().and_then(|it| it.rsplit_once(':')).expect("an URL");
+    assert!(arguments.contains(&json!(format!("--web.listen-address=0.0.0.0:{port}"))));
+    let global = &document(&envoy("prometheus/prometheus.yaml"))["global"];
+    assert_eq!(source["jsonData"]["timeInterval"], global["scrape_interval"]);
+    let provider =
+        &document(&envoy("grafana/provisioning/dashboards/egress-warden.yaml"))["providers"][0];
+    assert_eq!(provider["options"]["path"], format!("{prefix}grafana"));
+}
+
+#[test]
+fn the_dashboard_is_what_grafana_needs() {
+    let text = std::fs::read_to_string(envoy("grafana/egress-warden.json")).expect("a dashboard");
+    let dashboard: Value = serde_json::from_str(&text).expect("JSON");
+    // A number would make it the dashboard of one Grafana.
+    assert_eq!((&dashboard["id"], &dashboard["uid"]), (&Value::Null, &json!("egress-warden")));
+    let named = text.matches(r#""uid": ""#).count() - 1;
+    assert_eq!(
+        text.matches(r#""uid": "${datasource}""#).count(),
+        named,
+        "a data source of one Grafana"
+    );
+    assert!(dashboard["schemaVersion"].as_u64().expect("a number") >= 36);
+    let variables = dashboard["templating"]["list"].as_array().expect("variables");
+    let variables: Vec<_> =
+        variables.iter().map(|it| it["name"].as_str().expect("a name")).collect();
+    assert_eq!(variables, ["datasource", "job", "namespace", "instance"]);
+
+    let source = json!({"type": "prometheus", "uid": "${datasource}"});
+    let page = std::fs::read_to_string(repository().join("docs/metrics.md")).expect("a page");
+    let mut ids = BTreeSet::new();
+    let mut cells = BTreeSet::new();
+    for panel in dashboard["panels"].as_array().expect("panels") {
+        let title = panel["title"].as_str().expect("a title");
+        assert!(ids.insert(panel["id"].as_u64().expect("a number")), "{title}: its id");
+        let [x, y, width, height] =
+            ["x", "y", "w", "h"].map(|key| panel["gridPos"][key].as_u64().expect("a number"));
+        assert!(width > 0 && height > 0 && x + width <= 24, "{title}: its place");
+        for cell in (x..x + width).flat_map(|x| (y..y + height).map(move |y| (x, y))) {
+            assert!(cells.insert(cell), "{title}: another is at {cell:?}");
+        }
+        if panel["type"] == "row" {
+            assert!(page.contains(&format!("\n| {title} | ")), "{title} in docs/metrics.md");
+            continue;
+        }
+        assert!(panel["description"].as_str().is_some_and(|it| it.ends_with('.')), "{title}");
+        assert!(panel["fieldConfig"]["defaults"]["unit"].is_string(), "{title}: a unit");
+        assert_eq!(panel["datasource"], source, "{title}");
+        let mut names = BTreeSet::new();
+        for target in panel["targets"].as_array().expect("targets") {
+            assert!(names.insert(target["refId"].as_str().expect("a name")), "{title}");
+            assert_eq!(target["datasource"], source, "{title}");
+            let expression = target["expr"].as_str().expect("an expression");
+            assert!(expression.contains(CHOSEN) || expression.contains("ALERTS{"), "{title}");
+            for metric in expression.split(|it: char| !(it.is_ascii_lowercase() || it == '_')) {
+                let is_ours = metric.starts_with("egress_warden_");
+                assert!(
+                    !is_ours || page.contains(&metric.replace("connections_policy_", "policy_")),
+                    "{metric}"
+                );
+            }
+        }
+        assert!(!names.is_empty(), "{title} asks nothing");
     }
 }
 
@@ -979,7 +1098,10 @@ fn services_as_written() -> Map<String, Value> {
 /// The services as docker-compose resolves them, with no variable set; `None` where it is not installed.
 fn services_as_resolved() -> Option<Map<String, Value>> {
     let mut command = Command::new("docker-compose");
-    command.current_dir(repository()).env_remove("ENVOY_IMAGE");
+    command.current_dir(repository());
+    for name in ["ENVOY_IMAGE", "GRAFANA_IMAGE", "PROMETHEUS_IMAGE"] {
+        command.env_remove(name);
+    }
     command.args(["--file", "envoy/docker-compose.yaml", "config"]);
     let output = match command.output() {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,

@@ -1,11 +1,15 @@
 //! What Prometheus gets of a gateway: labels in place of long names, a number of series that traffic does not move, and one set
 //! of names for the module, the native library, and an Envoy that Istio configures.
 
+#[path = "metrics/dashboard.rs"]
+mod dashboard;
+#[path = "metrics/prometheus.rs"]
+mod prometheus;
+#[path = "metrics/try_script.rs"]
+mod try_script;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use egress_warden::config::{self, Config};
@@ -20,20 +24,32 @@ use envoy_kit::tls::caller::Caller;
 use envoy_kit::tls::hello::Hello;
 use envoy_kit::{on_each_envoy, on_each_shell, versions};
 
-/// How long Prometheus may take on a machine with much else to do.
-const PATIENCE: Duration = Duration::from_secs(120);
-const PAUSE: Duration = Duration::from_millis(500);
+use prometheus::{Prometheus, soon};
 
 on_each_shell![requests_have_labels_and_their_number_stays_bounded];
 on_each_envoy![connections_have_labels];
 
+/// Those that need a Prometheus, on the newest Envoy.
+macro_rules! with_prometheus {
+    ($($test:ident: $scenario:path,)+) => {$(
+        #[test]
+        fn $test() {
+            if !prometheus::is_missing() {
+                versions::run(vec![kit::envoys::newest().to_owned()], $scenario);
+            }
+        }
+    )+};
+}
+
+with_prometheus! {
+    prometheus_has_one_set_of_names: scrape,
+    each_query_of_the_dashboard_has_data: dashboard::each_query_has_data,
+    what_the_script_sends_is_counted: try_script::what_it_sends_is_counted,
+}
+
 #[test]
-fn prometheus_has_one_set_of_names() {
-    if Command::new("prometheus").arg("--version").output().is_err() {
-        println!("skipped: no `prometheus` on the path (Debian's package has it)");
-        return;
-    }
-    versions::run(vec![kit::envoys::newest().to_owned()], scrape);
+fn the_script_says_what_is_wrong() {
+    try_script::says_what_is_wrong();
 }
 
 async fn requests_have_labels_and_their_number_stays_bounded(testbed: &Testbed) -> Result<()> {
@@ -86,14 +102,17 @@ async fn requests_have_labels_and_their_number_stays_bounded(testbed: &Testbed) 
 async fn connections_have_labels(testbed: &Testbed) -> Result<()> {
     let bootstrap = Bootstrap::gateway_tls()?;
     let policy = policy_of(&bootstrap)?;
-    let gateway = refusing_connections(testbed, bootstrap).await?;
+    let gateway = judging_connections(testbed, bootstrap).await?;
     let expected = [
         ("connections_policy_hash", policy.hash),
         ("connections_policy_hosts", policy.hosts as u64),
         ("connections_policy_rules", policy.policy.rules().len() as u64),
+        (r#"connections{decision="allow",reason="rule"}"#, 1),
         (r#"connections{decision="deny",reason="default"}"#, 1),
         (r#"connections{decision="deny",reason="rule"}"#, 1),
+        (r#"connections_rule{decision="allow",rule="archive-until-moved"}"#, 1),
         (r#"connections_rule{decision="deny",rule="no-legacy-api"}"#, 1),
+        (r#"connections_would{decision="deny"}"#, 1),
     ];
     let expected = expected.map(|(name, count)| (format!("egress_warden_{name}"), count));
     assert_eq!(exposed(&gateway).await?, BTreeMap::from(expected));
@@ -145,8 +164,8 @@ async fn scrape(testbed: &Testbed) -> Result<()> {
     let (in_istio, _external) = counting(testbed, as_istio(Bootstrap::gateway()?)?).await?;
     let (library, _external) = counting(&native, Bootstrap::gateway()?).await?;
     let (library_in_istio, _external) = counting(&native, as_istio(Bootstrap::gateway()?)?).await?;
-    let tls = refusing_connections(testbed, Bootstrap::gateway_tls()?).await?;
-    let tls_in_istio = refusing_connections(testbed, as_istio(Bootstrap::gateway_tls()?)?).await?;
+    let tls = judging_connections(testbed, Bootstrap::gateway_tls()?).await?;
+    let tls_in_istio = judging_connections(testbed, as_istio(Bootstrap::gateway_tls()?)?).await?;
     let bad = with_a_bad_policy(testbed, Bootstrap::gateway()?, folder.path()).await?;
     let bad_in_istio =
         with_a_bad_policy(testbed, as_istio(Bootstrap::gateway()?)?, folder.path()).await?;
@@ -184,13 +203,16 @@ async fn scrape(testbed: &Testbed) -> Result<()> {
         });
         labelled.collect::<Vec<_>>()
     };
-    let connections = |legacy: &str| {
+    let connections = |archive: &str, legacy: &str| {
         let counted = [
             "egress_warden_connections_guard_total result=allowed 0".to_owned(),
             "egress_warden_connections_guard_total result=denied 0".to_owned(),
-            "egress_warden_connections_rule_total decision=deny rule=".to_owned() + legacy + " 1",
+            format!("egress_warden_connections_rule_total decision=allow rule={archive} 1"),
+            format!("egress_warden_connections_rule_total decision=deny rule={legacy} 1"),
+            "egress_warden_connections_total decision=allow reason=rule 1".to_owned(),
             "egress_warden_connections_total decision=deny reason=default 1".to_owned(),
             "egress_warden_connections_total decision=deny reason=rule 1".to_owned(),
+            "egress_warden_connections_would_total decision=deny 1".to_owned(),
         ];
         [&counted[..], &of_connections].concat()
     };
@@ -207,8 +229,8 @@ async fn scrape(testbed: &Testbed) -> Result<()> {
         ),
         ("library", &library, [&native(exact.clone())[..], &guard(port, 2)].concat()),
         ("library-in-istio", &library_in_istio, [&native(exact)[..], &guard(whole, 2)].concat()),
-        ("tls", &tls, connections("no-legacy-api")),
-        ("tls-in-istio", &tls_in_istio, connections("no_legacy_api")),
+        ("tls", &tls, connections("archive-until-moved", "no-legacy-api")),
+        ("tls-in-istio", &tls_in_istio, connections("archive_until_moved", "no_legacy_api")),
         ("bad", &bad, [&refused[..], &guard(port, 0)].concat()),
         ("bad-in-istio", &bad_in_istio, [&refused[..], &guard(whole, 0)].concat()),
     ];
@@ -218,18 +240,12 @@ async fn scrape(testbed: &Testbed) -> Result<()> {
         .into_iter()
         .map(|(name, _, series)| (name.to_owned(), series.into_iter().collect()))
         .collect();
-    let started = Instant::now();
-    loop {
-        // It does not listen at once.
-        let found = prometheus.series().await;
-        if found.as_ref().is_ok_and(|found| *found == expected) {
-            break;
-        }
-        if started.elapsed() > PATIENCE {
-            assert_eq!(found?, expected);
-        }
-        tokio::time::sleep(PAUSE).await;
-    }
+    soon(async || {
+        let found = prometheus.series().await?;
+        ensure!(found == expected, "{found:#?}, not {expected:#?}");
+        Ok(())
+    })
+    .await?;
     // The rules that were loaded beside it can be evaluated.
     let rules = prometheus.ask("/api/v1/rules").await?;
     let groups = rules["data"]["groups"].as_array().context("groups")?;
@@ -243,27 +259,36 @@ async fn scrape(testbed: &Testbed) -> Result<()> {
 /// A gateway that allowed two requests, one of which would be refused, and refused two.
 async fn counting(testbed: &Testbed, bootstrap: Bootstrap) -> Result<(Envoy, Envoy)> {
     let (gateway, external) = testbed.gateway(bootstrap).await?;
-    let egress = gateway.listener("egress")?;
+    send_requests(&gateway).await?;
+    Ok((gateway, external))
+}
+
+async fn send_requests(gateway: &Envoy) -> Result<()> {
     for call in [
         Call::get("allowed.example"),
         Call::new("DELETE", "allowed.example"),
         Call::get("allowed.example").path("/legacy"),
         Call::get("denied.example"),
     ] {
-        call.http1(egress).await?;
+        call.http1(gateway.listener("egress")?).await?;
     }
-    Ok((gateway, external))
+    Ok(())
 }
 
-/// A gateway that refused two connections.
-async fn refusing_connections(testbed: &Testbed, mut bootstrap: Bootstrap) -> Result<Envoy> {
+/// A gateway that refused two connections, and let one pass that would be refused.
+async fn judging_connections(testbed: &Testbed, mut bootstrap: Bootstrap) -> Result<Envoy> {
     bootstrap.bind_free_ports();
     let gateway = testbed.start(&bootstrap).await?;
-    for name in ["denied.example", "legacy.wild.example"] {
+    make_connections(&gateway).await?;
+    Ok(gateway)
+}
+
+async fn make_connections(gateway: &Envoy) -> Result<()> {
+    for name in ["denied.example", "legacy.wild.example", "archive.example"] {
         let mut caller = Caller::connect(gateway.listener("egress_tls")?).await?;
         caller.exchange(&Hello::to(name).to_bytes()).await?;
     }
-    Ok(gateway)
+    Ok(())
 }
 
 /// A gateway whose plugin is delivered by itself, with a policy that is refused.
@@ -333,78 +358,4 @@ fn as_istio(mut bootstrap: Bootstrap) -> Result<Bootstrap> {
         "stats_matcher": {"inclusion_list": {"patterns": patterns}},
     });
     Ok(bootstrap)
-}
-
-/// A Prometheus with the shipped configuration. It is killed when this value is dropped.
-struct Prometheus {
-    child: Child,
-    address: SocketAddr,
-}
-
-impl Prometheus {
-    /// It asks the targets, which get a label `target`, each second. What it writes goes to `folder`.
-    fn start(targets: &[(&str, SocketAddr)], folder: &Path) -> Result<Self> {
-        let shipped = Path::new(kit::REPOSITORY).join("envoy/prometheus");
-        let text = std::fs::read_to_string(shipped.join("prometheus.yaml"))?;
-        let mut config: Value = serde_saphyr::from_str(&text)?;
-        config["global"] = json!({"scrape_interval": "1s", "evaluation_interval": "1s"});
-        config["rule_files"] = json!([shipped.join("rules.yaml")]);
-        let targets = targets.iter().map(
-            |(name, address)| json!({"targets": [address.to_string()], "labels": {"target": name}}),
-        );
-        config["scrape_configs"][0]["static_configs"] = targets.collect();
-        let path = folder.join("prometheus.json");
-        std::fs::write(&path, config.to_string())?;
-        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
-        let child = Command::new("prometheus")
-            .arg(format!("--config.file={}", path.display()))
-            .arg(format!("--storage.tsdb.path={}", folder.join("data").display()))
-            .arg(format!("--web.listen-address={address}"))
-            .arg("--log.level=warn")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .context("start Prometheus")?;
-        Ok(Self { child, address })
-    }
-
-    async fn ask(&self, path: &str) -> Result<Value> {
-        Call::get("prometheus").path(path).http1(self.address).await?.json()
-    }
-
-    /// Of each target all series of ours: the name, the labels that the filter or the guard gave, and the value.
-    async fn series(&self) -> Result<BTreeMap<String, BTreeSet<String>>> {
-        // `{__name__=~"egress_warden_.+"}`
-        let answer =
-            self.ask("/api/v1/query?query=%7B__name__=~%22egress_warden_.%2B%22%7D").await?;
-        let mut series: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
-        for sample in answer["data"]["result"].as_array().context("samples")? {
-            let labels = sample["metric"].as_object().context("labels")?;
-            let own = ["decision", "reason", "rule", "listener", "result", "filter", "runtime"];
-            let of_scrape = ["__name__", "target", "job", "instance"];
-            let of_envoy =
-                ["envoy_http_conn_manager_prefix", "envoy_rbac_prefix", "authz_enforce_result"];
-            let mut text = labels["__name__"].as_str().context("a name")?.to_owned();
-            for (label, value) in labels {
-                if own.contains(&label.as_str()) {
-                    text += &format!(" {label}={}", value.as_str().context("a text")?);
-                } else {
-                    let known = of_scrape.iter().chain(&of_envoy).any(|it| it == label);
-                    ensure!(known, "the label {label} of {text}");
-                }
-            }
-            let value = sample["value"][1].as_str().context("a value")?;
-            let target = labels["target"].as_str().context("a target")?.to_owned();
-            series.entry(target).or_default().insert(format!("{text} {value}"));
-        }
-        Ok(series)
-    }
-}
-
-impl Drop for Prometheus {
-    fn drop(&mut self) {
-        // Either fails only where the process has ended by itself and is gone.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
