@@ -15,6 +15,8 @@ readonly FAULT_MODULE=target/fault/egress_warden.wasm
 readonly NATIVE=target/libegress_warden.so
 readonly FAULT_NATIVE=target/fault/libegress_warden.so
 readonly TOOL=target/release/egress-warden
+# What the page of `report` is made of: its script, and the module that judges edited policies with its own.
+readonly PAGE=target/page
 # The SDK's library has every callback of Proxy-Wasm. Envoy enters the VM for each that a module exports, so the module
 # exports those that the filter uses.
 readonly EXPORTS=(
@@ -35,6 +37,8 @@ readonly EXPORTS=(
 )
 # The library's tests and the cases run in V8 too.
 readonly IN_V8=(--package egress-warden --package egress-warden-tests --lib --test cases --target wasm32-unknown-unknown)
+# The module in the page of `report`.
+readonly WHAT_IF=(--package egress-warden-what-if --target wasm32-unknown-unknown)
 readonly RELEASE=target/release-files
 readonly CARGO_FUZZ=0.13.2
 readonly CARGO_CYCLONEDX=0.5.9
@@ -45,6 +49,7 @@ main() {
   case $command in
     module) need_rust; build_module; print_size ;;
     native) need_rust; build_native; echo "$NATIVE: $(wc -c <"$NATIVE") bytes" ;;
+    page) need_rust; build_page; print_page_size ;;
     tool) need_rust; build_tool ;;
     image) need_rust; build_module; write_images target/image ;;
     release) need_rust; release ;;
@@ -62,6 +67,8 @@ print_help() {
   cat <<'HELP'
 ./build.sh [module]       builds the module, target/egress_warden.wasm
 ./build.sh native         builds the filter as an Envoy dynamic module, target/libegress_warden.so
+./build.sh page           builds the page's parts for `egress-warden report` to target/page. The tool is built with them, so
+                          Cargo wants them first; all commands here that build the tool do this, too
 ./build.sh tool           builds the command-line tool, target/release/egress-warden
 ./build.sh image          builds the module and writes it to target/image, as images for a registry and for an engine
 ./build.sh release        writes all that a release has to target/release-files: module, native library, tool, images,
@@ -83,6 +90,7 @@ print_help() {
                           the same of connections
 ./build.sh bench check    each warning of the tool, on large policies
 ./build.sh bench replay   logged requests that the tool judges
+./build.sh bench what-if  an edit of a large policy in the page of `report`, with 100,000 rows
 ./build.sh fuzz [TARGET] [SECONDS]
                           runs one of the targets of tests/fuzz, or each, for 60 seconds if not told otherwise
 ./build.sh soak [REQUESTS]
@@ -149,7 +157,47 @@ print_size() {
   echo "$MODULE: $(wc -c <"$MODULE") bytes, $(gzip -9c "$MODULE" | wc -c) compressed"
 }
 
+# The tool's program has these files in it.
+build_page() {
+  need_node
+  build_what_if
+  build_page_script
+}
+
+# For each call a new instance is made: what wasm-bindgen writes stands within what_if.js.
+build_what_if() {
+  install_wasm_bindgen
+  mkdir -p "$PAGE/what-if"
+  # The same bytes from packages and sources that lie elsewhere, as for the module of the filter.
+  CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS="--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo" \
+    cargo build --quiet "${WHAT_IF[@]}" --lib --profile page
+  target/tools/bin/wasm-bindgen --target no-modules --no-typescript --remove-name-section --remove-producers-section \
+    --out-dir "$PAGE/what-if" --out-name what_if target/wasm32-unknown-unknown/page/egress_warden_what_if.wasm
+  sed -e "/^\/\/GLUE$/{r $PAGE/what-if/what_if.js" -e 'd}' tool/what-if/what_if.js >"$PAGE/what_if.js"
+  cp "$PAGE/what-if/what_if_bg.wasm" "$PAGE/what_if.wasm"
+}
+
+# Packages of npm lie beside what is built of them, and not among the sources.
+build_page_script() {
+  cp tool/page/package.json "$PAGE/package.json"
+  if ! cmp --quiet tool/page/package-lock.json "$PAGE/installed-lock.json"; then
+    cp tool/page/package-lock.json "$PAGE/package-lock.json"
+    npm ci --prefix "$PAGE" --ignore-scripts --no-audit --no-fund --loglevel=error
+    cp tool/page/package-lock.json "$PAGE/installed-lock.json"
+  fi
+  NODE_PATH="$PAGE/node_modules" "$PAGE/node_modules/.bin/esbuild" tool/page/src/main.js \
+    --bundle --format=iife --minify --charset=utf8 --legal-comments=eof --log-level=warning --outfile="$PAGE/page.js"
+}
+
+print_page_size() {
+  local file
+  for file in page.js what_if.js what_if.wasm; do
+    echo "$PAGE/$file: $(wc -c <"$PAGE/$file") bytes, $(gzip -9c "$PAGE/$file" | wc -c) compressed"
+  done
+}
+
 build_tool() {
+  build_page
   cargo build --quiet --release --package egress-warden-tool
   echo "$TOOL: $(wc -c <"$TOOL") bytes; \`$TOOL help\` lists its commands"
 }
@@ -226,13 +274,14 @@ demo() {
 
 bench() {
   case $* in
-    "") for part in native instructions envoy connections check replay; do bench "$part"; done ;;
+    "") for part in native instructions envoy connections check replay what-if; do bench "$part"; done ;;
     native) need_rust; cargo bench --package egress-warden-benches --bench policy ;;
     instructions | "instructions --quick") need callgrind_control valgrind; bench_in_envoy instructions "${@:2}" ;;
     envoy | "envoy --quick") need wrk wrk; need_node; bench_in_envoy gateway "${@:2}" ;;
     connections | "connections --quick") bench_in_envoy connections "${@:2}" ;;
-    check | replay) need_rust; cargo bench --package egress-warden-tool --bench "$1" ;;
-    *) fail "\`bench\` knows native, instructions [--quick], envoy [--quick], connections [--quick], check or replay, and nothing else" ;;
+    check | replay) need_rust; build_page; cargo bench --package egress-warden-tool --bench "$1" ;;
+    what-if) need_rust; build_page; node benches/what_if.js ;;
+    *) fail "\`bench\` knows native, instructions [--quick], envoy [--quick], connections [--quick], check, replay or what-if, and nothing else" ;;
   esac
 }
 
@@ -247,6 +296,7 @@ bench_in_envoy() {
 
 fuzz() {
   need_rust
+  build_page
   install_cargo_fuzz
   run_fuzz_targets "${2-60}" "$@"
 }
@@ -297,6 +347,7 @@ run_tests() {
   step "the module, faulty" build_fault_module
   step "the native library" build_native
   step "the native library, faulty" build_fault_native
+  step "the page" build_page
   step "lints, native" cargo clippy --quiet --workspace --all-targets -- -D warnings
   step "lints, module" cargo clippy --quiet --lib --target wasm32-wasip1 -- -D warnings
   step "lints, faulty" cargo clippy --quiet --lib --target wasm32-wasip1 --target-dir target/fault \
@@ -304,13 +355,14 @@ run_tests() {
   step "lints, faulty, native" cargo clippy --quiet --package egress-warden-native --target-dir target/fault \
     -- --cfg egress_fault -D warnings
   step "lints, V8" cargo clippy --quiet "${IN_V8[@]}" -- -D warnings
+  step "lints, page" cargo clippy --quiet "${WHAT_IF[@]}" --lib --tests -- -D warnings
   step "images" try_images
   step "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps
   for version in $versions; do
     step "Envoy $version" install_envoy "$version"
   done
-  step "the runner for V8" install_test_runner
   step "tests in V8" cargo test "${IN_V8[@]}"
+  step "the page's module" try_what_if
   command -v prometheus >/dev/null || skip "envoy/prometheus in a Prometheus, which is missing; install: prometheus"
   # Most of the tests on Envoys wait most of the time.
   step "tests, native" env RUST_TEST_THREADS=$((3 * $(nproc))) cargo test --workspace
@@ -370,16 +422,28 @@ try_containers() {
   fi
 }
 
-# The same module and the same images come from sources and packages that lie elsewhere.
+# In V8 as Rust calls it, and as the page does.
+try_what_if() {
+  cargo test "${WHAT_IF[@]}"
+  node --test tool/what-if/tests/
+}
+
+# The same modules, the same page and the same images come from sources and packages that lie elsewhere.
 try_images() {
-  local elsewhere
+  local elsewhere file
   elsewhere=$(mktemp --directory)
   write_images target/image
   copy_sources "$elsewhere"
+  mkdir -p "$elsewhere/target"
+  ln -s "$PWD/target/tools" "$elsewhere/target/tools"
   mkdir "$elsewhere/packages"
   ln -s "${CARGO_HOME:-$HOME/.cargo}/registry" "$elsewhere/packages/registry"
   CARGO_HOME="$elsewhere/packages" "$BASH" "$elsewhere/build.sh" image >/dev/null
   diff --recursive target/image "$elsewhere/target/image"
+  CARGO_HOME="$elsewhere/packages" "$BASH" "$elsewhere/build.sh" page >/dev/null
+  for file in page.js what_if.js what_if.wasm; do
+    cmp "$PAGE/$file" "$elsewhere/$PAGE/$file"
+  done
   rm -r "$elsewhere"
   command -v skopeo >/dev/null || skip "the images as skopeo reads them, which is missing; install: skopeo"
 }
@@ -387,6 +451,7 @@ try_images() {
 # Each once, in the tests' build: whether it works, and what it writes is whole.
 try_benchmarks() {
   cargo test --package egress-warden-benches --package egress-warden-tool --bench policy --bench connections --bench check --bench replay
+  node benches/what_if.js --quick
   if command -v wrk >/dev/null; then
     cargo test --package egress-warden-benches --bench gateway
   else
@@ -423,8 +488,8 @@ install_envoy() {
   fi
 }
 
-# The runner must be of the very version that the tests were compiled with.
-install_test_runner() {
+# The tests' runner and what writes the page's module must be of the very version that was compiled against.
+install_wasm_bindgen() {
   install_crate wasm-bindgen-cli wasm-bindgen-test-runner \
     "$(sed -n '/^name = "wasm-bindgen"$/{n;s/^version = "\(.*\)"$/\1/p;}' Cargo.lock)"
 }
@@ -459,6 +524,7 @@ need_python() {
 
 need_node() {
   need node nodejs
+  need npm npm
 }
 
 need() {

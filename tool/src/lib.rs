@@ -3,8 +3,16 @@
 //! Every verdict comes from the library that the proxy runs; nothing here decides by itself. Answers
 //! go to standard output, all else to standard error. Exit codes: 0 yes, 1 no or findings, 2 usage
 //! or unreadable input.
+//!
+//! On `wasm32-unknown-unknown` the library has what [`what_if`] needs, for the module in the page that
+//! `report` writes; the commands are left out.
 #![warn(missing_docs, unreachable_pub)]
 #![forbid(unsafe_code)]
+// The native build says what nobody uses.
+#![cfg_attr(
+    target_family = "wasm",
+    allow(dead_code, unused_imports, reason = "only commands use it")
+)]
 #![deny(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -16,43 +24,64 @@
 )]
 
 mod change;
+#[cfg(not(target_family = "wasm"))]
 mod classes;
+#[cfg(not(target_family = "wasm"))]
 mod commands;
 mod console;
+#[cfg(not(target_family = "wasm"))]
 mod cover;
 mod diagnostics;
 mod document;
 mod failure;
 mod finding;
+#[cfg(not(target_family = "wasm"))]
 mod globs;
+#[cfg(not(target_family = "wasm"))]
 pub mod in_process;
 mod input;
 mod judgement;
 #[cfg(not(target_family = "wasm"))]
 mod live;
 mod logs;
+#[cfg(not(target_family = "wasm"))]
 mod opening;
+#[cfg(not(target_family = "wasm"))]
 mod output;
+#[cfg(not(target_family = "wasm"))]
 pub mod page;
 mod policy_file;
+#[cfg(not(target_family = "wasm"))]
 mod policy_text;
+#[cfg(not(target_family = "wasm"))]
 mod public_suffix;
+#[cfg(not(target_family = "wasm"))]
 mod render;
+#[cfg(not(target_family = "wasm"))]
 mod report;
 mod root_id;
+#[cfg(not(target_family = "wasm"))]
 mod teams;
+#[cfg(not(target_family = "wasm"))]
 mod trust_domain;
+#[cfg(not(target_family = "wasm"))]
 mod verify;
 pub mod what_if;
 
+#[cfg(not(target_family = "wasm"))]
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+#[cfg(not(target_family = "wasm"))]
 use commands::{
     bundle, check, completions, diff, explain, import, learn, man, replay, schema, test, watch,
 };
+#[cfg(not(target_family = "wasm"))]
 use console::{Color, Console, Form, Format};
+#[cfg(not(target_family = "wasm"))]
 use failure::Failure;
+#[cfg(not(target_family = "wasm"))]
 use std::process::ExitCode;
 
+#[cfg(not(target_family = "wasm"))]
 /// Tells what an egress policy does, by the same code as the filter
 #[derive(Debug, Parser)]
 #[command(
@@ -73,6 +102,7 @@ struct Cli {
     color: Color,
 }
 
+#[cfg(not(target_family = "wasm"))]
 /// What `--format` takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Output {
@@ -82,6 +112,7 @@ enum Output {
     Junit,
 }
 
+#[cfg(not(target_family = "wasm"))]
 #[derive(Debug, Subcommand)]
 enum Command {
     Check(check::Args),
@@ -101,6 +132,7 @@ enum Command {
     Man(man::Args),
 }
 
+#[cfg(not(target_family = "wasm"))]
 impl Command {
     /// Whether the answer can be a report.
     fn writes_reports(&self) -> bool {
@@ -108,8 +140,9 @@ impl Command {
     }
 }
 
+#[cfg(not(target_family = "wasm"))]
 /// Does what the command line asks. `built` are the programs of the page that `report` writes.
-pub fn run(built: Option<page::Built>) -> ExitCode {
+pub fn run(built: page::Built) -> ExitCode {
     let Cli { command, format, color } = Cli::parse();
     let (format, form) = match format {
         Output::Text => (Format::Text, None),

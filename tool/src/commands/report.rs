@@ -79,15 +79,7 @@ struct Answer<'a> {
     lines: &'a Tally,
 }
 
-pub(crate) fn run(
-    args: &Args,
-    built: Option<Built>,
-    console: &mut Console,
-) -> Result<Outcome, Failure> {
-    let built = built.ok_or_else(|| {
-        let remedy = "run `./build.sh page`, and build the tool again";
-        Failure::new("report", "this program was built without the page", remedy)
-    })?;
+pub(crate) fn run(args: &Args, built: Built, console: &mut Console) -> Result<Outcome, Failure> {
     let is_file = args.output != Path::new("-");
     // Told before the logs are read, which may take minutes.
     if is_file && !is_replaceable(&args.output, page::MARK)? {

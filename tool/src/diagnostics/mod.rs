@@ -4,15 +4,15 @@
 //! An error is what the proxy refuses. A warning is what it accepts and nobody is likely to mean.
 
 pub(crate) mod fix;
+#[cfg(not(target_family = "wasm"))]
 mod render;
 
+#[cfg(not(target_family = "wasm"))]
 pub(crate) use render::{json, one, one_json, write};
 
 use crate::document::{Node, TextError};
 use crate::finding::{Finding, Message};
 use crate::policy_file::{PolicyError, PolicyFile};
-use crate::render::istio::Loss;
-use crate::render::plan::Obstacle;
 use fix::Edit;
 use std::rc::Rc;
 
@@ -68,19 +68,17 @@ impl Diagnostic {
         Self { level: Level::Warning, kind, finding, edit: None }
     }
 
-    /// What a plan leaves out: a warning, or a note where the policy names nothing that is lost.
-    pub(crate) fn of_plan(finding: &Finding<Obstacle>) -> Self {
-        let level = if finding.kind.is_note { Level::Note } else { Level::Warning };
-        let kind = finding.kind.kind.word();
-        let finding = finding.clone().map(|kind| Rc::new(kind) as Rc<dyn Message>);
-        Self { level, kind, finding, edit: None }
+    /// What was found, and what to write instead, on one line.
+    pub(crate) fn told(&self) -> String {
+        format!("{}: {}", self.found(), self.finding.kind.remedy())
     }
 
-    /// What Istio cannot be told of a plan.
-    pub(crate) fn of_istio(finding: &Finding<Loss>) -> Self {
-        let kind = finding.kind.word();
-        let finding = finding.clone().map(|kind| Rc::new(kind) as Rc<dyn Message>);
-        Self { level: Level::Warning, kind, finding, edit: None }
+    /// What was found.
+    pub(crate) fn found(&self) -> String {
+        match self.level {
+            Level::Error => format!("found {}", self.finding.kind.problem()),
+            Level::Warning | Level::Note => self.finding.kind.problem().into_owned(),
+        }
     }
 
     /// The kind of most errors.

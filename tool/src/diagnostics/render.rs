@@ -4,9 +4,13 @@ use super::{Diagnostic, Level};
 use crate::console::{BAD, FRAME, GOOD, NAME, ODD, counted, styled};
 use crate::document::{Document, Span};
 use crate::failure::Failure;
+use crate::finding::{Finding, Message};
 use crate::policy_file::PolicyFile;
+use crate::render::istio::Loss;
+use crate::render::plan::Obstacle;
 use annotate_snippets::{AnnotationKind, Level as Title, Renderer, Snippet};
 use serde_json::{Value, json};
+use std::rc::Rc;
 
 /// Longest line that is shown, in bytes; a policy may be one line of JSON.
 const MAX_LINE: usize = 4_096;
@@ -134,17 +138,19 @@ fn revision<'f>(file: &'f PolicyFile, diagnostics: &[Diagnostic]) -> Option<&'f 
 }
 
 impl Diagnostic {
-    /// What was found, and what to write instead, on one line.
-    pub(crate) fn told(&self) -> String {
-        format!("{}: {}", self.found(), self.finding.kind.remedy())
+    /// What a plan leaves out: a warning, or a note where the policy names nothing that is lost.
+    pub(crate) fn of_plan(finding: &Finding<Obstacle>) -> Self {
+        let level = if finding.kind.is_note { Level::Note } else { Level::Warning };
+        let kind = finding.kind.kind.word();
+        let finding = finding.clone().map(|kind| Rc::new(kind) as Rc<dyn Message>);
+        Self { level, kind, finding, edit: None }
     }
 
-    /// What was found.
-    pub(crate) fn found(&self) -> String {
-        match self.level {
-            Level::Error => format!("found {}", self.finding.kind.problem()),
-            Level::Warning | Level::Note => self.finding.kind.problem().into_owned(),
-        }
+    /// What Istio cannot be told of a plan.
+    pub(crate) fn of_istio(finding: &Finding<Loss>) -> Self {
+        let kind = finding.kind.word();
+        let finding = finding.clone().map(|kind| Rc::new(kind) as Rc<dyn Message>);
+        Self { level: Level::Warning, kind, finding, edit: None }
     }
 }
 

@@ -720,8 +720,8 @@ impl<'a> Fields<'a> {
 
 impl<'a> Field<'a> {
     /// The text of a record that is read again; none where it leaves it out.
-    pub(super) fn of_record(text: &'a Option<Cow<'_, str>>) -> Self {
-        text.as_deref().map_or(Self::Unsaid, |text| Self::Text(text.into()))
+    pub(super) fn of_record(text: Option<Cow<'a, str>>) -> Self {
+        text.map_or(Self::Unsaid, Self::Text)
     }
 
     pub(super) fn has_key(&self) -> bool {

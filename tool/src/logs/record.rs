@@ -148,53 +148,58 @@ impl<'a> Logged<'a> {
     }
 
     /// The request that a record tells of, at a time.
-    pub(crate) fn of_record(record: &'a Record<'_>, time: Option<Time>) -> Self {
-        let is_connection = record.connection;
-        let mut fields = Fields {
-            authority: Field::of_record(&record.authority),
-            dialled_host: Field::of_record(&record.dialled_host),
-            method: Field::of_record(&record.method),
-            path: Field::of_record(&record.path),
-            upstream_cluster: Field::of_record(&record.upstream_cluster),
-            requested_server_name: Field::of_record(&record.requested_server_name),
-            source_principal: match &record.source_principal {
+    pub(crate) fn of_record(record: Record<'a>, time: Option<Time>) -> Self {
+        let (decided, is_connection) = (record.decided(), record.connection);
+        let decision = Field::of_record(record.egress_decision);
+        let rule = Field::of_record(record.egress_rule);
+        let reason = Field::of_record(record.egress_reason);
+        let would = Field::of_record(record.egress_would);
+        let would_rule = Field::of_record(record.egress_would_rule);
+        let would_reason = Field::of_record(record.egress_would_reason);
+        let told = match is_connection {
+            true => Fields {
+                egress_connection_decision: decision,
+                egress_connection_rule: rule,
+                egress_connection_reason: reason,
+                egress_connection_would: would,
+                egress_connection_would_rule: would_rule,
+                egress_connection_would_reason: would_reason,
+                ..Fields::default()
+            },
+            false => Fields {
+                egress_decision: decision,
+                egress_rule: rule,
+                egress_reason: reason,
+                egress_would: would,
+                egress_would_rule: would_rule,
+                egress_would_reason: would_reason,
+                ..Fields::default()
+            },
+        };
+        let fields = Fields {
+            authority: Field::of_record(record.authority),
+            dialled_host: Field::of_record(record.dialled_host),
+            method: Field::of_record(record.method),
+            path: Field::of_record(record.path),
+            upstream_cluster: Field::of_record(record.upstream_cluster),
+            requested_server_name: Field::of_record(record.requested_server_name),
+            source_principal: match record.source_principal {
                 None => Field::Unsaid,
                 Some(None) => Field::Absent,
                 Some(principal) => Field::of_record(principal),
             },
-            egress_policy: Field::of_record(&record.egress_policy),
+            egress_policy: Field::of_record(record.egress_policy),
             port: record.port.map_or(Field::Unsaid, |port| Field::Number(port.into())),
-            upstream_host: Field::of_record(&record.upstream_host),
-            ..Fields::default()
+            upstream_host: Field::of_record(record.upstream_host),
+            ..told
         };
-        let decision = Field::of_record(&record.egress_decision);
-        let rule = Field::of_record(&record.egress_rule);
-        let reason = Field::of_record(&record.egress_reason);
-        let would = Field::of_record(&record.egress_would);
-        let would_rule = Field::of_record(&record.egress_would_rule);
-        let would_reason = Field::of_record(&record.egress_would_reason);
-        if is_connection {
-            fields.egress_connection_decision = decision;
-            fields.egress_connection_rule = rule;
-            fields.egress_connection_reason = reason;
-            fields.egress_connection_would = would;
-            fields.egress_connection_would_rule = would_rule;
-            fields.egress_connection_would_reason = would_reason;
-        } else {
-            fields.egress_decision = decision;
-            fields.egress_rule = rule;
-            fields.egress_reason = reason;
-            fields.egress_would = would;
-            fields.egress_would_rule = would_rule;
-            fields.egress_would_reason = would_reason;
-        }
         Self {
             prefix: Prefix::NONE,
             form: record.log,
             fields,
             is_connection,
             time,
-            decided: record.decided(),
+            decided,
             ending: Some(record.ending),
         }
     }
@@ -208,7 +213,7 @@ pub(super) fn assert_read_again(logged: &Logged<'_>) {
     let text = logged.record();
     let record: Record<'_> = serde_json::from_str(&text).expect(&text);
     assert_eq!(record.is_undated(), logged.time().is_none(), "{text}");
-    let again = Logged::of_record(&record, logged.time());
+    let again = Logged::of_record(record, logged.time());
     let told = |it: &Logged<'_>| {
         let of_log = (it.form(), it.is_connection(), it.has_caller_field(), it.time());
         let verdicts = format!("{:?} {:?} {:?}", it.verdict(), it.would(), it.policy());

@@ -123,13 +123,12 @@ impl WhatIf {
         let before = base.map(|(_, decisions)| decisions.iter()).into_iter().flatten();
         let mut before = before.copied();
         for row in &self.rows {
-            let logged = row.logged();
-            let request = logged.request(config.policy.reads(), connections);
+            let request = row.logged.request(config.policy.reads(), connections);
             let decision = match queries.may_decide(&config.policy, &request) {
                 true => None,
                 false => decider.decide(request, row.times.clone()),
             };
-            decided.count(row, &logged, decision, before.next());
+            decided.count(row, decision, before.next());
         }
         decided.into_answer()
     }
@@ -147,8 +146,7 @@ impl Base {
         let (_, decisions) = decided.insert(known.unwrap_or_else(|| {
             let decider = Decider::new(&config.policy);
             let decide = |row: &Row| {
-                let logged = row.logged();
-                let request = logged.request(config.policy.reads(), connections);
+                let request = row.logged.request(config.policy.reads(), connections);
                 let is_decided = !queries.may_decide(&config.policy, &request);
                 is_decided.then(|| decider.decide(request, row.times.clone())).flatten()
             };

@@ -19,14 +19,8 @@ pub(super) struct Row {
     /// When they came: from the start of the first one's millisecond to the end of the last one's. Absent
     /// where that is not known.
     pub(super) times: Option<RangeInclusive<Time>>,
-    record: Record<'static>,
-}
-
-impl Row {
     /// The request, without its time.
-    pub(super) fn logged(&self) -> Logged<'_> {
-        Logged::of_record(&self.record, None)
-    }
+    pub(super) logged: Box<Logged<'static>>,
 }
 
 /// Reads a list of rows, and puts the most frequent first.
@@ -72,7 +66,8 @@ impl<'de> Visitor<'de> for RowVisitor {
             })?),
             (None, _) | (_, true) => None,
         };
-        Ok(Row { number: 0, requests, times, record })
+        let logged = Box::new(Logged::of_record(record, None));
+        Ok(Row { number: 0, requests, times, logged })
     }
 }
 
