@@ -347,6 +347,7 @@ fn an_admin_address_that_fails_is_told_and_asked_again() {
         (Some((200, garbage.to_owned())), "statistics"),
         (Some((200, String::new())), "empty"),
         (Some((503, "no".to_owned())), "status 503"),
+        (Some((200, "x: 1\n".repeat(14 << 20))), "limit"),
         (Some((200, "{\"stats\":[".to_owned())), "cut off"),
         (None, "timeout"),
     ] {
@@ -375,8 +376,8 @@ fn what_is_not_there_ends_with_two() {
         (&[][..], "nothing to watch is named"),
         (&["missing.log"], "missing.log: no such file"),
         (&["."], "is a folder"),
-        (&["--admin", "https://a.test"], "only plain HTTP"),
-        (&["--admin", "a.test:15000"], "only plain HTTP"),
+        (&["--admin", "https://a.test", "--once"], "only plain HTTP"),
+        (&["--admin", "a.test:15000", "--once"], "only plain HTTP"),
         (&["--admin", &away, "--once"], "no answer"),
         (&["--interval", "0", "-"], "--interval"),
     ] {

@@ -8,6 +8,9 @@ use std::time::Duration;
 /// How long an answer may take in all.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Largest answer to a question that is asked again and again, in bytes.
+const MAX_OWN_STATS: usize = 64 << 20;
+
 /// What is asked of an admin address.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Question {
@@ -23,6 +26,14 @@ impl Question {
             Self::ConfigDump => "/config_dump?include_eds",
             Self::Stats => "/stats?format=json",
             Self::OwnStats => "/stats?format=json&filter=egress.warden%7Cserver.uptime",
+        }
+    }
+
+    /// Largest answer, in bytes.
+    fn most(self) -> usize {
+        match self {
+            Self::ConfigDump | Self::Stats => super::dump::MAX_TEXT,
+            Self::OwnStats => MAX_OWN_STATS,
         }
     }
 }
@@ -92,6 +103,6 @@ pub(crate) fn fetch(
         let problem = format!("answered with status {}", response.status().as_u16());
         return Err(fail(problem, "give the admin address of an Envoy"));
     }
-    let limit = u64::try_from(super::dump::MAX_TEXT).unwrap_or(u64::MAX);
+    let limit = u64::try_from(question.most()).unwrap_or(u64::MAX);
     response.body_mut().with_config().limit(limit).read_to_vec().map_err(unreachable)
 }
