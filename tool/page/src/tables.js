@@ -152,7 +152,7 @@ export function showUnused({ head }) {
     : `${count(all)} of ${counted(rules, 'rule')}: no verdict or would-be verdict on these logs names them. Where several rules match, the most specific is named, so a rule may match and not be named.${more}`;
   if (all === 0) return;
   const table = new Table(byId('unused-table'), {
-    id: 'unused', caption: 'Rules that no verdict names', noun: 'rule', sort: 0, text: (it) => it.id,
+    id: 'unused', caption: 'Unused rules', noun: 'rule', sort: 0, text: (it) => it.id,
     columns: [
       { label: 'Rule', order: (it) => it.id, cell: (it) => name(it.id) },
       { label: 'Action', order: (it) => it.action, cell: (it) => it.action },

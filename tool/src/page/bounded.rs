@@ -4,10 +4,8 @@ use egress_warden::time::Time;
 use std::collections::HashMap;
 use std::hash::Hash;
 
-/// Most bytes of keys in one [`Bounded`].
-const MAX_HELD: usize = 128 << 20;
-/// About what an entry takes beside the bytes of its key.
-const PER_ENTRY: usize = 160;
+/// Most bytes that one [`Bounded`] takes, as far as keys and values tell.
+const MAX_HELD: usize = 256 << 20;
 
 /// How often, and when first and last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,6 +26,8 @@ pub(super) trait Counted: Default {
     /// Adds what stands behind.
     fn add(&mut self, behind: Self);
     fn requests(&self) -> u64;
+    /// About how many bytes it takes, on the heap too.
+    fn bytes(&self) -> usize;
 }
 
 impl Counted for Seen {
@@ -42,17 +42,21 @@ impl Counted for Seen {
     fn requests(&self) -> u64 {
         self.requests
     }
+
+    fn bytes(&self) -> usize {
+        size_of::<Self>()
+    }
 }
 
 /// What is counted by.
 pub(super) trait Key: Eq + Hash + Ord {
-    /// The bytes that it holds.
+    /// About how many bytes it takes, on the heap too.
     fn bytes(&self) -> usize;
 }
 
 impl Key for Box<str> {
     fn bytes(&self) -> usize {
-        self.len()
+        size_of::<Self>() + self.len()
     }
 }
 
@@ -87,8 +91,8 @@ impl<K: Key, V: Counted> Bounded<K, V> {
                 None => fresh.push((key, value)),
             }
         }
-        let weight = |key: &K| key.bytes().saturating_add(PER_ENTRY);
-        let bytes: usize = fresh.iter().map(|(key, _)| weight(key)).sum();
+        let weight = |key: &K, value: &V| key.bytes().saturating_add(value.bytes());
+        let bytes: usize = fresh.iter().map(|(key, value)| weight(key, value)).sum();
         if self.bytes.saturating_add(bytes) > MAX_HELD {
             // Which of them still fit must not depend on the order of a table.
             fresh.sort_unstable_by(|(a, one), (b, other)| {
@@ -96,7 +100,7 @@ impl<K: Key, V: Counted> Bounded<K, V> {
             });
         }
         for (key, value) in fresh {
-            let bytes = self.bytes.saturating_add(weight(&key));
+            let bytes = self.bytes.saturating_add(weight(&key, &value));
             if bytes > MAX_HELD {
                 self.left_out += value.requests();
             } else {
@@ -132,8 +136,8 @@ mod tests {
 
     #[test]
     fn what_is_held_counts_exactly_and_the_rest_is_counted_together() {
-        let key = |number: u32| format!("{number}-{}", "x".repeat(1 << 20));
-        // Two chunks of 100 MiB, with one key in common, and one twice in the second.
+        let key = |number: u32| format!("{number}-{}", "x".repeat(2 << 20));
+        // Two chunks of 200 MiB, with one key in common, and one twice in the second.
         let all = || {
             let mut all = Counts::default();
             all.add(of((0..100).map(key)));

@@ -245,7 +245,7 @@ fn write_flows(
         }
         let opening = opening.as_ref().filter(|_| openings < MAX_OPENINGS).map(|opening| {
             openings += 1;
-            match opening {
+            match &**opening {
                 Ok(opening) => OpeningAnswer::Rule(opening.yaml(&ids.free(&id_of(opening.name())))),
                 Err(obstacle) => OpeningAnswer::Obstacle([obstacle.to_string()]),
             }

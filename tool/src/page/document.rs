@@ -18,6 +18,8 @@ pub(crate) const MARK: &str = "<!doctype html>\n<!-- written by egress-warden re
 
 const PAGE: &str = include_str!("../../page/page.html");
 const STYLE: &str = include_str!("../../page/style.css");
+/// Of what others wrote in the script: their licences ask for it.
+const LICENCES: &str = include_str!("../../page/licences.txt");
 
 /// What a page takes beside its parts: hashes, and what packing may add.
 const MARGIN: usize = 256 << 10;
@@ -29,8 +31,12 @@ pub(crate) fn write(traffic: &Traffic, about: &About<'_>, built: Built) -> io::R
     let mut packed = Packed::new(MAX_PAGE);
     packed.write_all(built.what_if)?;
     let module = packed.finish()?;
-    let programs =
-        PAGE.len() + STYLE.len() + built.script.len() + built.what_if_script.len() + module.len();
+    let programs = PAGE.len()
+        + STYLE.len()
+        + LICENCES.len()
+        + built.script.len()
+        + built.what_if_script.len()
+        + module.len();
     let room = MAX_PAGE.saturating_sub(programs + MARGIN);
     let data = data::of_traffic(traffic, about, room / 100 * SHARE)?;
     let rows = data::of_records(traffic, room.saturating_sub(data.text.len()))?;
@@ -45,6 +51,7 @@ pub(crate) fn write(traffic: &Traffic, about: &About<'_>, built: Built) -> io::R
         ("what-if", &module),
         ("what-if-script", built.what_if_script),
         ("script", built.script),
+        ("licences", LICENCES),
     ];
     Ok(filled(&parts).into_bytes())
 }
@@ -173,6 +180,22 @@ mod tests {
             assert!(!PAGE.contains(attribute), "{attribute}");
         }
         assert_eq!(block(&page, "module"), BUILT.what_if);
+    }
+
+    #[test]
+    fn the_page_has_the_licences_of_the_libraries_in_its_script() {
+        let lock: Value =
+            serde_json::from_str(include_str!("../../page/package-lock.json")).unwrap();
+        let packages = lock["packages"].as_object().unwrap().iter();
+        let shipped = packages.filter(|(path, it)| !path.is_empty() && it["dev"] != true);
+        let names: Vec<&str> = shipped.filter_map(|(path, _)| path.rsplit('/').next()).collect();
+        assert!(names.len() >= 2, "{names:?}");
+        for name in names {
+            let holder = LICENCES.to_lowercase().contains(&format!("\n{name}: "));
+            assert!(holder, "tool/page/licences.txt does not name {name}");
+        }
+        // It stands in a comment.
+        assert!(!LICENCES.contains("--") && !LICENCES.contains('>'));
     }
 
     #[test]

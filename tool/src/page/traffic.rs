@@ -116,7 +116,7 @@ fn is_denied(judgement: &Judgement) -> bool {
 impl Key for Outcome {
     fn bytes(&self) -> usize {
         let of = |it: &Judgement| it.reason.len() + it.rule.as_ref().map_or(0, |rule| rule.len());
-        self.verdict.iter().chain(&self.would).map(of).sum()
+        size_of::<Self>() + self.verdict.iter().chain(&self.would).map(of).sum::<usize>()
     }
 }
 
@@ -136,7 +136,8 @@ pub(super) struct Flow {
 
 impl Key for Flow {
     fn bytes(&self) -> usize {
-        self.caller.as_ref().map_or(0, |it| it.len()) + self.host.len() + self.outcome.bytes()
+        let caller = self.caller.as_ref().map_or(0, |it| it.len());
+        size_of::<Self>() + caller + self.host.len() + self.outcome.bytes()
     }
 }
 
@@ -144,15 +145,17 @@ impl Key for Flow {
 #[derive(Debug, Default)]
 pub(super) struct FlowSeen {
     pub(super) seen: Seen,
-    pub(super) opening: Option<Result<Opening, Obstacle>>,
+    pub(super) opening: Option<Box<Result<Opening, Obstacle>>>,
 }
 
 impl FlowSeen {
     fn open(&mut self, opening: Result<Opening, Obstacle>) {
-        match (&mut self.opening, opening) {
+        match (self.opening.as_deref_mut(), opening) {
             (Some(Ok(own)), Ok(other)) => own.join(&other),
             // That some can be opened counts more than that others cannot.
-            (own @ None, opening) | (own @ Some(Err(_)), opening @ Ok(_)) => *own = Some(opening),
+            (None, opening) | (Some(Err(_)), opening @ Ok(_)) => {
+                self.opening = Some(Box::new(opening));
+            }
             (Some(_), Err(_)) => {}
         }
     }
@@ -162,12 +165,17 @@ impl Counted for FlowSeen {
     fn add(&mut self, behind: Self) {
         self.seen.add(behind.seen);
         if let Some(opening) = behind.opening {
-            self.open(opening);
+            self.open(*opening);
         }
     }
 
     fn requests(&self) -> u64 {
         self.seen.requests
+    }
+
+    fn bytes(&self) -> usize {
+        // A rule holds a few short lists.
+        size_of::<Self>() + if self.opening.is_some() { 1_500 } else { 0 }
     }
 }
 

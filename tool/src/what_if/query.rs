@@ -50,3 +50,101 @@ impl Queries {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::WhatIf;
+    use crate::logs;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    /// Allowed, denied and undecided of one request, with its query and without.
+    fn judged(policy: &str, path: &str) -> [[u64; 3]; 2] {
+        let line = json!({
+            "start_time": "2026-11-25T03:00:00Z", "authority": "a.test", "method": "GET", "path": path,
+            "response_code": 200, "source_principal": "spiffe://td/ns/shop/sa/cart",
+        });
+        let mut records = Vec::new();
+        logs::read_bytes(format!("{line}\n").into(), &mut |logged| {
+            records.extend([logged.record(), logged.record_without_query()]);
+        });
+        let judged = records.iter().map(|record| {
+            let rows = format!("[[1,1795575600000,1795575600000,{record}]]");
+            let mut what_if = WhatIf::new(None, &rows, None).expect(&rows);
+            let answer: Value = serde_json::from_str(&what_if.judge(policy)).expect("JSON");
+            ["allowed", "denied", "undecided"].map(|key| answer[key].as_u64().expect(policy))
+        });
+        judged.collect::<Vec<_>>().try_into().expect("two records")
+    }
+
+    fn policy(rules: &[Value]) -> String {
+        json!({"policy": "p", "default": "deny", "rules": rules}).to_string()
+    }
+
+    const DECIDED: [[u64; 3]; 2] = [[1, 0, 0]; 2];
+
+    #[test]
+    fn what_depends_on_a_query_that_is_left_out_is_undecided() {
+        let fetch = json!({"id": "fetch", "action": "allow",
+            "to": [{"hosts": ["a.test"], "query": {"service": ["git-upload-pack"]}}]});
+        let fetching = "/repo?service=git-upload-pack";
+        assert_eq!(judged(&policy(std::slice::from_ref(&fetch)), fetching), [[1, 0, 0], [0, 0, 1]]);
+        assert_eq!(judged(&policy(std::slice::from_ref(&fetch)), "/repo"), [[0, 1, 0]; 2]);
+        // Another condition of the rule, or another rule's host, decides whatever the query is.
+        let mut post = fetch.clone();
+        post["to"][0]["methods"] = json!(["POST"]);
+        assert_eq!(judged(&policy(&[post]), fetching), [[0, 1, 0]; 2]);
+        let mut elsewhere = fetch;
+        elsewhere["to"][0]["hosts"] = json!(["b.test"]);
+        let allow = json!({"id": "a", "action": "allow", "to": [{"hosts": ["a.test"]}]});
+        assert_eq!(judged(&policy(&[elsewhere, allow]), fetching), DECIDED);
+    }
+
+    fn rule() -> impl Strategy<Value = Value> {
+        let sample = |values: &[Value]| prop::sample::select(values.to_vec());
+        let query = [
+            json!(null),
+            json!({"a": ["1"]}),
+            json!({"a": ["*"]}),
+            json!({"b": ["x*"], "a": ["1"]}),
+        ];
+        (
+            sample(&[json!("allow"), json!("deny")]),
+            sample(&[json!("a.test"), json!(".a.test"), json!("b.test")]),
+            sample(&query),
+            sample(&query),
+            sample(&[json!(null), json!(["/v1/*"])]),
+            sample(&[json!(null), json!("dry-run"), json!("retiring")]),
+            sample(&[json!(null), json!("2026-01-01T00:00:00Z"), json!("2027-01-01T00:00:00Z")]),
+        )
+            .prop_map(|(action, host, query, not_query, paths, state, until)| {
+                let mut to = json!({"hosts": [host],
+                    "query": query, "notQuery": not_query, "paths": paths});
+                to.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+                let mut rule =
+                    json!({"action": action, "state": state, "until": until, "to": [to]});
+                rule.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+                rule
+            })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn what_is_decided_without_a_query_is_decided_so_with_any(
+            rules in prop::collection::vec(rule(), 1..4),
+            query in prop::sample::select(vec!["", "a=1", "a=2", "b=xy&a=1", "a=1&a=1", "a=%zz", "b"]),
+            path in prop::sample::select(vec!["/v1/x", "/"]),
+        ) {
+            let numbered = rules.iter().enumerate().map(|(number, rule)| {
+                let mut rule = rule.clone();
+                rule["id"] = format!("r{number}").into();
+                rule
+            });
+            let policy = policy(&numbered.collect::<Vec<_>>());
+            let [with, without] = judged(&policy, &format!("{path}?{query}"));
+            prop_assert!(without == [0, 0, 1] || without == with, "{} {:?} {:?}", policy, with, without);
+        }
+    }
+}
