@@ -145,7 +145,7 @@ async fn every_vector_comes_out_as_it_must(testbed: &Testbed) -> Result<()> {
         let counters = gateway
             .counters(|name| {
                 name.starts_with("wasmcustom.egress_warden.connections.")
-                    && !name.contains(".rule.")
+                    && ![".rule.", ".policy_"].iter().any(|part| name.contains(part))
             })
             .await?;
         let counted = counters.values().sum::<u64>();
