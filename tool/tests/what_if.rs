@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result, ensure};
 use egress_warden_tool::in_process::rows;
-use egress_warden_tool::what_if::WhatIf;
+use egress_warden_tool::what_if::{Rows, WhatIf};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -22,7 +22,8 @@ fn command(args: &[&str], folder: &Path) -> Result<Value> {
 }
 
 fn judge(base: Option<&str>, rows: &str, text: &str) -> Result<Value> {
-    let mut what_if = WhatIf::new(base, rows, None)?;
+    let rows = Rows::read(rows)?;
+    let mut what_if = WhatIf::new(base, &rows, None)?;
     Ok(serde_json::from_str(&what_if.judge(text))?)
 }
 
@@ -322,7 +323,10 @@ fn changes_are_listed_by_row_with_changed_decisions_first() -> Result<()> {
 
 #[test]
 fn what_is_no_row_and_no_policy_is_told_with_a_remedy() {
-    let error = |base, rows, root_id| WhatIf::new(base, rows, root_id).expect_err(rows).to_string();
+    let error = |base, rows, root_id| {
+        let asked = Rows::read(rows).and_then(|rows| WhatIf::new(base, &rows, root_id).map(drop));
+        asked.expect_err(rows).to_string()
+    };
     for (found, starts) in [
         (error(Some("polcy: p"), "[]", None), "the policy:1:1: "),
         (error(None, "[", None), "the rows: "),

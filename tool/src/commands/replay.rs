@@ -3,7 +3,9 @@
 use crate::console::{BAD, Console, FRAME, Format, NAME, counted, styled};
 use crate::failure::{Failure, Outcome};
 use crate::judgement::Judgement;
-use crate::logs::{self, Choice, Comparison, Group, Logged, LoggedVerdict, Place, Requests, Tally};
+use crate::logs::{
+    self, Choice, Comparison, Group, Logged, LoggedVerdict, Place, Recorded, Requests, Tally,
+};
 use crate::policy_file::{PolicyFile, Which};
 use egress_warden::config::Config;
 use egress_warden::policy::{
@@ -151,7 +153,9 @@ impl Totals {
         if let Some(would) = decision.would {
             self.would.entry(key(would)).or_default().push(logged, place);
         }
-        let Some(before) = self.logged.count(logged, (policy, verdict), 1) else { return };
+        let Some(before) = self.logged.count(Recorded::of(logged), (policy, verdict), 1) else {
+            return;
+        };
         if logged.policy() == Some(&config.revision) && is_rerouted(&before, &request, policy) {
             self.rerouted.push(logged, place);
         }

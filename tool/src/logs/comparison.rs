@@ -22,22 +22,39 @@ pub(crate) struct Comparison {
     pub(crate) failed: u64,
 }
 
+/// What a log records of how a request was decided, and how it ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Recorded<'l> {
+    /// Of a filter; without one that the mesh refused.
+    verdict: Option<LoggedVerdict<'l>>,
+    is_refused_otherwise: bool,
+    is_failed: bool,
+}
+
+impl<'l> Recorded<'l> {
+    pub(crate) fn of(logged: &'l Logged<'_>) -> Self {
+        let is_denied = logged.verdict().is_some_and(|it| it.action == Action::Deny);
+        let ending = logged.ending();
+        Self {
+            verdict: logged.verdict_or_refusal(),
+            is_refused_otherwise: ending == Ending::Refused && !is_denied,
+            is_failed: ending == Ending::Failed,
+        }
+    }
+}
+
 impl Comparison {
     /// Counts so many requests that the policy decides so. Gives the log's verdict, where that is
     /// another one.
     pub(crate) fn count<'l>(
         &mut self,
-        logged: &'l Logged<'_>,
+        recorded: Recorded<'l>,
         (policy, verdict): (&Policy, Verdict),
         requests: u64,
     ) -> Option<LoggedVerdict<'l>> {
-        let is_denied = logged.verdict().is_some_and(|it| it.action == Action::Deny);
-        match logged.ending() {
-            Ending::Refused if !is_denied => self.refused_otherwise += requests,
-            Ending::Failed => self.failed += requests,
-            _ => {}
-        }
-        let Some(before) = logged.verdict_or_refusal() else {
+        self.refused_otherwise += if recorded.is_refused_otherwise { requests } else { 0 };
+        self.failed += if recorded.is_failed { requests } else { 0 };
+        let Some(before) = recorded.verdict else {
             self.none += requests;
             return None;
         };

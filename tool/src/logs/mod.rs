@@ -46,7 +46,7 @@ mod time;
 mod undated;
 mod unread;
 
-pub(crate) use comparison::Comparison;
+pub(crate) use comparison::{Comparison, Recorded};
 pub(crate) use ending::Ending;
 pub(crate) use example::{Group, Requests, Shown, shown_text};
 #[cfg(not(target_family = "wasm"))]

@@ -2,7 +2,6 @@
 
 use egress_warden::policy::{Decision, Policy, Request};
 use egress_warden::time::Time;
-use std::ops::RangeInclusive;
 
 /// Decides a logged request. `None` if the decision depends on the time, and the request has none: the
 /// filter, without a clock, would take every allow rule with `until` for ended.
@@ -30,24 +29,19 @@ impl<'p> Decider<'p> {
         Self { policy, ends }
     }
 
-    /// Decides requests that came at these times, or at no known time. `None` if the decision depends on
-    /// which of them it was.
-    pub(crate) fn decide(
-        &self,
-        request: Request<'_>,
-        times: Option<RangeInclusive<Time>>,
-    ) -> Option<Decision> {
-        let Some(times) = times else {
-            return decide(self.policy, &Request { now: None, ..request });
+    /// Decides requests of which the first came when this one says, or at no known time, and the last at
+    /// this time. `None` if the decision depends on which of them it was.
+    pub(crate) fn decide(&self, request: &Request<'_>, last: Option<Time>) -> Option<Decision> {
+        let (Some(first), Some(last)) = (request.now, last) else {
+            return decide(self.policy, request);
         };
-        let (first, last) = times.into_inner();
         // A rule counts up to its end, and not at it.
         let next = self.ends.partition_point(|end| *end <= first);
         match self.ends.get(next) {
             Some(end) if *end <= last => {
-                decide_from(self.policy, &request, first, |end| end <= last)
+                decide_from(self.policy, request, first, |end| end <= last)
             }
-            _ => Some(self.policy.decide(&Request { now: Some(first), ..request })),
+            _ => Some(self.policy.decide(request)),
         }
     }
 }
@@ -178,10 +172,11 @@ mod tests {
                     policy.decide(&Request { now: Some(now), ..request.clone() })
                 });
                 let one = at.next().filter(|one| at.all(|other| other == *one));
-                let decided = Decider::new(&policy).decide(request.clone(), Some(from..=to));
+                let first = Request { now: Some(from), ..request.clone() };
+                let decided = Decider::new(&policy).decide(&first, Some(to));
                 prop_assert_eq!(decided, one, "{:?} to {:?}: {:?}", from, to, policy);
             }
-            let without = Decider::new(&policy).decide(request.clone(), None);
+            let without = Decider::new(&policy).decide(&request, None);
             prop_assert_eq!(without, decide(&policy, &request));
         }
     }

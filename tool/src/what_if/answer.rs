@@ -5,7 +5,7 @@ use crate::change::Kind;
 use crate::diagnostics::Diagnostic;
 use crate::document::{Document, Position};
 use crate::judgement::Judgement;
-use crate::logs::Comparison;
+use crate::logs::{Comparison, Recorded};
 use egress_warden::config::{Config, MAX_TEXT};
 use egress_warden::policy::{Action, Decision};
 use serde::Serialize;
@@ -198,6 +198,7 @@ impl<'c> Decided<'c> {
     pub(super) fn count(
         &mut self,
         row: &Row,
+        recorded: Recorded<'_>,
         decision: Option<Decision>,
         before: Option<Option<Decision>>,
     ) {
@@ -222,7 +223,7 @@ impl<'c> Decided<'c> {
             None => {}
         }
         let policy = &self.config.policy;
-        let Some(before) = totals.log.count(&row.logged, (policy, verdict), row.requests) else {
+        let Some(before) = totals.log.count(recorded, (policy, verdict), row.requests) else {
             return;
         };
         let kind = match (before.action, verdict.action) {

@@ -2,7 +2,7 @@
 //! kept, for a page that asks again after each edit of a policy.
 //!
 //! The requests are rows, each of which stands for equal ones: how many there are, when the first and when
-//! the last came, and their [record](crate::logs::Record). A row is decided only where the decision is the
+//! the last came, and their record. A row is decided only where the decision is the
 //! same at every moment between these two: what depends on the time is `undecided`, and never guessed. So is
 //! what depends on a query that was left out of the record.
 
@@ -14,22 +14,23 @@ use crate::diagnostics::Diagnostic;
 use crate::document::TextError;
 use crate::failure::Failure;
 use crate::finding::Finding;
-use crate::logs::Decider;
+use crate::logs::{Decider, Recorded};
 use crate::policy_file::{Policies, PolicyError, PolicyFile};
 use answer::{Answer, Decided, Told};
 use egress_warden::config::{Config, MAX_TEXT};
-use egress_warden::policy::Decision;
+use egress_warden::policy::{Decision, Reads, Request};
 use egress_warden::root_id::{Connections, REMEDY};
 use query::Queries;
 use rows::Row;
+pub use rows::Rows;
 
 /// Logged requests, and the policy that edited ones are compared with.
 #[derive(Debug)]
-pub struct WhatIf {
-    /// The most frequent first.
-    rows: Vec<Row>,
+pub struct WhatIf<'r> {
+    rows: &'r Rows,
     base: Option<Base>,
     root_id: Option<Connections>,
+    asked: Option<Asked<'r>>,
 }
 
 /// The policy before the edit.
@@ -37,8 +38,24 @@ pub struct WhatIf {
 struct Base {
     config: Config,
     queries: Queries,
-    /// What it decides of each row, as these connections.
-    decided: Option<(Connections, Vec<Option<Decision>>)>,
+}
+
+/// The rows as policies are asked about them, which stays the same from edit to edit.
+#[derive(Debug)]
+struct Asked<'r> {
+    /// What connections are judged as.
+    connections: Connections,
+    rows: Vec<AskedRow<'r>>,
+}
+
+#[derive(Debug)]
+struct AskedRow<'r> {
+    row: &'r Row,
+    /// The first one.
+    request: Request<'r>,
+    recorded: Recorded<'r>,
+    /// What the base policy decides, where there is one.
+    before: Option<Option<Decision>>,
 }
 
 /// Why there is nothing to ask.
@@ -53,30 +70,30 @@ impl std::fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-impl WhatIf {
+impl<'r> WhatIf<'r> {
     /// Takes the text of a policy, without which edited ones are compared with the log alone, and the
-    /// rows as a list in JSON, each `[REQUESTS, FIRST, LAST, …, RECORD]`: the times in milliseconds since
-    /// the Unix epoch or `null`, the record as an object or as its text. What stands between is passed
-    /// over. The root id says what connections are judged as, where the policy is not in a manifest that
+    /// rows. The root id says what connections are judged as, where the policy is not in a manifest that
     /// does (`--root-id`).
     ///
     /// # Errors
     ///
-    /// A policy that is not valid, rows that are none, or a root id that judges no connections.
-    pub fn new(base: Option<&str>, rows: &str, root_id: Option<&str>) -> Result<Self, Error> {
+    /// A policy that is not valid, or a root id that judges no connections.
+    pub fn new(base: Option<&str>, rows: &'r Rows, root_id: Option<&str>) -> Result<Self, Error> {
         let base = base.map(|text| {
             let file = PolicyFile::of_text("the policy".to_owned(), text.to_owned(), false);
             let (file, config) = file.into_valid()?;
             let queries = Queries::of(&file, &config.policy);
-            Ok(Base { config, queries, decided: None })
+            Ok((Base { config, queries }, file.connections()))
         });
         let root_id = root_id.map(|text| {
             let connections = Connections::of_root_id(text.as_bytes()).ok().flatten();
             connections.ok_or_else(|| Failure::new("the root id", "no connections", REMEDY))
         });
-        let parts = || Ok((base.transpose()?, rows::read(rows)?, root_id.transpose()?));
-        let (base, rows, root_id) = parts().map_err(Error)?;
-        Ok(Self { rows, base, root_id })
+        let parts = || Ok((base.transpose()?.unzip(), root_id.transpose()?));
+        let ((base, of_base), root_id) = parts().map_err(Error)?;
+        let connections = root_id.or(of_base.flatten()).unwrap_or_default();
+        let asked = Some(Asked::new(rows, base.as_ref(), connections));
+        Ok(Self { rows, base, root_id, asked })
     }
 
     /// Decides every row by the policy of a text, and says in JSON what is wrong with the text, or how the
@@ -117,42 +134,43 @@ impl WhatIf {
     }
 
     fn compare(&mut self, config: &Config, queries: &Queries, connections: Connections) -> Answer {
-        let base = self.base.as_mut().map(|base| base.decided(&self.rows, connections));
-        let mut decided = Decided::new(config, base.map(|(config, _)| config));
-        let decider = Decider::new(&config.policy);
-        let before = base.map(|(_, decisions)| decisions.iter()).into_iter().flatten();
-        let mut before = before.copied();
-        for row in &self.rows {
-            let request = row.logged.request(config.policy.reads(), connections);
-            let decision = match queries.may_decide(&config.policy, &request) {
-                true => None,
-                false => decider.decide(request, row.times.clone()),
-            };
-            decided.count(row, decision, before.next());
+        let base = self.base.as_ref();
+        let known = self.asked.take().filter(|asked| asked.connections == connections);
+        let asked = known.unwrap_or_else(|| Asked::new(self.rows, base, connections));
+        let mut decided = Decided::new(config, base.map(|base| &base.config));
+        let judge = judge(config, queries);
+        for AskedRow { row, request, recorded, before } in &asked.rows {
+            decided.count(row, *recorded, judge(row, request), *before);
         }
+        self.asked = Some(asked);
         decided.into_answer()
     }
 }
 
-impl Base {
-    /// The policy, and what it decides of the rows.
-    fn decided(
-        &mut self,
-        rows: &[Row],
-        connections: Connections,
-    ) -> (&Config, &[Option<Decision>]) {
-        let Self { config, queries, decided } = self;
-        let known = decided.take().filter(|(of, _)| *of == connections);
-        let (_, decisions) = decided.insert(known.unwrap_or_else(|| {
-            let decider = Decider::new(&config.policy);
-            let decide = |row: &Row| {
-                let request = row.logged.request(config.policy.reads(), connections);
-                let is_decided = !queries.may_decide(&config.policy, &request);
-                is_decided.then(|| decider.decide(request, row.times.clone())).flatten()
-            };
-            (connections, rows.iter().map(decide).collect())
-        }));
-        (config, decisions)
+impl<'r> Asked<'r> {
+    fn new(rows: &'r Rows, base: Option<&Base>, connections: Connections) -> Self {
+        // Which facts a policy asks for changes from edit to edit.
+        let every = Reads { principal: true, cluster: true, clock: true, server_name: true };
+        let judge = base.map(|base| judge(&base.config, &base.queries));
+        let asked = |row: &'r Row| {
+            let now = row.times.map(|(first, _)| first);
+            let request = Request { now, ..row.logged.request(every, connections) };
+            let before = judge.as_ref().map(|judge| judge(row, &request));
+            AskedRow { row, request, recorded: Recorded::of(&row.logged), before }
+        };
+        Self { connections, rows: rows.0.iter().map(asked).collect() }
+    }
+}
+
+/// Decides rows by a policy; `None` where that depends on the time, or on a query that is left out.
+fn judge<'c>(
+    config: &'c Config,
+    queries: &'c Queries,
+) -> impl Fn(&Row, &Request<'_>) -> Option<Decision> + 'c {
+    let decider = Decider::new(&config.policy);
+    move |row, request| {
+        let is_decided = !queries.may_decide(&config.policy, request);
+        is_decided.then(|| decider.decide(request, row.times.map(|(_, last)| last))).flatten()
     }
 }
 

@@ -6,7 +6,6 @@ use egress_warden::time::Time;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::fmt;
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// Equal requests.
@@ -18,21 +17,34 @@ pub(super) struct Row {
     pub(super) requests: u64,
     /// When they came: from the start of the first one's millisecond to the end of the last one's. Absent
     /// where that is not known.
-    pub(super) times: Option<RangeInclusive<Time>>,
+    pub(super) times: Option<(Time, Time)>,
     /// The request, without its time.
     pub(super) logged: Box<Logged<'static>>,
 }
 
-/// Reads a list of rows, and puts the most frequent first.
-pub(super) fn read(text: &str) -> Result<Vec<Row>, Failure> {
-    let mut rows: Vec<Row> = serde_json::from_str(text).map_err(|error| {
-        Failure::new("the rows", error.to_string(), "give `[REQUESTS, FIRST, LAST, …, RECORD]`")
-    })?;
-    for (number, row) in rows.iter_mut().enumerate() {
-        row.number = number;
+/// Logged requests, the most frequent first.
+#[derive(Debug)]
+pub struct Rows(pub(super) Vec<Row>);
+
+impl Rows {
+    /// Reads a list in JSON of rows, each `[REQUESTS, FIRST, LAST, …, RECORD]`: the times in milliseconds
+    /// since the Unix epoch or `null`, the record as an object or as its text. What stands between is
+    /// passed over.
+    ///
+    /// # Errors
+    ///
+    /// What is no such list.
+    pub fn read(text: &str) -> Result<Self, super::Error> {
+        let mut rows: Vec<Row> = serde_json::from_str(text).map_err(|error| {
+            let remedy = "give `[REQUESTS, FIRST, LAST, …, RECORD]`";
+            super::Error(Failure::new("the rows", error.to_string(), remedy))
+        })?;
+        for (number, row) in rows.iter_mut().enumerate() {
+            row.number = number;
+        }
+        rows.sort_by_key(|row| std::cmp::Reverse(row.requests));
+        Ok(Self(rows))
     }
-    rows.sort_by_key(|row| std::cmp::Reverse(row.requests));
-    Ok(rows)
 }
 
 impl<'de> Deserialize<'de> for Row {
@@ -72,10 +84,10 @@ impl<'de> Visitor<'de> for RowVisitor {
 }
 
 /// All times that are logged as milliseconds from the first to the last.
-fn times(first: u64, last: u64) -> Option<RangeInclusive<Time>> {
+fn times(first: u64, last: u64) -> Option<(Time, Time)> {
     let end = Duration::from_millis(last).checked_add(Duration::from_nanos(999_999))?;
     let from = Time::after_epoch(Duration::from_millis(first))?;
-    (first <= last).then_some(from..=Time::after_epoch(end)?)
+    (first <= last).then_some((from, Time::after_epoch(end)?))
 }
 
 /// What may stand behind the times: the record, or something else.
