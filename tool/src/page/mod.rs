@@ -1,7 +1,7 @@
 //! The page of `report`: one HTML file with all that it shows, and with what shows it.
 //!
-//! [`Traffic`] is what logs come to, folded on every core and bounded in memory. [`write`] makes a page of it
-//! that is no larger than [`MAX_PAGE`]: the most frequent is held, and the page says how much is not. The same
+//! `Traffic` is what logs come to, folded on every core and bounded in memory. `write` makes a page of it
+//! that is no larger than `MAX_PAGE`: the most frequent is held, and the page says how much is not. The same
 //! traffic gives the same bytes.
 
 mod bounded;

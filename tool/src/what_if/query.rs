@@ -53,7 +53,7 @@ impl Queries {
 
 #[cfg(test)]
 mod tests {
-    use super::super::WhatIf;
+    use super::super::{Rows, WhatIf};
     use crate::logs;
     use proptest::prelude::*;
     use serde_json::{Value, json};
@@ -70,7 +70,8 @@ mod tests {
         });
         let judged = records.iter().map(|record| {
             let rows = format!("[[1,1795575600000,1795575600000,{record}]]");
-            let mut what_if = WhatIf::new(None, &rows, None).expect(&rows);
+            let read = Rows::read(&rows).expect(&rows);
+            let mut what_if = WhatIf::new(None, &read, None).expect(&rows);
             let answer: Value = serde_json::from_str(&what_if.judge(policy)).expect("JSON");
             ["allowed", "denied", "undecided"].map(|key| answer[key].as_u64().expect(policy))
         });
