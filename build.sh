@@ -425,7 +425,7 @@ try_containers() {
 # In V8 as Rust calls it, and as the page does.
 try_what_if() {
   cargo test "${WHAT_IF[@]}"
-  node --test tool/what-if/tests/
+  node --test tool/what-if/tests/page.test.js
 }
 
 # The same modules, the same page and the same images come from sources and packages that lie elsewhere.
