@@ -9,6 +9,7 @@ mod prometheus;
 mod try_script;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
@@ -164,6 +165,7 @@ async fn scrape(testbed: &Testbed) -> Result<()> {
     let (in_istio, _external) = counting(testbed, as_istio(Bootstrap::gateway()?)?).await?;
     let (library, _external) = counting(&native, Bootstrap::gateway()?).await?;
     let (library_in_istio, _external) = counting(&native, as_istio(Bootstrap::gateway()?)?).await?;
+    let (both, _external) = with_both(testbed).await?;
     let tls = judging_connections(testbed, Bootstrap::gateway_tls()?).await?;
     let tls_in_istio = judging_connections(testbed, as_istio(Bootstrap::gateway_tls()?)?).await?;
     let bad = with_a_bad_policy(testbed, Bootstrap::gateway()?, folder.path()).await?;
@@ -220,7 +222,7 @@ async fn scrape(testbed: &Testbed) -> Result<()> {
     let exact = requests("shop-to-allowed", "no-legacy-api");
     // Envoy's own tag takes `outbound_0` out of the name; Istio leaves it there.
     let (port, whole) = ("0_0_0_80", "outbound_0_0_0_0_80");
-    let expected: [(&str, &Envoy, Vec<String>); 8] = [
+    let expected: [(&str, &Envoy, Vec<String>); 9] = [
         ("module", &module, [&exact[..], &guard(port, 2)].concat()),
         (
             "in-istio",
@@ -228,6 +230,7 @@ async fn scrape(testbed: &Testbed) -> Result<()> {
             [&requests("shop_to_allowed", "no_legacy_api")[..], &guard(whole, 2)].concat(),
         ),
         ("library", &library, [&native(exact.clone())[..], &guard(port, 2)].concat()),
+        ("both", &both, [&exact[..], &native(exact.clone()), &guard(port, 4)].concat()),
         ("library-in-istio", &library_in_istio, [&native(exact)[..], &guard(whole, 2)].concat()),
         ("tls", &tls, connections("archive-until-moved", "no-legacy-api")),
         ("tls-in-istio", &tls_in_istio, connections("archive_until_moved", "no_legacy_api")),
@@ -263,14 +266,32 @@ async fn counting(testbed: &Testbed, bootstrap: Bootstrap) -> Result<(Envoy, Env
     Ok((gateway, external))
 }
 
+/// A gateway with the module on one listener and the native library on another.
+async fn with_both(testbed: &Testbed) -> Result<(Envoy, Envoy)> {
+    let mut bootstrap = Bootstrap::gateway()?;
+    let listeners = &mut bootstrap.tree_mut()["static_resources"]["listeners"];
+    let mut second = listeners[0].clone();
+    Shell::Native.apply_to(&mut second);
+    second["name"] = json!("second");
+    listeners.as_array_mut().context("listeners")?.push(second);
+    let (gateway, external) = testbed.gateway(bootstrap).await?;
+    send_requests_to(gateway.listener("egress")?).await?;
+    send_requests_to(gateway.listener("second")?).await?;
+    Ok((gateway, external))
+}
+
 async fn send_requests(gateway: &Envoy) -> Result<()> {
+    send_requests_to(gateway.listener("egress")?).await
+}
+
+async fn send_requests_to(address: SocketAddr) -> Result<()> {
     for call in [
         Call::get("allowed.example"),
         Call::new("DELETE", "allowed.example"),
         Call::get("allowed.example").path("/legacy"),
         Call::get("denied.example"),
     ] {
-        call.http1(gateway.listener("egress")?).await?;
+        call.http1(address).await?;
     }
     Ok(())
 }
