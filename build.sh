@@ -364,6 +364,7 @@ run_tests() {
   step "tests in V8" cargo test "${IN_V8[@]}"
   step "the page's module" try_what_if
   command -v prometheus >/dev/null || skip "envoy/prometheus in a Prometheus, which is missing; install: prometheus"
+  command -v curl >/dev/null || skip "envoy/try.sh, as curl is missing; install: curl"
   # Most of the tests on Envoys wait most of the time.
   step "tests, native" env RUST_TEST_THREADS=$((3 * $(nproc))) cargo test --workspace
   step "demo" walk_and_stop_demo

@@ -30,12 +30,12 @@ use prometheus::{Prometheus, soon};
 on_each_shell![requests_have_labels_and_their_number_stays_bounded];
 on_each_envoy![connections_have_labels];
 
-/// Those that need a Prometheus, on the newest Envoy.
+/// Those that need a Prometheus, and curl for what is sent, on the newest Envoy.
 macro_rules! with_prometheus {
     ($($test:ident: $scenario:path,)+) => {$(
         #[test]
         fn $test() {
-            if !prometheus::is_missing() {
+            if !["prometheus", "curl"].into_iter().any(prometheus::is_missing) {
                 versions::run(vec![kit::envoys::newest().to_owned()], $scenario);
             }
         }
@@ -50,7 +50,9 @@ with_prometheus! {
 
 #[test]
 fn the_script_says_what_is_wrong() {
-    try_script::says_what_is_wrong();
+    if !prometheus::is_missing("curl") {
+        try_script::says_what_is_wrong();
+    }
 }
 
 async fn requests_have_labels_and_their_number_stays_bounded(testbed: &Testbed) -> Result<()> {

@@ -15,11 +15,11 @@ use envoy_kit::call::Call;
 const PATIENCE: Duration = Duration::from_secs(120);
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Runs a test where there is a Prometheus.
-pub(crate) fn is_missing() -> bool {
-    let is_missing = Command::new("prometheus").arg("--version").output().is_err();
+/// Whether a program is missing that a test needs: the test is skipped then, and `./build.sh test` says so.
+pub(crate) fn is_missing(program: &str) -> bool {
+    let is_missing = Command::new(program).arg("--version").output().is_err();
     if is_missing {
-        println!("skipped: no `prometheus` on the path (Debian's package has it)");
+        println!("skipped: no `{program}` on the path (Debian's package has it)");
     }
     is_missing
 }
