@@ -120,6 +120,16 @@ impl Opening {
         self.is_address |= other.is_address;
     }
 
+    /// Whether it opens the way to a request of the same caller, host and port already. It may say that it
+    /// does not where it does.
+    pub(crate) fn covers(&self, request: &Request<'_>) -> bool {
+        let (Some([methods, paths]), Dialled::Named) = (&self.of_request, &request.dialled) else {
+            return false;
+        };
+        let path = request.path.and_then(|path| path.split(|byte| *byte == b'?').next());
+        methods.covers(request.method) && paths.covers(path)
+    }
+
     /// What the rule's id may begin with.
     pub(crate) fn name(&self) -> &str {
         &self.named
@@ -176,6 +186,15 @@ impl Opening {
 }
 
 impl Listed {
+    fn covers(&self, text: Option<&[u8]>) -> bool {
+        match self {
+            Self::Any(_) => true,
+            Self::These(these) => text
+                .and_then(|it| std::str::from_utf8(it).ok())
+                .is_some_and(|it| these.contains(it)),
+        }
+    }
+
     fn join(&mut self, other: &Self, most: usize, if_more: &'static str) {
         match (&mut *self, other) {
             (Self::Any(_), _) => {}
@@ -399,6 +418,8 @@ mod tests {
         let mut opening = opened(NOTHING, &get("a.test", "/0")).unwrap().unwrap();
         for (number, path) in paths.iter().enumerate() {
             opening.join(&opened(NOTHING, &get("a.test", path)).unwrap().unwrap());
+            assert!(opening.covers(&get("a.test", path)));
+            assert_eq!(opening.covers(&get("a.test", "/another")), number >= MAX_PATHS);
             let text = policy("", &[], &opening.yaml("a"));
             for path in &paths[..=number] {
                 assert_eq!(opened(&text, &get("a.test", path)), None, "{text}");

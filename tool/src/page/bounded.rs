@@ -110,12 +110,26 @@ impl<K: Key, V: Counted> Bounded<K, V> {
         }
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.held.iter()
+    }
+
     /// The entries, most frequent first.
     pub(super) fn sorted(&self) -> Vec<(&K, &V)> {
+        self.first(usize::MAX)
+    }
+
+    /// So many of the most frequent entries, in order. To sort all others takes longer than to read a log.
+    pub(super) fn first(&self, most: usize) -> Vec<(&K, &V)> {
         let mut entries: Vec<_> = self.held.iter().collect();
-        entries.sort_unstable_by(|(a, one), (b, other)| {
+        let order = |(a, one): &(&K, &V), (b, other): &(&K, &V)| {
             other.requests().cmp(&one.requests()).then_with(|| a.cmp(b))
-        });
+        };
+        if most < entries.len() {
+            entries.select_nth_unstable_by(most, order);
+            entries.truncate(most);
+        }
+        entries.sort_unstable_by(order);
         entries
     }
 }
@@ -154,5 +168,9 @@ mod tests {
             counts.sorted().iter().map(|(key, _)| key[..4].to_owned()).collect()
         };
         assert_eq!(names(&all()), names(&counts));
+        let first: Vec<&str> = counts.first(7).iter().map(|(key, _)| &***key).collect();
+        assert!(
+            first.iter().eq(held[..7].iter().map(|(key, _)| &***key).collect::<Vec<_>>().iter())
+        );
     }
 }

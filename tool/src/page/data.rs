@@ -111,8 +111,7 @@ pub(super) struct Held {
 
 /// The data but for the distinct requests, in about so many characters.
 pub(super) fn of_traffic(traffic: &Traffic, about: &About<'_>, max: usize) -> io::Result<Held> {
-    let mut outcomes = traffic.outcomes.sorted();
-    outcomes.truncate(MAX_OUTCOMES);
+    let outcomes = traffic.outcomes.first(MAX_OUTCOMES);
     let mut packed = Packed::new(max);
     packed.write_all(b"{\"head\":")?;
     serde_json::to_writer(&mut packed, &head(traffic, about))?;
@@ -130,10 +129,12 @@ pub(super) fn of_records(traffic: &Traffic, max: usize) -> io::Result<Held> {
     let mut packed = Packed::new(max);
     let mut held = 0;
     packed.write_all(b"[")?;
-    let records = traffic.records.sorted().into_iter();
-    for (record, seen) in records.filter(|(record, _)| record.len() <= MAX_RECORD).take(MAX_ROWS) {
+    for (record, seen) in traffic.records.first(MAX_ROWS) {
         if !packed.has_room() {
             break;
+        }
+        if record.len() > MAX_RECORD {
+            continue;
         }
         if held > 0 {
             packed.write_all(b",\n")?;
@@ -180,8 +181,7 @@ fn head<'a>(traffic: &Traffic, about: &'a About<'_>) -> Head<'a> {
 
 fn policy_answer<'a>(policy: Policy<'a>, traffic: &Traffic) -> PolicyAnswer<'a> {
     let Policy { file, config } = policy;
-    let outcomes = traffic.outcomes.sorted();
-    let judgements = outcomes.iter().flat_map(|(it, _)| it.verdict.iter().chain(&it.would));
+    let judgements = traffic.outcomes.iter().flat_map(|(it, _)| it.verdict.iter().chain(&it.would));
     let used: HashSet<&str> = judgements.filter_map(|it| it.rule.as_deref()).collect();
     let source = file.source();
     let sources = source.iter().flat_map(|source| &source.rules);

@@ -149,6 +149,11 @@ pub(super) struct FlowSeen {
 }
 
 impl FlowSeen {
+    /// Whether the way to this request is open by the rule already.
+    fn is_open_to(&self, request: &Request<'_>) -> bool {
+        matches!(self.opening.as_deref(), Some(Ok(opening)) if opening.covers(request))
+    }
+
     fn open(&mut self, opening: Result<Opening, Obstacle>) {
         match (self.opening.as_deref_mut(), opening) {
             (Some(Ok(own)), Ok(other)) => own.join(&other),
@@ -179,7 +184,7 @@ impl Counted for FlowSeen {
     }
 }
 
-/// What logs come to.
+/// What logs come to. A chunk of a log counts no outcomes: they are those of its flows.
 #[derive(Debug, Default)]
 pub(crate) struct Traffic {
     pub(super) all: Seen,
@@ -203,7 +208,6 @@ impl Traffic {
         if let Some(time) = time {
             self.timeline.push(time, class);
         }
-        self.outcomes.entry(outcome.clone()).push(time);
         let record = match judge.with_queries {
             true => logged.record(),
             false => logged.record_without_query(),
@@ -213,7 +217,7 @@ impl Traffic {
             Ok(authority) => authority.host.canonical(),
             Err(_) => cut(logged.authority()).into(),
         };
-        let opening = outcome.refusal().map(|refusal| Opening::of(&request, refusal));
+        let refusal = outcome.refusal().cloned();
         let flow = self.flows.entry(Flow {
             caller: request.principal.map(|it| cut(it).into()),
             host: host.into(),
@@ -222,8 +226,8 @@ impl Traffic {
             outcome,
         });
         flow.seen.push(time);
-        if let Some(opening) = opening {
-            flow.open(opening);
+        if let Some(refusal) = refusal.filter(|_| !flow.is_open_to(&request)) {
+            flow.open(Opening::of(&request, &refusal));
         }
     }
 
@@ -232,7 +236,11 @@ impl Traffic {
         self.all.add(behind.all);
         self.classes.add(behind.classes);
         self.timeline.add(behind.timeline);
-        self.outcomes.add(behind.outcomes);
+        let mut outcomes = Bounded::<Outcome, Seen>::default();
+        for (flow, FlowSeen { seen, .. }) in behind.flows.iter() {
+            outcomes.entry(flow.outcome.clone()).add(*seen);
+        }
+        self.outcomes.add(outcomes);
         self.flows.add(behind.flows);
         self.records.add(behind.records);
     }
