@@ -91,6 +91,7 @@ print_help() {
 ./build.sh bench check    each warning of the tool, on large policies
 ./build.sh bench replay   logged requests that the tool judges
 ./build.sh bench what-if  an edit of a large policy in the page of `report`, with 100,000 rows
+./build.sh bench report   the page of `report`: written, opened and used in a browser
 ./build.sh fuzz [TARGET] [SECONDS]
                           runs one of the targets of tests/fuzz, or each, for 60 seconds if not told otherwise
 ./build.sh soak [REQUESTS]
@@ -274,14 +275,14 @@ demo() {
 
 bench() {
   case $* in
-    "") for part in native instructions envoy connections check replay what-if; do bench "$part"; done ;;
+    "") for part in native instructions envoy connections check replay what-if report; do bench "$part"; done ;;
     native) need_rust; cargo bench --package egress-warden-benches --bench policy ;;
     instructions | "instructions --quick") need callgrind_control valgrind; bench_in_envoy instructions "${@:2}" ;;
     envoy | "envoy --quick") need wrk wrk; need_node; bench_in_envoy gateway "${@:2}" ;;
     connections | "connections --quick") bench_in_envoy connections "${@:2}" ;;
-    check | replay) need_rust; build_page; cargo bench --package egress-warden-tool --bench "$1" ;;
+    check | replay | report) need_rust; build_page; cargo bench --package egress-warden-tool --bench "$1" ;;
     what-if) need_rust; build_page; node benches/what_if.js ;;
-    *) fail "\`bench\` knows native, instructions [--quick], envoy [--quick], connections [--quick], check, replay or what-if, and nothing else" ;;
+    *) fail "\`bench\` knows native, instructions [--quick], envoy [--quick], connections [--quick], check, replay, what-if or report, and nothing else" ;;
   esac
 }
 
@@ -365,8 +366,8 @@ run_tests() {
   step "the page's module" try_what_if
   command -v prometheus >/dev/null || skip "envoy/prometheus in a Prometheus, which is missing; install: prometheus"
   command -v curl >/dev/null || skip "envoy/try.sh, as curl is missing; install: curl"
-  # Most of the tests on Envoys wait most of the time.
-  step "tests, native" env RUST_TEST_THREADS=$((3 * $(nproc))) cargo test --workspace
+  command -v chromedriver >/dev/null || skip "the page of \`report\` in a browser, as chromedriver is missing; install: chromium-driver"
+  step "tests, native" test_natively
   step "demo" walk_and_stop_demo
   step "demo, native" "$BASH" build.sh demo --native
   step "containers" try_containers
@@ -399,6 +400,29 @@ step() {
 skip() {
   echo "not tested: $1"
   skipped+=("$1")
+}
+
+# The tests on Envoys wait most of the time: they run beside the others, and what they print comes behind. Cargo selects
+# them by name, so that both runs have the dependencies of the whole workspace, with the same features.
+test_natively() {
+  local on_envoys=() source output=target/tests-on-envoys.log beside failed=
+  for source in tests/envoy/*.rs; do
+    # An example.
+    [[ $source == */demo.rs ]] || on_envoys+=(--test "$(basename "$source" .rs)")
+  done
+  cargo test --workspace --no-run
+  # In a process group of its own, to be ended with all that it started.
+  set -m
+  RUST_TEST_THREADS=$((3 * $(nproc))) cargo test --workspace "${on_envoys[@]}" >"$output" 2>&1 &
+  beside=$!
+  set +m
+  trap 'kill -- "-$beside"; exit 130' INT
+  trap 'kill -- "-$beside"; exit 143' TERM
+  cargo test --workspace --exclude egress-warden-envoy-tests || failed=yes
+  wait "$beside" || failed=yes
+  trap - INT TERM
+  cat "$output"
+  [[ -z $failed ]]
 }
 
 # Until it says how to stop it.
@@ -451,7 +475,7 @@ try_images() {
 
 # Each once, in the tests' build: whether it works, and what it writes is whole.
 try_benchmarks() {
-  cargo test --package egress-warden-benches --package egress-warden-tool --bench policy --bench connections --bench check --bench replay
+  cargo test --package egress-warden-benches --package egress-warden-tool --bench policy --bench connections --bench check --bench replay --bench report
   node benches/what_if.js --quick
   if command -v wrk >/dev/null; then
     cargo test --package egress-warden-benches --bench gateway
