@@ -88,6 +88,8 @@ function draw(spans, seconds, kinds) {
   const plot = new uPlot({
     width: Math.max(place.clientWidth, 200),
     height: HEIGHT,
+    // At the right there is room for half of a date.
+    padding: [null, 36, null, null],
     tzDate: (time) => uPlot.tzDate(new Date(time * 1e3), 'Etc/UTC'),
     legend: { show: false },
     cursor: { y: false, points: { show: false }, drag: { x: true, y: false } },
