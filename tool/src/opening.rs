@@ -9,40 +9,54 @@ use egress_warden::config::{self, principal_pattern};
 use egress_warden::host::Host;
 use egress_warden::policy::{Dialled, Reason, Request, path_readings, with_slash};
 use egress_warden::token::is_token;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write};
 
-/// Most methods that a rule lists.
+/// Most methods that a rule lists for one destination, beside CONNECT.
 const MAX_METHODS: usize = 8;
-/// Most paths that a rule lists.
+/// Most paths that a rule lists for one destination.
 const MAX_PATHS: usize = 5;
+/// Most destinations of a waypoint that a rule lists.
+const MAX_DESTINATIONS: usize = 4;
 /// Longest path that a rule lists, in bytes.
 const MAX_PATH: usize = 512;
 
 /// What one rule must open: requests of one caller to one host and port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Opening {
-    /// The host that is named, and at a waypoint also those that are dialled.
-    hosts: BTreeSet<String>,
     /// What the rule is called after.
     named: String,
     /// `None`: no port is known.
     port: Option<u16>,
     /// `None`: not verified.
     principal: Option<String>,
-    is_tunnel: bool,
     is_address: bool,
-    /// `None`: a connection, which shows neither.
-    of_request: Option<[Listed; 2]>,
+    /// By the host that is named, and at a waypoint the one that is dialled.
+    destinations: BTreeMap<BTreeSet<String>, Ways>,
+    /// Whether more destinations were dialled than are listed.
+    is_cut: bool,
 }
 
-/// Methods, or paths.
+/// What is asked of one destination: paths by method. `None`: a connection, which shows neither.
+type Ways = Option<BTreeMap<Method, Paths>>;
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Method {
+    This(String),
+    /// Any but CONNECT, since a rule cannot list them for this reason.
+    Any(&'static str),
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Listed {
+enum Paths {
     These(BTreeSet<String>),
     /// Any, since a rule cannot list them for this reason.
     Any(&'static str),
 }
+
+/// Why a rule lists no more of them.
+const MANY: &str = "there are many";
+const CONNECT: &str = "CONNECT";
 
 /// Why no rule opens it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,38 +110,48 @@ impl Opening {
             return Err(Obstacle::Forbidden);
         }
         Ok(Self {
-            is_address: hosts.iter().any(|host| host.is_special()),
-            hosts: hosts.iter().map(|host| host.canonical().into_owned()).collect(),
             named: authority.host.canonical().into_owned(),
             port: request.port(),
             principal,
-            is_tunnel: is_connect,
-            of_request: request.method.map(|method| [of_method(method), of_path(request.path)]),
+            is_address: hosts.iter().any(|host| host.is_special()),
+            destinations: BTreeMap::from([(
+                hosts.iter().map(|host| host.canonical().into_owned()).collect(),
+                request
+                    .method
+                    .map(|method| BTreeMap::from([(of_method(method), of_path(request.path))])),
+            )]),
+            is_cut: false,
         })
     }
 
     /// Opens the way to what the other opens, too. Both are of one caller, host and port, and both of
     /// requests or of connections.
     pub(crate) fn join(&mut self, other: &Self) {
-        if let (Some([methods, paths]), Some([more_methods, more_paths])) =
-            (&mut self.of_request, &other.of_request)
-        {
-            methods.join(more_methods, MAX_METHODS, "there are many");
-            paths.join(more_paths, MAX_PATHS, "there are many");
+        for (hosts, more) in &other.destinations {
+            match (self.destinations.get_mut(hosts), more) {
+                (Some(Some(ways)), Some(more)) => join_ways(ways, more),
+                (Some(_), _) => {}
+                (None, more) => {
+                    self.destinations.insert(hosts.clone(), more.clone());
+                }
+            }
         }
-        self.hosts.extend(other.hosts.iter().cloned());
-        self.is_tunnel |= other.is_tunnel;
+        self.is_cut |= other.is_cut;
+        while self.destinations.len() > MAX_DESTINATIONS {
+            self.destinations.pop_last();
+            self.is_cut = true;
+        }
         self.is_address |= other.is_address;
     }
 
     /// Whether it opens the way to a request of the same caller, host and port already. It may say that it
     /// does not where it does.
     pub(crate) fn covers(&self, request: &Request<'_>) -> bool {
-        let (Some([methods, paths]), Dialled::Named) = (&self.of_request, &request.dialled) else {
-            return false;
-        };
+        let mut destinations = self.destinations.iter();
+        let named = destinations.find(|(hosts, _)| hosts.len() == 1).map(|(_, ways)| ways);
+        let (Some(Some(ways)), Dialled::Named) = (named, &request.dialled) else { return false };
         let path = request.path.and_then(|path| path.split(|byte| *byte == b'?').next());
-        methods.covers(request.method) && paths.covers(path)
+        ways.iter().any(|(method, paths)| method.covers(request.method) && paths.covers(path))
     }
 
     /// What the rule's id may begin with.
@@ -147,16 +171,15 @@ impl Opening {
             let principals = list(std::slice::from_ref(principal));
             let _ = writeln!(text, "  from:\n  - principals: {principals}");
         }
-        let hosts: Vec<String> = self.hosts.iter().map(|it| host(it)).collect();
-        let _ = writeln!(text, "  to:\n  - hosts: [{}]", hosts.join(", "));
-        if let Some(port) = self.port {
-            let _ = writeln!(text, "    ports: {}", ports(&[port]));
-        }
-        for (key, listed) in ["methods", "paths"].into_iter().zip(self.of_request.iter().flatten())
-        {
-            if let Listed::These(these) = listed {
-                let these: Vec<String> = these.iter().cloned().collect();
-                let _ = writeln!(text, "    {key}: {}", list(&these));
+        text.push_str("  to:\n");
+        for (hosts, ways) in &self.destinations {
+            let hosts: Vec<String> = hosts.iter().map(|it| host(it)).collect();
+            for fields in entries(ways) {
+                let _ = writeln!(text, "  - hosts: [{}]", hosts.join(", "));
+                if let Some(port) = self.port {
+                    let _ = writeln!(text, "    ports: {}", ports(&[port]));
+                }
+                text.push_str(&fields);
             }
         }
         text
@@ -170,43 +193,130 @@ impl Opening {
         if self.is_address {
             comments.push("an address, not a name: nobody vouches for who has it".to_owned());
         }
-        if self.is_tunnel {
+        if self.is_cut {
+            comments.push(format!("not for all: more than {MAX_DESTINATIONS} hosts were dialled"));
+        }
+        let ways = || self.destinations.values().flatten().flatten();
+        if ways().any(|(method, _)| method.is_connect()) {
             comments.push("a tunnel: what goes through it is not judged".to_owned());
         }
         if self.port.is_none() {
             comments.push("for any port: none is known for certain".to_owned());
         }
-        for (what, listed) in ["method", "path"].into_iter().zip(self.of_request.iter().flatten()) {
-            if let Listed::Any(why) = listed {
-                comments.push(format!("for any {what}: {why}"));
-            }
-        }
+        let methods = ways().filter_map(|(method, _)| match method {
+            Method::This(_) => None,
+            Method::Any(why) => Some(format!("for any method: {why}")),
+        });
+        let paths = ways().filter_map(|(_, paths)| match paths {
+            Paths::These(_) => None,
+            Paths::Any(why) => Some(format!("for any path: {why}")),
+        });
+        comments.extend(methods.collect::<BTreeSet<_>>());
+        comments.extend(paths.collect::<BTreeSet<_>>());
         comments
     }
 }
 
-impl Listed {
-    fn covers(&self, text: Option<&[u8]>) -> bool {
+impl Method {
+    fn covers(&self, method: Option<&[u8]>) -> bool {
+        match self {
+            Self::This(this) => method == Some(this.as_bytes()),
+            Self::Any(why) => {
+                *why == MANY
+                    && method.is_some_and(|it| !it.eq_ignore_ascii_case(CONNECT.as_bytes()))
+            }
+        }
+    }
+
+    /// An entry opens a tunnel only if it names the method.
+    fn is_connect(&self) -> bool {
+        matches!(self, Self::This(method) if method == CONNECT)
+    }
+}
+
+impl Paths {
+    fn covers(&self, path: Option<&[u8]>) -> bool {
         match self {
             Self::Any(_) => true,
-            Self::These(these) => text
+            Self::These(these) => path
                 .and_then(|it| std::str::from_utf8(it).ok())
                 .is_some_and(|it| these.contains(it)),
         }
     }
 
-    fn join(&mut self, other: &Self, most: usize, if_more: &'static str) {
+    fn listed(&self) -> impl Iterator<Item = &String> {
+        let these = match self {
+            Self::These(these) => Some(these),
+            Self::Any(_) => None,
+        };
+        these.into_iter().flatten()
+    }
+
+    fn join(&mut self, other: &Self) {
         match (&mut *self, other) {
-            (Self::Any(_), _) => {}
+            (Self::Any(why), Self::Any(other)) => *why = (*why).min(other),
+            (Self::Any(_), Self::These(_)) => {}
             (_, Self::Any(why)) => *self = Self::Any(why),
-            (Self::These(these), Self::These(more)) => {
-                these.extend(more.iter().cloned());
-                if these.len() > most {
-                    *self = Self::Any(if_more);
+            (Self::These(these), Self::These(more)) => these.extend(more.iter().cloned()),
+        }
+    }
+}
+
+/// Joins paths by method, within the bounds of what a rule lists.
+fn join_ways(ways: &mut BTreeMap<Method, Paths>, more: &BTreeMap<Method, Paths>) {
+    for (method, paths) in more {
+        match ways.get_mut(method) {
+            Some(own) => own.join(paths),
+            None => {
+                ways.insert(method.clone(), paths.clone());
+            }
+        }
+    }
+    let are_many = ways.contains_key(&Method::Any(MANY))
+        || ways.keys().filter(|method| !method.is_connect()).count() > MAX_METHODS;
+    if are_many {
+        let (tunnels, rest): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            std::mem::take(ways).into_iter().partition(|(method, _)| method.is_connect());
+        *ways = tunnels;
+        let joined = rest.into_values().reduce(|mut all, paths| {
+            all.join(&paths);
+            all
+        });
+        ways.extend(joined.map(|paths| (Method::Any(MANY), paths)));
+    }
+    let listed: BTreeSet<&String> = ways.values().flat_map(Paths::listed).collect();
+    if listed.len() > MAX_PATHS || ways.values().any(|it| *it == Paths::Any(MANY)) {
+        let these = ways.values_mut().filter(|it| matches!(it, Paths::These(_)));
+        these.for_each(|paths| *paths = Paths::Any(MANY));
+    }
+}
+
+/// The methods and paths of each entry for one destination. Methods with the same paths share one, so
+/// that no entry opens a path for a method that was not asked for there.
+fn entries(ways: &Ways) -> Vec<String> {
+    let Some(ways) = ways else { return vec![String::new()] };
+    let mut entries: Vec<(Option<Vec<String>>, &Paths)> = Vec::new();
+    for (method, paths) in ways {
+        match method {
+            Method::Any(_) => entries.push((None, paths)),
+            Method::This(method) => {
+                let same = entries
+                    .iter_mut()
+                    .find_map(|(methods, of)| methods.as_mut().filter(|_| *of == paths));
+                match same {
+                    Some(methods) => methods.push(method.clone()),
+                    None => entries.push((Some(vec![method.clone()]), paths)),
                 }
             }
         }
     }
+    let lines = |(methods, paths): (Option<Vec<String>>, &Paths)| {
+        let methods = methods.map(|it| format!("    methods: {}\n", list(&it)));
+        let paths: Vec<String> = paths.listed().cloned().collect();
+        let paths = (!paths.is_empty()).then(|| format!("    paths: {}\n", list(&paths)));
+        methods.into_iter().chain(paths).collect()
+    };
+    entries.into_iter().map(lines).collect()
 }
 
 /// What a reason alone says.
@@ -249,25 +359,25 @@ fn is_writable(principal: &str) -> bool {
 }
 
 /// Methods in lower case may be a standard one in another case, which no rule can list.
-fn of_method(method: &[u8]) -> Listed {
+fn of_method(method: &[u8]) -> Method {
     let text = std::str::from_utf8(method).ok();
     match text.filter(|it| !it.contains('*') && *it == it.to_ascii_uppercase()) {
-        Some(method) => Listed::These([method.to_owned()].into()),
-        None => Listed::Any("a rule cannot list this one"),
+        Some(method) => Method::This(method.to_owned()),
+        None => Method::Any("a rule cannot list this one"),
     }
 }
 
 /// The path as an exact pattern, where both of its readings match one.
-fn of_path(path: Option<&[u8]>) -> Listed {
-    let Some(path) = path else { return Listed::Any("the log has none") };
+fn of_path(path: Option<&[u8]>) -> Paths {
+    let Some(path) = path else { return Paths::Any("the log has none") };
     let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"*{}".contains(&byte);
     let exact = path_readings(path).and_then(|[sent, lenient]| {
         let is_writable = sent.len() <= MAX_PATH && sent.bytes().all(is_plain);
         (is_writable && with_slash(&sent, "/") == lenient).then_some(sent)
     });
     match exact {
-        Some(path) => Listed::These([path].into()),
-        None => Listed::Any("a rule cannot list this one"),
+        Some(path) => Paths::These([path].into()),
+        None => Paths::Any("a rule cannot list this one"),
     }
 }
 
@@ -426,6 +536,85 @@ mod tests {
             }
         }
         assert!(opening.yaml("a").contains("# for any path: there are many\n"));
+    }
+
+    /// A rule that opens each of these, of one caller, host and port.
+    fn joined(requests: &[Request<'_>]) -> Opening {
+        let mut openings = requests.iter().map(|it| opened(NOTHING, it).unwrap().unwrap());
+        let first = openings.next().unwrap();
+        openings.fold(first, |mut all, opening| {
+            all.join(&opening);
+            all
+        })
+    }
+
+    #[test]
+    fn a_rule_for_many_opens_no_path_for_a_method_that_was_not_asked_for_there() {
+        let asked = |method: &'static str, path| Request {
+            method: Some(method.as_bytes()),
+            ..get("a.test", path)
+        };
+        let requests = [
+            asked("GET", "/public"),
+            asked("HEAD", "/public"),
+            asked("POST", "/orders"),
+            asked("get", "/odd"),
+        ];
+        let text = policy("", &[], &joined(&requests).yaml("a"));
+        for request in &requests {
+            assert_eq!(opened(&text, request), None, "{text}");
+        }
+        for request in [asked("POST", "/public"), asked("GET", "/orders"), asked("PUT", "/public")]
+        {
+            assert!(opened(&text, &request).is_some(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_tunnel_is_opened_beside_any_other_methods() {
+        let tunnel = Request { method: Some(b"CONNECT"), path: None, ..get("a.test:443", "/") };
+        let named = ["A", "B", "C", "D", "E", "F", "G", "H", "I"];
+        let mut requests: Vec<_> = named
+            .iter()
+            .map(|method| Request { method: Some(method.as_bytes()), ..get("a.test", "/x") })
+            .collect();
+        requests.insert(4, tunnel.clone());
+        let of_case = [tunnel, Request { method: Some(b"get"), ..get("a.test", "/x") }];
+        for requests in [&requests[..], &of_case] {
+            let text = policy("", &[], &joined(requests).yaml("a"));
+            for request in requests {
+                assert_eq!(opened(&text, request), None, "{text}");
+            }
+            // The path of the tunnel, which is none, opens no path to others.
+            assert!(opened(&text, &get("a.test", "/y")).is_some(), "{text}");
+        }
+    }
+
+    #[test]
+    fn destinations_of_a_waypoint_are_opened_one_by_one_and_only_a_few() {
+        let to = |dialled: &'static str, path| Request {
+            dialled: Dialled::Host(Host::parse(dialled.as_bytes()).unwrap()),
+            ..get("a.test", path)
+        };
+        let requests = [to("b.test", "/b"), to("c.test", "/c")];
+        let text = policy("", &[], &joined(&requests).yaml("a"));
+        for request in &requests {
+            assert_eq!(opened(&text, request), None, "{text}");
+        }
+        let other = Request { path: Some(b"/c"), ..requests[0].clone() };
+        assert!(opened(&text, &other).is_some(), "{text}");
+
+        let names: Vec<String> = (0..100).map(|number| format!("h{number}.test")).collect();
+        let many: Vec<_> = names
+            .iter()
+            .map(|it| Request {
+                dialled: Dialled::Host(Host::parse(it.as_bytes()).unwrap()),
+                ..get("a.test", "/")
+            })
+            .collect();
+        let rule = joined(&many).yaml("a");
+        assert!(rule.starts_with("# not for all: more than 4 hosts were dialled\n"), "{rule}");
+        assert_eq!(rule.matches("- hosts:").count(), MAX_DESTINATIONS);
     }
 
     #[test]
