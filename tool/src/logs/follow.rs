@@ -8,7 +8,7 @@ use super::compression::{self, Foreign};
 use same_file::Handle;
 use std::error::Error;
 use std::fmt;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
@@ -44,8 +44,7 @@ struct Followed {
 
 impl Followed {
     fn open(path: &Path) -> io::Result<Self> {
-        let file = Handle::from_path(path)?;
-        Ok(Self { path: path.to_owned(), file, position: 0, is_over: false })
+        Ok(Self { path: path.to_owned(), file: handle(path)?, position: 0, is_over: false })
     }
 
     /// Whether it is shorter than it was.
@@ -55,7 +54,7 @@ impl Followed {
 
     /// Whether another file has its name, and bytes; or one that cannot be read, which its reader is to say.
     fn is_replaced(&self) -> bool {
-        match Handle::from_path(&self.path) {
+        match handle(&self.path) {
             Ok(other) if other == self.file => false,
             Ok(other) => other.as_file().metadata().is_ok_and(|it| it.len() > 0),
             Err(error) => error.kind() != io::ErrorKind::NotFound,
@@ -87,6 +86,16 @@ impl Read for Followed {
         self.is_over = self.is_cut()?;
         if self.is_over { Ok(0) } else { Err(io::ErrorKind::WouldBlock.into()) }
     }
+}
+
+/// A file by its name. Whoever opens a pipe that took this name would wait for its writer, and nothing else
+/// would be looked after.
+fn handle(path: &Path) -> io::Result<Handle> {
+    let kind = fs::metadata(path)?.file_type();
+    if !kind.is_file() && !kind.is_dir() {
+        return Err(io::Error::other("a pipe or a device has the name of the log"));
+    }
+    Handle::from_path(path)
 }
 
 /// A pipe, read by a thread of its own: nothing else is to wait for it.

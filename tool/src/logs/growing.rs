@@ -232,6 +232,29 @@ mod tests {
         scene.assert_all_seen();
     }
 
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_that_takes_the_name_of_a_file_holds_up_nobody() {
+        let (mut scene, choice) = (Scene::new(), Choice::default());
+        let mut growing = Growing::open(&scene.path, &choice).expect("a log");
+        let line = scene.line();
+        scene.write(&line);
+        scene.look(&mut growing).expect("a look");
+        scene.rename();
+        let made = std::process::Command::new("mkfifo").arg(&scene.path).status().expect("run");
+        assert!(made.success());
+        for _ in 0..2 {
+            let failure = scene.look(&mut growing).expect_err("a pipe is no file");
+            assert!(failure.to_string().contains("a pipe or a device"), "{failure}");
+        }
+        fs::remove_file(&scene.path).expect("removed");
+        scene.reopen();
+        let line = scene.line();
+        scene.write(&line);
+        scene.look(&mut growing).expect("a look");
+        scene.assert_all_seen();
+    }
+
     #[test]
     fn a_file_that_cannot_be_read_is_tried_again() {
         let (mut scene, choice) = (Scene::new(), Choice::default());
