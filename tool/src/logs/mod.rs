@@ -54,7 +54,7 @@ pub(crate) use growing::{Growing, Step};
 pub(crate) use hop::Hop;
 pub(crate) use line::{BY_MESH, Form, Logged, LoggedVerdict};
 pub(crate) use plain::plain;
-pub(crate) use record::Record;
+pub(crate) use record::{Record, without_secrets};
 pub(crate) use undated::{Decider, decide};
 use unread::{Problem, Unread};
 

@@ -137,12 +137,14 @@ impl<'a> Logged<'a> {
         serde_json::to_string(&Record::of(self)).unwrap_or_default()
     }
 
-    /// The same with `?` in the place of a query: secrets stand there.
+    /// The same with `?` in the place of a query, and without what stands around a host: secrets stand
+    /// there.
     pub(crate) fn record_without_query(&self) -> String {
         let mut record = Record::of(self);
         if let Some((path, _)) = record.path.as_deref().and_then(|it| it.split_once('?')) {
             record.path = Some(format!("{path}?").into());
         }
+        record.authority = record.authority.map(|it| without_secrets(&it).to_owned().into());
         // INVARIANT: texts and numbers are JSON.
         serde_json::to_string(&record).unwrap_or_default()
     }
@@ -205,6 +207,18 @@ impl<'a> Logged<'a> {
     }
 }
 
+/// What was sent as a host, without a user and a password before it and a path or query after it. What had
+/// one of these is malformed, and stays so.
+pub(crate) fn without_secrets(authority: &str) -> &str {
+    let (user, end) = (authority.rfind('@'), authority.find(['/', '?', '#']));
+    let range = match (user, end) {
+        // Where the host ends cannot be told.
+        (Some(at), Some(end)) if end < at => at..at + 1,
+        _ => user.unwrap_or_default()..end.map_or(authority.len(), |it| it + 1),
+    };
+    authority.get(range).unwrap_or_default()
+}
+
 /// Asserts that the record of a request is read again as what its line was.
 #[cfg(test)]
 pub(super) fn assert_read_again(logged: &Logged<'_>) {
@@ -241,6 +255,7 @@ mod tests {
     use super::super::Choice;
     use super::super::reader::Reader;
     use super::*;
+    use egress_warden::host::Authority;
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
@@ -346,6 +361,33 @@ mod tests {
         assert_eq!(without_query(r#""/v1?""#), [json!("/v1?")]);
         assert_eq!(without_query(r#""/v1""#), [json!("/v1")]);
         assert_eq!(without_query("null"), [json!(null)]);
+    }
+
+    #[test]
+    fn a_record_without_its_query_has_no_password_and_no_query_of_a_host_either() {
+        for (authority, expected) in [
+            ("a.test:443", "a.test:443"),
+            ("user:s3cret@a.test", "@a.test"),
+            ("s3cret@s3cret@a.test:443", "@a.test:443"),
+            ("a.test?s3cret", "a.test?"),
+            ("a.test/s3cret?s3cret", "a.test/"),
+            ("user:s3cret@a.test#s3cret", "@a.test#"),
+            ("a.test?token=s3cret@s3cret", "@"),
+            ("user:s3/cret@a.test", "@"),
+        ] {
+            let line = json!({"authority": authority, "method": "GET", "response_code": 400});
+            let line = line.to_string();
+            let mut authorities = Vec::new();
+            Reader::new(&Choice::default()).read(line.as_bytes(), &mut |read| {
+                let record: Value =
+                    serde_json::from_str(&read.expect(&line).record_without_query()).expect(&line);
+                authorities.push(record["authority"].clone());
+            });
+            assert_eq!(authorities, [json!(expected)]);
+            // What is cut is malformed as before.
+            let is_host = |text: &str| Authority::parse(text.as_bytes()).is_ok();
+            assert_eq!(is_host(expected), is_host(authority), "{authority}");
+        }
     }
 
     /// Texts that callers and writers choose.

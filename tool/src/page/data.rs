@@ -111,14 +111,12 @@ pub(super) struct Held {
 
 /// The data but for the distinct requests, in about so many characters.
 pub(super) fn of_traffic(traffic: &Traffic, about: &About<'_>, max: usize) -> io::Result<Held> {
-    let outcomes = traffic.outcomes.first(MAX_OUTCOMES);
     let mut packed = Packed::new(max);
     packed.write_all(b"{\"head\":")?;
     serde_json::to_writer(&mut packed, &head(traffic, about))?;
-    packed.write_all(b",\"outcomes\":")?;
-    let rows: Vec<_> = outcomes.iter().map(|(outcome, seen)| outcome_row(outcome, seen)).collect();
-    serde_json::to_writer(&mut packed, &rows)?;
-    packed.write_all(b",\"flows\":[")?;
+    packed.write_all(b",\"outcomes\":[")?;
+    let outcomes = write_outcomes(&mut packed, traffic)?;
+    packed.write_all(b"],\"flows\":[")?;
     let left_out = write_flows(&mut packed, traffic, about, &outcomes)?;
     write!(packed, "],\"left_out\":{left_out}}}")?;
     Ok(Held { text: packed.finish()?, left_out })
@@ -211,6 +209,26 @@ fn policy_answer<'a>(policy: Policy<'a>, traffic: &Traffic) -> PolicyAnswer<'a> 
             .collect(),
         text: Some(file.own_text()).filter(|text| text.len() <= MAX_POLICY),
     }
+}
+
+/// Writes the outcomes, most frequent first, and gives those that are written. What a log says of rules and
+/// reasons may be long.
+fn write_outcomes<'t>(
+    packed: &mut Packed,
+    traffic: &'t Traffic,
+) -> io::Result<Vec<(&'t Outcome, &'t Seen)>> {
+    let mut held = Vec::new();
+    for (outcome, seen) in traffic.outcomes.first(MAX_OUTCOMES) {
+        if !packed.has_room_in_half() {
+            break;
+        }
+        if !held.is_empty() {
+            packed.write_all(b",\n")?;
+        }
+        serde_json::to_writer(&mut *packed, &outcome_row(outcome, seen))?;
+        held.push((outcome, seen));
+    }
+    Ok(held)
 }
 
 /// `[decision, reason, rule]` of the verdict, of the would-be verdict, requests, first, last.

@@ -221,7 +221,12 @@ mod tests {
             .iter()
             .map(|flow| flow[1].clone())
             .collect();
-        assert!(hostile.iter().all(|it| hosts.contains(&json!(it))), "{hosts:?}");
+        let host = |it: &&str| json!(logs::without_secrets(it));
+        assert!(hostile.iter().all(|it| hosts.contains(&host(it))), "{hosts:?}");
+        let rows = json_of(&page, "rows");
+        let paths: Vec<&Value> =
+            rows.as_array().unwrap().iter().map(|row| &row[3]["path"]).collect();
+        assert!(hostile.iter().all(|it| paths.contains(&&json!(format!("/{it}")))), "{paths:?}");
     }
 
     #[test]
@@ -289,6 +294,21 @@ mod tests {
             let host = format!("{}.{}.test", word(), word());
             log += &line(&host, &path, if number % 2 == 0 { "deny" } else { "allow" });
         }
+        // Nor do rules and reasons that it makes up.
+        let mut verdicts = String::new();
+        for number in 0..20_000 {
+            let rule: String = (0..25).map(|_| word()).collect();
+            let decided = json!({"start_time": "2026-11-25T03:00:00Z", "method": "GET",
+                "authority": "a.test", "path": format!("/{number}"), "egress_decision": "deny",
+                "egress_reason": rule, "egress_rule": word()});
+            verdicts += &format!("{decided}\n");
+        }
+        let page = page_of(&verdicts, None);
+        assert!(page.len() <= MAX_PAGE && page.len() > MAX_PAGE / 2, "{}", page.len());
+        let data = json_of(&page, "data");
+        assert!(data["outcomes"].as_array().unwrap().len() > 1_000);
+        assert!(data["flows"].as_array().unwrap().len() > 1_000);
+
         let page = page_of(&log, None);
         assert!(page.len() <= MAX_PAGE && page.len() > MAX_PAGE / 2, "{}", page.len());
         let (data, rows) = (json_of(&page, "data"), json_of(&page, "rows"));

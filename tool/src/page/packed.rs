@@ -29,6 +29,11 @@ impl Packed {
         self.gzip.get_ref().len() < self.max
     }
 
+    /// Whether there is room for some more of what may take half of it all.
+    pub(super) fn has_room_in_half(&self) -> bool {
+        self.gzip.get_ref().len() < self.max / 2
+    }
+
     /// As it stands in a page.
     pub(super) fn finish(self) -> io::Result<String> {
         Ok(STANDARD.encode(self.gzip.finish()?))

@@ -215,7 +215,8 @@ impl Traffic {
         self.records.entry(record.into()).push(time);
         let host = match &request.authority {
             Ok(authority) => authority.host.canonical(),
-            Err(_) => cut(logged.authority()).into(),
+            Err(_) if judge.with_queries => cut(logged.authority()).into(),
+            Err(_) => cut(logs::without_secrets(logged.authority())).into(),
         };
         let refusal = outcome.refusal().cloned();
         let flow = self.flows.entry(Flow {
