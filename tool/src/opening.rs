@@ -4,7 +4,7 @@
 //! narrowest one that policies can write. Where it must leave a condition out, a comment says so.
 
 use crate::judgement::Judgement;
-use crate::policy_text::{host, list, ports};
+use crate::policy_text::{list, ports, word};
 use egress_warden::config::{self, principal_pattern};
 use egress_warden::host::Host;
 use egress_warden::policy::{Dialled, Reason, Request, path_readings, with_slash};
@@ -166,14 +166,14 @@ impl Opening {
         for comment in self.comments() {
             let _ = writeln!(text, "# {comment}");
         }
-        let _ = writeln!(text, "- id: {id}\n  action: allow");
+        let _ = writeln!(text, "- id: {}\n  action: allow", word(id));
         if let Some(principal) = &self.principal {
             let principals = list(std::slice::from_ref(principal));
             let _ = writeln!(text, "  from:\n  - principals: {principals}");
         }
         text.push_str("  to:\n");
         for (hosts, ways) in &self.destinations {
-            let hosts: Vec<String> = hosts.iter().map(|it| host(it)).collect();
+            let hosts: Vec<String> = hosts.iter().map(|it| word(it)).collect();
             for fields in entries(ways) {
                 let _ = writeln!(text, "  - hosts: [{}]", hosts.join(", "));
                 if let Some(port) = self.port {
@@ -567,6 +567,16 @@ mod tests {
         for request in [asked("POST", "/public"), asked("GET", "/orders"), asked("PUT", "/public")]
         {
             assert!(opened(&text, &request).is_some(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_rule_is_valid_whatever_word_of_yaml_its_id_is() {
+        for name in ["null", "no", "y", "true", "off", "1e3", "0", "0x1f", "a-test"] {
+            let opening = opened(NOTHING, &get("a.test", "/")).unwrap().unwrap();
+            let text = policy("", &[], &opening.yaml(name));
+            assert_eq!(&*read(&text).policy.rules()[0].id, name);
+            assert_eq!(opened(&text, &get("a.test", "/")), None);
         }
     }
 

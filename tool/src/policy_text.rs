@@ -55,14 +55,15 @@ impl Output {
 pub(crate) fn head(name: &str, mode: Mode, has_rules: bool) -> String {
     let mode = if mode == Mode::Monitor { "mode: monitor\n" } else { "" };
     let rules = if has_rules { "rules:" } else { "rules: []" };
+    let name = word(name);
     format!("policy: {name}\n{mode}default: deny\n{rules}\n")
 }
 
-/// A host where a list has it. `no` and `null` are names of hosts, and other values of YAML.
-pub(crate) fn host(host: &str) -> String {
-    match host.starts_with(|it: char| it.is_ascii_lowercase()) && is_text_when_plain(host) {
-        true => host.to_owned(),
-        false => quoted(host),
+/// A host, or the name of a rule or a policy. `no` and `null` are such, and other values of YAML.
+pub(crate) fn word(word: &str) -> String {
+    match word.starts_with(|it: char| it.is_ascii_lowercase()) && is_text_when_plain(word) {
+        true => word.to_owned(),
+        false => quoted(word),
     }
 }
 
@@ -148,7 +149,7 @@ mod tests {
             ("*.stripe.com", "\"*.stripe.com\""),
             ("1.2.3.4", "\"1.2.3.4\""),
         ] {
-            assert_eq!(host(text), expected);
+            assert_eq!(word(text), expected);
         }
     }
 }

@@ -182,7 +182,7 @@ impl Rule {
             let _ = writeln!(text, "# {}", shown(line));
         }
         let (action, state) = self.action.words();
-        let _ = writeln!(text, "- id: {id}\n  action: {action}");
+        let _ = writeln!(text, "- id: {}\n  action: {action}", policy_text::word(id));
         if let Some(state) = state {
             let _ = writeln!(text, "  state: {state}");
         }
@@ -234,7 +234,7 @@ impl Entry {
             let _ = writeln!(text, "  {lead}{key}:");
             lead = "  ";
             for host in hosts {
-                let _ = writeln!(text, "    - {}", policy_text::host(host));
+                let _ = writeln!(text, "    - {}", policy_text::word(host));
             }
         }
         let texts = |texts: &[String]| (!texts.is_empty()).then(|| list(texts));

@@ -4,7 +4,7 @@ use super::appraisal;
 use super::draft::{Apart, Callers, Draft, Rule};
 use super::sightings::Sighting;
 use crate::console::counted;
-use crate::policy_text::{Mode, head, host, list, ports, quoted};
+use crate::policy_text::{Mode, head, list, ports, quoted, word};
 use egress_warden::config::MAX_MESSAGE;
 use egress_warden::time::Time;
 use std::collections::BTreeMap;
@@ -56,7 +56,7 @@ fn day(time: Time) -> String {
 }
 
 fn write_rule(text: &mut String, rule: &Rule) {
-    let _ = writeln!(text, "- id: {}\n  action: allow", rule.id);
+    let _ = writeln!(text, "- id: {}\n  action: allow", word(&rule.id));
     let from = rule.entries_of_from();
     if !from.is_empty() {
         text.push_str("  from:\n");
@@ -76,7 +76,7 @@ fn write_rule(text: &mut String, rule: &Rule) {
     }
     text.push_str("  to:\n  - hosts:\n");
     for it in &rule.hosts {
-        let _ = writeln!(text, "    - {}", host(it));
+        let _ = writeln!(text, "    - {}", word(it));
     }
     let _ = writeln!(text, "    ports: {}\n  note: {}", ports(&rule.ports), quoted(&note(rule)));
 }
