@@ -45,6 +45,8 @@ const host = {
     view().setUint32(id, metrics, true);
     return OK;
   },
+  // The gauges of the policy.
+  proxy_record_metric: () => OK,
   proxy_log(level, line, size) {
     console.error(Buffer.from(vm.memory.buffer, line, size).toString());
     return OK;
