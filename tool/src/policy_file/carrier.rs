@@ -276,38 +276,45 @@ pub(super) struct Way {
 /// The ways of a manifest that may load the filter, as far as it gives its plugin something; `None` where
 /// there is none.
 pub(super) fn ways(object: &Node) -> Option<Vec<Way>> {
-    use Step::{Item, Key};
+    use Step::Key;
     let ways: Vec<_> = match object.get("kind")?.text()? {
         "WasmPlugin" => vec![(vec![Key("spec"), Key("pluginConfig")], false)],
         "TrafficExtension" => vec![(vec![Key("spec"), Key("wasm"), Key("pluginConfig")], false)],
         // The native library, in Istio.
-        "EnvoyFilter" => {
-            let way = |patch| {
-                let filter = [Key("patch"), Key("value"), Key("typed_config")];
-                let filter =
-                    [&[Key("spec"), Key("configPatches"), Item(patch)], &filter[..]].concat();
-                let is_ours = is_library(follow(object, &filter)?.get("filter_name"));
-                is_ours
-                    .then(|| ([&filter[..], &[Key("filter_config"), Key("value")]].concat(), true))
-            };
-            let patches = follow(object, &[Key("spec"), Key("configPatches")])?;
-            (0..patches.items().len()).filter_map(way).collect()
-        }
+        "EnvoyFilter" => of_library(
+            object,
+            &[Key("spec"), Key("configPatches")],
+            &[Key("patch"), Key("value"), Key("typed_config")],
+            "filter_name",
+            &[Key("filter_config"), Key("value")],
+        ),
         // The same, in Envoy Gateway.
-        "EnvoyExtensionPolicy" => {
-            let way = |module| {
-                let filter = [Key("spec"), Key("dynamicModule"), Item(module)];
-                let is_ours = is_library(follow(object, &filter)?.get("filterName"));
-                is_ours.then(|| ([&filter[..], &[Key("config")]].concat(), true))
-            };
-            let modules = follow(object, &[Key("spec"), Key("dynamicModule")])?;
-            (0..modules.items().len()).filter_map(way).collect()
-        }
+        "EnvoyExtensionPolicy" => of_library(
+            object,
+            &[Key("spec"), Key("dynamicModule")],
+            &[],
+            "filterName",
+            &[Key("config")],
+        ),
         _ => Vec::new(),
     };
     let there = ways.into_iter().filter(|(steps, _)| follow(object, steps).is_some());
     let there: Vec<_> = there.map(|(steps, is_to_filter)| Way { steps, is_to_filter }).collect();
     Some(there).filter(|it| !it.is_empty())
+}
+
+/// Of a list of filters the ways to the policies of those that are this one, which their `name` says.
+fn of_library(
+    object: &Node,
+    list: &[Step],
+    filter: &[Step],
+    name: &str,
+    policy: &[Step],
+) -> Vec<(Vec<Step>, bool)> {
+    let count = follow(object, list).map_or(0, |list| list.items().len());
+    let filters = (0..count).map(|item| [list, &[Step::Item(item)], filter].concat());
+    let own = filters.filter(|it| is_library(follow(object, it).and_then(|it| it.get(name))));
+    own.map(|it| ([&it[..], policy].concat(), true)).collect()
 }
 
 /// Whether a dynamic module's filter is this one: the library refuses any other name.
